@@ -1,0 +1,124 @@
+//! Errors of the store, and the classes every error of the project falls into.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Timestamp;
+
+/// What the receiver of an error should do about it. Every error enum of the project has a `class()`.
+/// An error nobody classified is `Permanent`: retrying what may never succeed is how jobs hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// May pass by itself: retry with backoff, bounded in count and in time.
+    Transient,
+    /// Will fail again the same way: give up and clean up.
+    Permanent,
+    /// The user's statement or data is at fault (a duplicate, an unknown column): report it as is.
+    User,
+    /// Disk, memory or quota ran out: pause, say why, go on when told to.
+    Resource,
+    /// Somebody asked for it to end.
+    Cancelled,
+    /// A broken invariant of ours: stop this piece of work, keep the evidence.
+    Bug,
+}
+
+impl ErrorClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorClass::Transient => "transient",
+            ErrorClass::Permanent => "permanent",
+            ErrorClass::User => "user",
+            ErrorClass::Resource => "resource",
+            ErrorClass::Cancelled => "cancelled",
+            ErrorClass::Bug => "bug",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Error)]
+pub enum Error {
+    /// Another transaction committed a version of `key` after the timestamp this one had read at.
+    #[error("write conflict: a version of the key was committed at {conflict_ts}, after {start_ts}")]
+    WriteConflict {
+        key: Vec<u8>,
+        start_ts: Timestamp,
+        conflict_ts: Timestamp,
+    },
+    /// `Check::MustNotExist` found a value.
+    #[error("key already exists")]
+    KeyExists { key: Vec<u8> },
+    /// A `Precondition` no longer holds: somebody else moved on (fencing).
+    #[error("precondition failed: the guarded key has changed")]
+    PreconditionFailed { key: Vec<u8> },
+    #[error("deadlock found when trying to get lock")]
+    Deadlock { key: Vec<u8>, waiting_for: Timestamp },
+    #[error("lock wait timeout exceeded")]
+    LockTimeout { key: Vec<u8>, holder: Timestamp },
+    #[error("the key is locked and NOWAIT was asked for")]
+    LockNotAvailable { key: Vec<u8>, holder: Timestamp },
+    /// The commit timestamp would lie past `max_commit_ts`: the node's lease has ended.
+    #[error("commit timestamp {commit_ts} lies past the limit {max_commit_ts}")]
+    CommitTooLate {
+        commit_ts: Timestamp,
+        max_commit_ts: Timestamp,
+    },
+    /// The snapshot's versions may have been garbage-collected.
+    #[error("the snapshot at {ts} is older than the garbage collection safe point {safe_point}")]
+    SnapshotTooOld { ts: Timestamp, safe_point: Timestamp },
+    /// The transaction was ended by somebody else (its session was killed).
+    #[error("the transaction was rolled back: {0}")]
+    Aborted(String),
+    /// It is not known whether the commit took effect. Only a network engine can say this.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Undetermined(String),
+    /// Keys handed to an ingest were not strictly ascending, or lay outside of its range.
+    #[error("ingest refused: {0}")]
+    IngestOrder(String),
+    #[error("{what} too large: {size} bytes where {limit} are allowed")]
+    TooLarge {
+        what: &'static str,
+        size: usize,
+        limit: usize,
+    },
+    #[error("out of space: {0}")]
+    DiskFull(String),
+    #[error("the data directory {path} is in use by another process")]
+    Locked { path: String },
+    #[error("damaged data: {path}: {detail}")]
+    Damaged { path: String, detail: String },
+    #[error("i/o error: {0}")]
+    Io(String),
+    #[error("temporarily unavailable: {0}")]
+    Unavailable(String),
+    #[error("cancelled")]
+    Cancelled,
+    #[error("invariant broken: {0}")]
+    Bug(String),
+}
+
+impl Error {
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::WriteConflict { .. }
+            | Error::Deadlock { .. }
+            | Error::LockTimeout { .. }
+            | Error::LockNotAvailable { .. }
+            | Error::Unavailable(_) => ErrorClass::Transient,
+            Error::KeyExists { .. } | Error::TooLarge { .. } => ErrorClass::User,
+            Error::DiskFull(_) => ErrorClass::Resource,
+            Error::Cancelled | Error::Aborted(_) => ErrorClass::Cancelled,
+            Error::Bug(_) | Error::IngestOrder(_) => ErrorClass::Bug,
+            Error::PreconditionFailed { .. }
+            | Error::CommitTooLate { .. }
+            | Error::SnapshotTooOld { .. }
+            | Error::Undetermined(_)
+            | Error::Locked { .. }
+            | Error::Damaged { .. }
+            | Error::Io(_) => ErrorClass::Permanent,
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
