@@ -1,0 +1,63 @@
+//! What a statement gives back, and to whom: the protocol layer implements `ResultSink`.
+
+use async_trait::async_trait;
+use ilmenite_codec::{Datum, FieldType};
+
+use crate::error::Result;
+
+pub type Row = Vec<Datum>;
+
+/// One column of a result set, with all that the protocol's column definition carries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultColumn {
+    /// The alias, or the expression's text.
+    pub name: String,
+    pub original_name: String,
+    pub table: String,
+    pub original_table: String,
+    pub schema: String,
+    pub field_type: FieldType,
+}
+
+impl ResultColumn {
+    /// A column that belongs to no table.
+    pub fn computed(name: impl Into<String>, field_type: FieldType) -> Self {
+        let name = name.into();
+        ResultColumn {
+            original_name: String::new(),
+            name,
+            table: String::new(),
+            original_table: String::new(),
+            schema: String::new(),
+            field_type,
+        }
+    }
+}
+
+/// The end of a statement without a result set, or of one with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OkInfo {
+    pub affected_rows: u64,
+    pub last_insert_id: u64,
+    pub warnings: u16,
+    /// For example `Records: 3  Duplicates: 0  Warnings: 0`.
+    pub info: String,
+    pub in_transaction: bool,
+    pub autocommit: bool,
+    /// Another result of the same (multi-)statement follows.
+    pub more_results: bool,
+}
+
+/// Receives the results of statements, in order: per statement either `columns`, `rows`…, `finish`, or only `finish`.
+/// Rows are handed over in batches as they are made; a slow receiver slows the statement down, and that is all the
+/// buffering there is.
+#[async_trait]
+pub trait ResultSink: Send {
+    async fn columns(&mut self, columns: &[ResultColumn]) -> Result<()>;
+    async fn rows(&mut self, rows: &[Row]) -> Result<()>;
+    async fn finish(&mut self, info: OkInfo) -> Result<()>;
+
+    /// LOAD DATA LOCAL INFILE: asks the client for the file. `read` then returns its bytes piece by piece, empty at the end.
+    async fn request_file(&mut self, name: &str) -> Result<()>;
+    async fn read_file(&mut self) -> Result<bytes::Bytes>;
+}
