@@ -2,8 +2,16 @@
 //!
 //! Knows nothing of sockets: the server hands text in and takes rows out through `ResultSink`.
 
+pub mod context;
+pub mod engine;
 pub mod error;
+pub mod infoschema;
+pub mod parse;
+pub mod privilege;
 mod result;
+pub mod variables;
 
+pub use context::SessionContext;
+pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Result};
 pub use result::{OkInfo, ResultColumn, ResultSink, Row};

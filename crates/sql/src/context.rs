@@ -1,0 +1,242 @@
+//! What a statement may use: everything that belongs to one connection, and the means to stop a statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use ilmenite_codec::Datum;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::infoschema::{self, VirtualTable};
+use crate::privilege::{Privilege, UserPrivileges};
+use crate::variables::{Scope, SessionVars};
+
+/// Everything a statement may use; one per connection, lives in the session.
+pub struct SessionContext {
+    pub engine: Arc<Engine>,
+    pub connection_id: u64,
+    pub user: String,
+    /// Where the client connects from.
+    pub host: String,
+    pub database: Option<String>,
+    pub vars: SessionVars,
+    pub warnings: Warnings,
+    pub last_insert_id: u64,
+    /// What ROW_COUNT() answers; -1 after a statement that returned rows.
+    pub row_count: i64,
+    /// What FOUND_ROWS() answers.
+    pub found_rows: u64,
+    /// User variables, by lower-cased name.
+    pub user_vars: HashMap<String, Datum>,
+    pub privileges: Arc<UserPrivileges>,
+    /// CLIENT_FOUND_ROWS: UPDATE reports the rows it matched, not those it changed.
+    pub client_found_rows: bool,
+    pub statement: StatementContext,
+}
+
+impl SessionContext {
+    /// The text of system variable `name` in `scope`.
+    pub fn variable(&self, name: &str, scope: Scope) -> Result<Arc<str>> {
+        self.vars.get(&self.engine.globals, name, scope)
+    }
+
+    /// The virtual table of that name (information_schema and its like), `None` when `schema` has none such.
+    pub fn resolve_virtual(&self, schema: &str, table: &str) -> Option<Arc<dyn VirtualTable>> {
+        infoschema::resolve(schema, table)
+    }
+
+    /// May the user do this? `table` empty: to the database as a whole; `database` empty too: globally.
+    pub fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
+        if infoschema::is_virtual_schema(database) && privilege == Privilege::Select {
+            return Ok(());
+        }
+        self.privileges.check(privilege, database, table)
+    }
+
+    /// The current database, or 1046.
+    pub fn current_database(&self) -> Result<&str> {
+        self.database.as_deref().ok_or_else(Error::no_database_selected)
+    }
+}
+
+/// How serious a warning is, as SHOW WARNINGS names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningLevel {
+    Note,
+    Warning,
+    Error,
+}
+
+impl WarningLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WarningLevel::Note => "Note",
+            WarningLevel::Warning => "Warning",
+            WarningLevel::Error => "Error",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    pub level: WarningLevel,
+    pub code: u16,
+    pub message: String,
+}
+
+/// The diagnostics of the last statement. Kept are the first 1024 (max_error_count), counted are all.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    kept: Vec<Warning>,
+    count: u64,
+}
+
+const MAX_KEPT_WARNINGS: usize = 1024;
+
+impl Warnings {
+    pub fn push(&mut self, level: WarningLevel, code: u16, message: impl Into<String>) {
+        self.count += 1;
+        if self.kept.len() < MAX_KEPT_WARNINGS {
+            self.kept.push(Warning {
+                level,
+                code,
+                message: message.into(),
+            });
+        }
+    }
+
+    /// An error taken as a warning: what a laxer sql_mode or IGNORE makes of it.
+    pub fn warn(&mut self, error: &Error) {
+        self.push(WarningLevel::Warning, error.code, error.message.clone());
+    }
+
+    pub fn note(&mut self, error: &Error) {
+        self.push(WarningLevel::Note, error.code, error.message.clone());
+    }
+
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.count = 0;
+    }
+
+    pub fn kept(&self) -> &[Warning] {
+        &self.kept
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// As the OK packet carries it.
+    pub fn count_u16(&self) -> u16 {
+        self.count.min(u64::from(u16::MAX)) as u16
+    }
+}
+
+/// Why a statement was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StopReason {
+    /// KILL QUERY, KILL CONNECTION, the client is gone, or the process ends.
+    Killed = 1,
+    /// max_execution_time.
+    Timeout = 2,
+}
+
+/// The running statement. A new one for each.
+#[derive(Debug, Clone)]
+pub struct StatementContext {
+    /// What NOW() says, the same for the whole statement.
+    pub now: jiff::Timestamp,
+    pub text: Arc<str>,
+    /// Fires when the statement is to end; every wait and every loop over rows listens to it.
+    pub cancel: CancellationToken,
+    stop_reason: Arc<AtomicU8>,
+    pub memory: Arc<MemoryTracker>,
+}
+
+impl StatementContext {
+    pub fn new(text: Arc<str>, memory: Arc<MemoryTracker>) -> Self {
+        StatementContext {
+            now: jiff::Timestamp::now(),
+            text,
+            cancel: CancellationToken::new(),
+            stop_reason: Arc::new(AtomicU8::new(0)),
+            memory,
+        }
+    }
+
+    /// Tells the statement to end. The first reason given is the one reported.
+    pub fn stop(&self, reason: StopReason) {
+        // Whether this or another reason came first: the first one stands.
+        let _first = self
+            .stop_reason
+            .compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+        self.cancel.cancel();
+    }
+
+    /// Err as soon as the statement is to end: call it once a batch.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            Err(self.stop_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The error to report once `cancel` has fired.
+    pub fn stop_error(&self) -> Error {
+        if self.stop_reason.load(Ordering::Acquire) == StopReason::Timeout as u8 {
+            Error::max_execution_time()
+        } else {
+            Error::query_interrupted()
+        }
+    }
+}
+
+/// Bytes a statement holds, against its quota (`tidb_mem_quota_query`).
+#[derive(Debug)]
+pub struct MemoryTracker {
+    used_bytes: AtomicU64,
+    quota_bytes: u64,
+    connection_id: u64,
+}
+
+impl MemoryTracker {
+    /// `quota_bytes` 0: no limit.
+    pub fn new(quota_bytes: u64, connection_id: u64) -> Self {
+        MemoryTracker {
+            used_bytes: AtomicU64::new(0),
+            quota_bytes,
+            connection_id,
+        }
+    }
+
+    /// Takes `bytes` of the quota, or none of it and 8175.
+    pub fn consume(&self, bytes: u64) -> Result<()> {
+        let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if self.quota_bytes != 0 && used > self.quota_bytes {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::query_memory_exceeded(self.connection_id));
+        }
+        Ok(())
+    }
+
+    pub fn release(&self, bytes: u64) {
+        self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What may still be taken; `u64::MAX` without a quota. Operators that can spill do so before it is gone.
+    pub fn available_bytes(&self) -> u64 {
+        match self.quota_bytes {
+            0 => u64::MAX,
+            quota => quota.saturating_sub(self.used_bytes()),
+        }
+    }
+}
