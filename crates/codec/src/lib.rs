@@ -4,15 +4,15 @@
 //! vectors, because another database may read what we write.
 
 mod datum;
-mod decimal;
+pub mod decimal;
 mod error;
 mod json;
-mod time;
+pub mod time;
 mod types;
 
 pub use datum::Datum;
-pub use decimal::Decimal;
+pub use decimal::{Decimal, ParsedDecimal};
 pub use error::{Error, Result};
 pub use json::Json;
-pub use time::{Duration, Time};
+pub use time::{DateFlags, Duration, ParsedDuration, ParsedTime, Time, TimeKind};
 pub use types::{FieldFlags, FieldType, TypeCode};
