@@ -243,7 +243,7 @@ impl Reader<'_> {
             let mark = self.at;
             if count > 0 {
                 let separators =
-                    self.skip(|b| b.is_ascii_punctuation() && b != b'.' && b != b'+' && b != b'-');
+                    self.skip(|b| b.is_ascii_punctuation() && b != b'+' && b != b'-');
                 if separators == 0 && !self.peek().is_some_and(|b| b.is_ascii_digit()) {
                     break;
                 }

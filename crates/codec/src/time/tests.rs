@@ -187,7 +187,7 @@ fn packed_golden() {
     let ymd = (2024 * 13 + 1) << 5 | 2;
     let expected = (ymd << 17 | 3 << 12 | 4 << 6 | 5) << 24 | 6u64;
     assert_eq!(t.to_packed(), expected);
-    assert_eq!(expected, 0x19b2_0431_0500_0006);
+    assert_eq!(expected, 0x19b2_4431_0500_0006);
     assert!(Time::from_packed(u64::MAX, TimeKind::DateTime, 0).is_err());
 }
 
