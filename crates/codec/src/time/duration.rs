@@ -159,10 +159,11 @@ impl Duration {
             Some(b'+') => (false, &trimmed[1..]),
             _ => (false, trimmed),
         };
-        if body.len() >= 12
+        let run = body.iter().take_while(|b| b.is_ascii_digit()).count();
+        let is_full = body.len() >= 12 && (run >= 12 || matches!(body.get(run), Some(b'-' | b'/')));
+        if is_full
             && !negative
             && let Ok(parsed) = Time::parse(trimmed, TimeKind::DateTime, fsp, DateFlags::ZEROS)
-            && !(parsed.truncated && body.contains(&b':') && !body.contains(&b'-'))
         {
             return Ok(ParsedDuration {
                 duration: parsed.time.time_of_day(),

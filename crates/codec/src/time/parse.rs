@@ -29,7 +29,15 @@ impl Time {
             return Err(invalid());
         }
         let mut reader = Reader { bytes: body, at: 0 };
-        let compact = run == body.len() || run >= 5 || matches!(body.get(run), Some(b'.') if run >= 6);
+        let compact = match body.get(run) {
+            None => true,
+            Some(b'.') => run >= 6,
+            Some(b'T' | b' ') => matches!(run, 6 | 8 | 12 | 14) || run > 14,
+            Some(_) => false,
+        };
+        if !compact && run > 4 {
+            return Err(invalid());
+        }
         let (mut fields, count, had_time) = if compact {
             reader.compact(run).ok_or_else(invalid)?
         } else {
@@ -242,8 +250,7 @@ impl Reader<'_> {
         while count < 3 {
             let mark = self.at;
             if count > 0 {
-                let separators =
-                    self.skip(|b| b.is_ascii_punctuation() && b != b'+' && b != b'-');
+                let separators = self.skip(|b| b.is_ascii_punctuation() && b != b'+' && b != b'-');
                 if separators == 0 && !self.peek().is_some_and(|b| b.is_ascii_digit()) {
                     break;
                 }
