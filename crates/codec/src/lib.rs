@@ -3,10 +3,12 @@
 //! Pure functions: no I/O, no clock, no knowledge of schema changes. Everything here is checked against golden
 //! vectors, because another database may read what we write.
 
+pub mod bytes;
 mod datum;
 pub mod decimal;
 mod error;
 mod json;
+pub mod key;
 pub mod time;
 mod types;
 
