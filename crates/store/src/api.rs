@@ -235,7 +235,8 @@ pub trait Store: Send + Sync + 'static {
     /// the call's return will ever be. Monotone.
     async fn timestamp(&self) -> Result<Timestamp>;
 
-    /// A unique timestamp, to identify a transaction with.
+    /// A unique timestamp, to identify a transaction with, and as good to read at as one of `timestamp`.
+    /// It holds back garbage collection until `commit` succeeds, `unlock(start_ts, None)`, or it is too old.
     async fn begin_timestamp(&self) -> Result<Timestamp>;
 
     async fn get(&self, key: &[u8], ts: Timestamp) -> Result<Option<Bytes>>;
@@ -246,8 +247,7 @@ pub trait Store: Send + Sync + 'static {
     /// Opens a scan; the versions it may return are fixed here. Dropping it frees its resources.
     fn scan(&self, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Result<Box<dyn Scan>>;
 
-    /// Every version of the keys in `range` committed at or after `since`, newest first for each key: for reconciling.
-    /// `None` is a delete marker.
+    /// Every version of `key` committed at or after `since`, newest first: for reconciling. `None` is a delete marker.
     async fn versions(&self, key: &[u8], since: Timestamp) -> Result<Vec<(Timestamp, Option<Bytes>)>>;
 
     /// Locks all `keys` for the transaction, or none, and returns their newest values, in order.
@@ -259,6 +259,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// All or nothing. Returns the commit timestamp once visible and (by `durability`) durable; frees the locks.
     /// On any error nothing was written, except `Undetermined`; locks stay until `unlock`.
+    /// Writing a key on which another transaction holds a pessimistic lock is a `WriteConflict` at once, never a wait.
     async fn commit(&self, request: CommitRequest) -> Result<Timestamp>;
 
     /// The regions that cover `range`, in key order: contiguous, at least one.
@@ -279,6 +280,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Snapshots at or before it may be refused with `SnapshotTooOld`.
     async fn gc_safe_point(&self) -> Result<Timestamp>;
+
+    /// Makes everything durable and stops the store's own threads. Calls after it fail. Idempotent.
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 pub type StoreRef = Arc<dyn Store>;

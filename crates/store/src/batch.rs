@@ -28,6 +28,26 @@ impl KvBatch {
             .push((start as u32, mid as u32, self.data.len() as u32));
     }
 
+    /// `push` of the key `prefix` followed by `rest`.
+    pub fn push_prefixed(&mut self, prefix: &[u8], rest: &[u8], value: &[u8]) {
+        let start = self.data.len();
+        debug_assert!(start + prefix.len() + rest.len() + value.len() <= u32::MAX as usize);
+        self.data.extend_from_slice(prefix);
+        self.data.extend_from_slice(rest);
+        let mid = self.data.len();
+        self.data.extend_from_slice(value);
+        self.entries
+            .push((start as u32, mid as u32, self.data.len() as u32));
+    }
+
+    /// Replaces the content by a copy of `other`'s, keeping the memory.
+    pub fn copy_from(&mut self, other: &KvBatch) {
+        self.data.clear();
+        self.data.extend_from_slice(&other.data);
+        self.entries.clear();
+        self.entries.extend_from_slice(&other.entries);
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

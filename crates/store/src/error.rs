@@ -70,7 +70,7 @@ pub enum Error {
     /// The transaction was ended by somebody else (its session was killed).
     #[error("the transaction was rolled back: {0}")]
     Aborted(String),
-    /// It is not known whether the commit took effect. Only a network engine can say this.
+    /// It is not known whether the commit took effect: the connection broke, or the disk failed in the middle.
     #[error("the outcome of the commit is unknown: {0}")]
     Undetermined(String),
     /// Keys handed to an ingest were not strictly ascending, or lay outside of its range.

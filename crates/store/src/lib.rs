@@ -4,8 +4,13 @@
 
 mod api;
 mod batch;
+mod embedded;
 mod error;
+mod metrics;
+mod txn;
 
 pub use api::*;
 pub use batch::KvBatch;
+pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn};
 pub use error::{Error, ErrorClass, Result};
+pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};

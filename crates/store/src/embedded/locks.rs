@@ -1,0 +1,612 @@
+//! Locks on keys, in memory: pessimistic ones, held by a transaction until it ends, and those a commit takes for the
+//! moment between its checks and its being applied.
+//!
+//! Waiters of a key are served in order: a lock given back passes straight to the first of them. Who waits for whom
+//! is a graph in which the request that would close a cycle is refused. A commit never waits for a pessimistic lock,
+//! so only lock requests can be in a cycle.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::metrics::METRICS;
+use crate::{Error, Result, Timestamp};
+
+const SHARDS: usize = 64;
+/// What a lock takes besides the bytes of its key, about.
+const LOCK_OVERHEAD_BYTES: usize = 160;
+/// A commit that finds other commits on its keys this often in a row gives up.
+const COMMIT_ATTEMPTS: usize = 1000;
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// A pessimistic lock, until its transaction ends.
+    Txn(Timestamp),
+    /// A commit under way, until it is applied.
+    Commit(Timestamp),
+}
+
+impl Holder {
+    fn ts(self) -> Timestamp {
+        match self {
+            Holder::Txn(ts) | Holder::Commit(ts) => ts,
+        }
+    }
+}
+
+struct Lock {
+    holder: Holder,
+    waiters: VecDeque<Waiter>,
+    /// Commits that wait for a commit here to end; they then look again.
+    watchers: Vec<oneshot::Sender<()>>,
+}
+
+struct Waiter {
+    id: u64,
+    start_ts: Timestamp,
+    granted: oneshot::Sender<()>,
+}
+
+/// What a transaction holds: each key, and whether it had a value when it was locked (once that was read).
+#[derive(Default)]
+struct Held {
+    keys: Map<Bytes, bool>,
+    bytes: usize,
+}
+
+pub(super) struct LockTable {
+    hasher: RandomState,
+    shards: Vec<Mutex<Map<Bytes, Lock>>>,
+    held: Vec<Mutex<Map<Timestamp, Held>>>,
+    /// For each waiting request: its transaction and the one that holds what it waits for.
+    waits: Mutex<Map<u64, (Timestamp, Timestamp)>>,
+    next_id: AtomicU64,
+    bytes: AtomicUsize,
+    bytes_per_txn: usize,
+    bytes_in_all: usize,
+}
+
+impl LockTable {
+    pub fn new(bytes_per_txn: usize, bytes_in_all: usize) -> Self {
+        LockTable {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            held: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            waits: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            bytes: AtomicUsize::new(0),
+            bytes_per_txn,
+            bytes_in_all,
+        }
+    }
+
+    fn shard(&self, key: &[u8]) -> &Mutex<Map<Bytes, Lock>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    fn held(&self, start_ts: Timestamp) -> &Mutex<Map<Timestamp, Held>> {
+        &self.held[self.hasher.hash_one(start_ts) as usize % SHARDS]
+    }
+
+    /// Locks all keys, or none, in order. Returns those it did not hold before.
+    /// Dropped while it waits, it leaves the queue and gives back what it had taken.
+    pub async fn lock<'t>(
+        &'t self,
+        start_ts: Timestamp,
+        keys: &[Bytes],
+        wait: Duration,
+    ) -> Result<Taken<'t>> {
+        let mut taken = Taken {
+            table: self,
+            start_ts,
+            keys: Vec::new(),
+        };
+        let deadline = Instant::now().checked_add(wait);
+        for key in keys {
+            if !self.reserve(start_ts, key)? {
+                continue;
+            }
+            let mut reserved = Reserved {
+                table: self,
+                start_ts,
+                key: key.clone(),
+                waiting: None,
+                armed: true,
+            };
+            if let Some((id, granted, holder)) = self.enter(start_ts, key, wait.is_zero())? {
+                reserved.waiting = Some(id);
+                METRICS.lock_waits.inc();
+                let began = Instant::now();
+                let given = match deadline {
+                    Some(deadline) => tokio::time::timeout_at(deadline.into(), granted).await,
+                    None => Ok(granted.await),
+                };
+                METRICS.lock_wait_seconds.observe(began.elapsed().as_secs_f64());
+                match given {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(Error::Cancelled),
+                    Err(_) => {
+                        METRICS.lock_timeouts.inc();
+                        return Err(Error::LockTimeout {
+                            key: key.to_vec(),
+                            holder,
+                        });
+                    }
+                }
+            }
+            reserved.armed = false;
+            taken.keys.push(key.clone());
+        }
+        Ok(taken)
+    }
+
+    /// Counts the key as the transaction's. `false`: it holds it already.
+    fn reserve(&self, start_ts: Timestamp, key: &Bytes) -> Result<bool> {
+        let bytes = key.len() + LOCK_OVERHEAD_BYTES;
+        let mut shard = self.held(start_ts).lock();
+        let held = shard.entry(start_ts).or_default();
+        if held.keys.contains_key(key) {
+            return Ok(false);
+        }
+        let in_all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let (what, size, limit) = if held.bytes + bytes > self.bytes_per_txn {
+            ("a transaction's locks", held.bytes + bytes, self.bytes_per_txn)
+        } else if in_all > self.bytes_in_all {
+            ("the lock table", in_all, self.bytes_in_all)
+        } else {
+            held.bytes += bytes;
+            held.keys.insert(key.clone(), false);
+            return Ok(true);
+        };
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if held.keys.is_empty() {
+            shard.remove(&start_ts);
+        }
+        Err(Error::TooLarge { what, size, limit })
+    }
+
+    fn unreserve(&self, start_ts: Timestamp, key: &[u8]) -> bool {
+        let mut shard = self.held(start_ts).lock();
+        let Some(held) = shard.get_mut(&start_ts) else {
+            return false;
+        };
+        let had = held.keys.remove(key).is_some();
+        if had {
+            let bytes = key.len() + LOCK_OVERHEAD_BYTES;
+            held.bytes -= bytes;
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        if held.keys.is_empty() {
+            shard.remove(&start_ts);
+        }
+        had
+    }
+
+    /// Takes the lock (`None`), or a place in its queue.
+    #[allow(clippy::type_complexity)]
+    fn enter(
+        &self,
+        start_ts: Timestamp,
+        key: &Bytes,
+        no_wait: bool,
+    ) -> Result<Option<(u64, oneshot::Receiver<()>, Timestamp)>> {
+        let mut shard = self.shard(key).lock();
+        let Some(lock) = shard.get_mut(key) else {
+            shard.insert(
+                key.clone(),
+                Lock {
+                    holder: Holder::Txn(start_ts),
+                    waiters: VecDeque::new(),
+                    watchers: Vec::new(),
+                },
+            );
+            return Ok(None);
+        };
+        let holder = lock.holder.ts();
+        // A commit ends by itself within moments: NOWAIT is about transactions.
+        if no_wait && matches!(lock.holder, Holder::Txn(_)) {
+            return Err(Error::LockNotAvailable {
+                key: key.to_vec(),
+                holder,
+            });
+        }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.wait_for(id, start_ts, holder, key)?;
+        let (granted, receiver) = oneshot::channel();
+        lock.waiters.push_back(Waiter {
+            id,
+            start_ts,
+            granted,
+        });
+        Ok(Some((id, receiver, holder)))
+    }
+
+    /// Notes that request `id` of `waiter` waits for `holder`, unless that closed a cycle.
+    fn wait_for(&self, id: u64, waiter: Timestamp, holder: Timestamp, key: &Bytes) -> Result<()> {
+        let mut waits = self.waits.lock();
+        let mut frontier = vec![holder];
+        let mut seen = vec![holder];
+        while let Some(txn) = frontier.pop() {
+            if txn == waiter {
+                METRICS.deadlocks.inc();
+                return Err(Error::Deadlock {
+                    key: key.to_vec(),
+                    waiting_for: holder,
+                });
+            }
+            for &(from, to) in waits.values() {
+                if from == txn && !seen.contains(&to) {
+                    seen.push(to);
+                    frontier.push(to);
+                }
+            }
+        }
+        waits.insert(id, (waiter, holder));
+        Ok(())
+    }
+
+    /// Gives the lock to the first waiter that is still there, or frees it.
+    fn pass_on(&self, shard: &mut Map<Bytes, Lock>, key: &[u8]) {
+        let Some(lock) = shard.get_mut(key) else {
+            return;
+        };
+        for watcher in lock.watchers.drain(..) {
+            // One that is gone no longer cares.
+            let _ = watcher.send(());
+        }
+        while let Some(next) = lock.waiters.pop_front() {
+            let mut waits = self.waits.lock();
+            waits.remove(&next.id);
+            if next.granted.send(()).is_err() {
+                continue;
+            }
+            lock.holder = Holder::Txn(next.start_ts);
+            for waiter in &lock.waiters {
+                if let Some((_, holder)) = waits.get_mut(&waiter.id) {
+                    *holder = next.start_ts;
+                }
+            }
+            return;
+        }
+        shard.remove(key);
+    }
+
+    fn release(&self, holder: Holder, key: &[u8]) {
+        let mut shard = self.shard(key).lock();
+        if shard.get(key).is_some_and(|lock| lock.holder == holder) {
+            self.pass_on(&mut shard, key);
+        }
+    }
+
+    /// Gives back locks of the transaction; all of them when `keys` is `None`.
+    pub fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) {
+        match keys {
+            Some(keys) => {
+                for key in keys {
+                    if self.unreserve(start_ts, key) {
+                        self.release(Holder::Txn(start_ts), key);
+                    }
+                }
+            }
+            None => {
+                let Some(held) = self.held(start_ts).lock().remove(&start_ts) else {
+                    return;
+                };
+                self.bytes.fetch_sub(held.bytes, Ordering::Relaxed);
+                for key in held.keys.keys() {
+                    self.release(Holder::Txn(start_ts), key);
+                }
+            }
+        }
+    }
+
+    /// Notes which of the transaction's keys have a value.
+    pub fn note_values(&self, start_ts: Timestamp, keys: impl Iterator<Item = (Bytes, bool)>) {
+        let mut shard = self.held(start_ts).lock();
+        if let Some(held) = shard.get_mut(&start_ts) {
+            for (key, has_value) in keys {
+                if let Some(noted) = held.keys.get_mut(&key) {
+                    *noted = has_value;
+                }
+            }
+        }
+    }
+
+    /// For a key the transaction holds: whether it had a value.
+    pub fn noted_value(&self, start_ts: Timestamp, key: &[u8]) -> Option<bool> {
+        let shard = self.held(start_ts).lock();
+        shard.get(&start_ts)?.keys.get(key).copied()
+    }
+
+    /// Takes the keys for a commit, all at once; those the transaction holds anyway are left alone. Waits for other
+    /// commits on them, never for a pessimistic lock.
+    pub async fn take_for_commit<'k>(
+        self: &std::sync::Arc<Self>,
+        start_ts: Timestamp,
+        keys: impl Iterator<Item = &'k Bytes> + Clone,
+    ) -> Result<CommitLocks> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let mut locks = CommitLocks {
+                table: self.clone(),
+                start_ts,
+                keys: Vec::with_capacity(keys.size_hint().0),
+            };
+            let mut busy = None;
+            for key in keys.clone() {
+                let mut shard = self.shard(key).lock();
+                match shard.get_mut(key) {
+                    None => {
+                        shard.insert(
+                            key.clone(),
+                            Lock {
+                                holder: Holder::Commit(start_ts),
+                                waiters: VecDeque::new(),
+                                watchers: Vec::new(),
+                            },
+                        );
+                        locks.keys.push(key.clone());
+                    }
+                    Some(lock) => match lock.holder {
+                        Holder::Txn(ts) if ts == start_ts => {}
+                        Holder::Txn(other) => {
+                            return Err(Error::WriteConflict {
+                                key: key.to_vec(),
+                                start_ts,
+                                conflict_ts: other,
+                            });
+                        }
+                        Holder::Commit(_) => {
+                            let (tx, rx) = oneshot::channel();
+                            lock.watchers.push(tx);
+                            busy = Some(rx);
+                            break;
+                        }
+                    },
+                }
+            }
+            match busy {
+                None => return Ok(locks),
+                Some(rx) => {
+                    drop(locks);
+                    // An error means the lock is gone: the same news.
+                    let _ = rx.await;
+                }
+            }
+        }
+        Err(Error::Unavailable("too many commits on the same keys".into()))
+    }
+
+    /// Bytes the locks take, about; for tests and metrics.
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// Locks a request took. Dropped without `keep`, it gives them back.
+pub(super) struct Taken<'t> {
+    table: &'t LockTable,
+    start_ts: Timestamp,
+    keys: Vec<Bytes>,
+}
+
+impl Taken<'_> {
+    pub fn keep(mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.keys.is_empty() {
+            self.table.unlock(self.start_ts, Some(&self.keys));
+        }
+    }
+}
+
+/// A key counted as the transaction's that it does not hold yet.
+struct Reserved<'t> {
+    table: &'t LockTable,
+    start_ts: Timestamp,
+    key: Bytes,
+    waiting: Option<u64>,
+    armed: bool,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.table.unreserve(self.start_ts, &self.key);
+        let Some(id) = self.waiting else {
+            return;
+        };
+        let mut shard = self.table.shard(&self.key).lock();
+        self.table.waits.lock().remove(&id);
+        let Some(lock) = shard.get_mut(&self.key) else {
+            return;
+        };
+        match lock.waiters.iter().position(|w| w.id == id) {
+            Some(i) => {
+                lock.waiters.remove(i);
+            }
+            // No longer in the queue: it was granted and nobody took note.
+            None if lock.holder == Holder::Txn(self.start_ts) => self.table.pass_on(&mut shard, &self.key),
+            None => {}
+        }
+    }
+}
+
+/// The keys of a commit under way; dropped when it is applied or given up.
+pub(super) struct CommitLocks {
+    table: std::sync::Arc<LockTable>,
+    start_ts: Timestamp,
+    keys: Vec<Bytes>,
+}
+
+impl Drop for CommitLocks {
+    fn drop(&mut self) {
+        for key in &self.keys {
+            self.table.release(Holder::Commit(self.start_ts), key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn key(s: &str) -> Bytes {
+        Bytes::copy_from_slice(s.as_bytes())
+    }
+
+    fn table() -> Arc<LockTable> {
+        Arc::new(LockTable::new(1 << 20, 1 << 20))
+    }
+
+    fn spawn_lock(t: &Arc<LockTable>, ts: u64, k: &str, ms: u64) -> tokio::task::JoinHandle<Result<()>> {
+        let (t, k) = (t.clone(), key(k));
+        tokio::spawn(async move {
+            t.lock(Timestamp(ts), &[k], Duration::from_millis(ms))
+                .await
+                .map(Taken::keep)
+        })
+    }
+
+    async fn pause() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    #[tokio::test]
+    async fn waiters_are_served_in_order() {
+        let t = table();
+        spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for ts in 2..6u64 {
+            let (t, order) = (t.clone(), order.clone());
+            tasks.push(tokio::spawn(async move {
+                let keys = [key("a")];
+                t.lock(Timestamp(ts), &keys, Duration::from_secs(5))
+                    .await
+                    .unwrap()
+                    .keep();
+                order.lock().push(ts);
+                t.unlock(Timestamp(ts), None);
+            }));
+            pause().await;
+        }
+        t.unlock(Timestamp(1), None);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*order.lock(), vec![2, 3, 4, 5]);
+        assert_eq!(t.bytes(), 0);
+        assert!(
+            t.shards.iter().all(|s| s.lock().is_empty()),
+            "nothing left behind"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_in_time_and_leaves_the_queue() {
+        let t = table();
+        spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
+        let began = Instant::now();
+        let refused = spawn_lock(&t, 2, "a", 50).await.unwrap();
+        assert!(matches!(refused, Err(Error::LockTimeout { holder, .. }) if holder == Timestamp(1)));
+        assert!(began.elapsed() >= Duration::from_millis(50));
+        let refused = spawn_lock(&t, 3, "a", 0).await.unwrap();
+        assert!(matches!(refused, Err(Error::LockNotAvailable { .. })));
+        // Aborted while it waits.
+        let waiting = spawn_lock(&t, 4, "a", 5000);
+        pause().await;
+        waiting.abort();
+        pause().await;
+        t.unlock(Timestamp(1), None);
+        spawn_lock(&t, 5, "a", 0).await.unwrap().unwrap();
+        t.unlock(Timestamp(5), None);
+        assert_eq!(t.bytes(), 0);
+        assert!(t.waits.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_request_that_closes_a_cycle_is_refused() {
+        let t = table();
+        for (ts, k) in [(1, "a"), (2, "b"), (3, "c")] {
+            spawn_lock(&t, ts, k, 0).await.unwrap().unwrap();
+        }
+        let one = spawn_lock(&t, 1, "b", 5000);
+        let two = spawn_lock(&t, 2, "c", 5000);
+        pause().await;
+        let three = spawn_lock(&t, 3, "a", 5000).await.unwrap();
+        assert!(matches!(three, Err(Error::Deadlock { .. })));
+        t.unlock(Timestamp(3), None);
+        two.await.unwrap().unwrap();
+        t.unlock(Timestamp(2), None);
+        one.await.unwrap().unwrap();
+        t.unlock(Timestamp(1), None);
+        assert_eq!(t.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn all_keys_or_none() {
+        let t = table();
+        spawn_lock(&t, 1, "b", 0).await.unwrap().unwrap();
+        let keys = [key("a"), key("b")];
+        let refused = t.lock(Timestamp(2), &keys, Duration::ZERO).await;
+        assert!(refused.is_err());
+        drop(refused);
+        spawn_lock(&t, 3, "a", 0).await.unwrap().unwrap();
+        // Again by the holder: no conflict, and nothing counted twice.
+        spawn_lock(&t, 3, "a", 0).await.unwrap().unwrap();
+        t.unlock(Timestamp(3), Some(&[key("a")]));
+        t.unlock(Timestamp(1), None);
+        assert_eq!(t.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn commits_conflict_with_transactions_and_wait_for_commits() {
+        let t = table();
+        spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
+        let keys = [key("a")];
+        let refused = t.take_for_commit(Timestamp(2), keys.iter()).await;
+        assert!(matches!(refused, Err(Error::WriteConflict { .. })));
+        let own = t.take_for_commit(Timestamp(1), keys.iter()).await.unwrap();
+        drop(own);
+        t.unlock(Timestamp(1), None);
+        let first = t.take_for_commit(Timestamp(3), keys.iter()).await.unwrap();
+        let t2 = t.clone();
+        let second = tokio::spawn(async move {
+            let keys = [key("a")];
+            drop(t2.take_for_commit(Timestamp(4), keys.iter()).await.unwrap());
+        });
+        let waiter = spawn_lock(&t, 5, "a", 5000);
+        pause().await;
+        assert!(!second.is_finished() && !waiter.is_finished());
+        drop(first);
+        waiter.await.unwrap().unwrap();
+        // The transaction was queued for the lock, so the second commit meets it now.
+        assert!(second.await.is_err());
+        t.unlock(Timestamp(5), None);
+    }
+
+    #[tokio::test]
+    async fn locks_are_bounded() {
+        let t = Arc::new(LockTable::new(2 * (1 + LOCK_OVERHEAD_BYTES), 1 << 20));
+        let keys = [key("a"), key("b"), key("c")];
+        let refused = t.lock(Timestamp(1), &keys, Duration::ZERO).await;
+        assert!(matches!(refused, Err(Error::TooLarge { .. })));
+        drop(refused);
+        assert_eq!(t.bytes(), 0);
+    }
+}

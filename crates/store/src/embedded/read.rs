@@ -1,0 +1,441 @@
+//! Reads at a timestamp.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::{Readable, Snapshot, UserKey, UserValue};
+
+use super::format::{self, SUFFIX_LEN};
+use super::spaces::{Space, Spaces};
+use crate::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp, prefix_end};
+
+/// A version as the engine returned it.
+pub(super) struct Version {
+    pub ts: Timestamp,
+    raw: UserValue,
+}
+
+impl Version {
+    pub fn value(&self) -> Option<&[u8]> {
+        // `newest` has seen that it decodes.
+        format::decode_value(&self.raw).flatten()
+    }
+}
+
+fn damaged(space: &Space, detail: &str) -> Error {
+    Error::Damaged {
+        path: space.keyspace.path().display().to_string(),
+        detail: detail.into(),
+    }
+}
+
+/// The versions of one stored key committed in `since..=at`, newest first.
+fn versions_between<'s>(
+    spaces: &'s Spaces,
+    snapshot: &Snapshot,
+    space: &'s Space,
+    stored_key: &[u8],
+    since: Timestamp,
+    at: Timestamp,
+) -> impl Iterator<Item = Result<Version>> + use<'s> {
+    let bound = |ts: Timestamp| [stored_key, &format::suffix(ts)].concat();
+    let entry_len = stored_key.len() + SUFFIX_LEN;
+    let mut iter = (since <= at).then(|| snapshot.range(&space.keyspace, bound(at)..=bound(since)));
+    std::iter::from_fn(move || {
+        loop {
+            let (key, raw) = match iter.as_mut()?.next()?.into_inner() {
+                Ok(pair) => pair,
+                Err(e) => return Some(Err(spaces.map_error(e))),
+            };
+            // Of another length: a key that begins like this one, which the caller never stored.
+            if key.len() != entry_len {
+                continue;
+            }
+            let (Some((_, ts)), Some(_)) = (format::split(&key), format::decode_value(&raw)) else {
+                return Some(Err(damaged(space, "an entry that is no version")));
+            };
+            return Some(Ok(Version { ts, raw }));
+        }
+    })
+}
+
+/// The newest version of `key` at `at`, a delete marker included.
+pub(super) fn newest(
+    spaces: &Spaces,
+    snapshot: &Snapshot,
+    key: &[u8],
+    at: Timestamp,
+) -> Result<Option<Version>> {
+    let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
+        return Ok(None);
+    };
+    let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
+    space.encode_key(key, &mut stored);
+    versions_between(spaces, snapshot, &space, &stored, Timestamp::ZERO, at)
+        .next()
+        .transpose()
+}
+
+pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestamp) -> Result<Option<Bytes>> {
+    let version = newest(spaces, snapshot, key, at)?;
+    Ok(version.and_then(|v| v.value().map(Bytes::copy_from_slice)))
+}
+
+/// See `Store::versions`.
+pub(super) fn versions(
+    spaces: &Spaces,
+    snapshot: &Snapshot,
+    key: &[u8],
+    since: Timestamp,
+) -> Result<Vec<(Timestamp, Option<Bytes>)>> {
+    let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
+        return Ok(Vec::new());
+    };
+    let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
+    space.encode_key(key, &mut stored);
+    versions_between(spaces, snapshot, &space, &stored, since, Timestamp::MAX)
+        .map(|v| v.map(|v| (v.ts, v.value().map(Bytes::copy_from_slice))))
+        .collect()
+}
+
+/// The part of a range that lies in one keyspace.
+pub(super) struct Segment {
+    pub space: Arc<Space>,
+    /// Stored keys from here, inclusive …
+    pub start: Vec<u8>,
+    /// … to here, exclusive; `None`: to the end of the keyspace.
+    pub end: Option<Vec<u8>>,
+}
+
+impl Segment {
+    fn of(space: Arc<Space>, start: &[u8], end: &[u8]) -> Segment {
+        if space.is_default() {
+            let bound = |key: &[u8]| {
+                let mut out = Vec::with_capacity(key.len() + 2);
+                format::encode_default(key, &mut out);
+                out
+            };
+            return Segment {
+                start: bound(start),
+                end: (!end.is_empty()).then(|| bound(end)),
+                space,
+            };
+        }
+        let prefix = &space.prefix;
+        Segment {
+            start: start.strip_prefix(&prefix[..]).unwrap_or_default().to_vec(),
+            end: end.strip_prefix(&prefix[..]).map(<[u8]>::to_vec),
+            space,
+        }
+    }
+
+    /// The user's key of a stored key.
+    pub fn decode_key(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        if self.space.is_default() {
+            if !format::decode_default(stored, out) {
+                return Err(damaged(&self.space, "a key that does not decode"));
+            }
+        } else {
+            out.clear();
+            out.extend_from_slice(&self.space.prefix);
+            out.extend_from_slice(stored);
+        }
+        Ok(())
+    }
+}
+
+/// Splits `range` by keyspace, in key order.
+pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
+    let mut out = VecDeque::new();
+    if range.is_empty() {
+        return out;
+    }
+    let prefix = spaces.partition_of(&range.start);
+    if !prefix.is_empty() {
+        let prefix_end = prefix_end(prefix);
+        let within = !range.end.is_empty() && (prefix_end.is_empty() || range.end <= prefix_end);
+        if within {
+            if let Some(space) = spaces.lookup(prefix) {
+                out.push_back(Segment::of(space, &range.start, &range.end));
+            }
+            return out;
+        }
+    }
+    let mut at = range.start.clone();
+    for space in spaces.overlapping(range) {
+        if at < space.prefix {
+            out.push_back(Segment::of(spaces.default.clone(), &at, &space.prefix));
+        }
+        let start = at.max(space.prefix.clone());
+        at = prefix_end(&space.prefix);
+        let beyond = at.is_empty() || (!range.end.is_empty() && at >= range.end);
+        let end = if beyond { &range.end } else { &at };
+        out.push_back(Segment::of(space, &start, end));
+        if beyond {
+            return out;
+        }
+    }
+    out.push_back(Segment::of(spaces.default.clone(), &at, &range.end));
+    out
+}
+
+/// Walks the entries of a segment.
+///
+/// A partition's keys are free of prefixes of each other, but the bounds of a segment need not be keys: `key ‖ 00`,
+/// the usual way to go on behind `key`, sorts before `key`'s own entries, which carry eight bytes more. So at the
+/// start entries of a key below it are skipped, and at the end those of a key below it are still taken.
+struct Cursor {
+    segment: Segment,
+    iter: fjall::Iter,
+    started: bool,
+}
+
+impl Cursor {
+    fn open(spaces: &Spaces, snapshot: &Snapshot, segment: Segment, reverse: bool) -> Result<Self> {
+        let start = Bound::Included(segment.start.clone());
+        let end = match &segment.end {
+            None => Bound::Unbounded,
+            Some(end) if segment.space.is_default() => Bound::Excluded(end.clone()),
+            // Going forward, `take` sees the end by itself.
+            Some(_) if !reverse => Bound::Unbounded,
+            Some(end) => match key_below(spaces, snapshot, &segment.space, end)? {
+                Some(last) => Bound::Included(last),
+                None => Bound::Excluded(end.clone()),
+            },
+        };
+        let empty = match (&start, &end) {
+            (Bound::Included(s), Bound::Included(e)) => s > e,
+            (Bound::Included(s), Bound::Excluded(e)) => s >= e,
+            _ => false,
+        };
+        let iter = if empty {
+            let nothing: std::ops::RangeInclusive<&[u8]> = b""..=b"";
+            snapshot.range(&segment.space.keyspace, nothing)
+        } else {
+            snapshot.range(&segment.space.keyspace, (start, end))
+        };
+        Ok(Cursor {
+            segment,
+            iter,
+            started: false,
+        })
+    }
+
+    fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
+        let guard = if reverse {
+            self.iter.next_back()
+        } else {
+            self.iter.next()
+        };
+        guard.map(fjall::Guard::into_inner)
+    }
+}
+
+/// The last possible entry of the key, if there is one, whose entries lie around `end` although it is below it: the
+/// one that `end` begins with. Prefix-free keys make it the first entry at or behind `end`.
+fn key_below(spaces: &Spaces, snapshot: &Snapshot, space: &Space, end: &[u8]) -> Result<Option<Vec<u8>>> {
+    let Some(first) = snapshot.range(&space.keyspace, end..).next() else {
+        return Ok(None);
+    };
+    let entry = first.key().map_err(|e| spaces.map_error(e))?;
+    let Some((key, _)) = format::split(&entry) else {
+        return Err(damaged(space, "an entry that is no version"));
+    };
+    if key.len() < end.len() && end.starts_with(key) {
+        return Ok(Some([key, &[0xff; SUFFIX_LEN]].concat()));
+    }
+    Ok(None)
+}
+
+pub(super) struct EmbeddedScan {
+    spaces: Arc<Spaces>,
+    snapshot: Snapshot,
+    segments: VecDeque<Segment>,
+    cursor: Option<Cursor>,
+    ts: Timestamp,
+    options: ScanOptions,
+    remaining: usize,
+    /// Forward: the entry that decided its key; entries of the same key behind it are older.
+    decided: Option<UserKey>,
+    /// Reverse: the newest entry so far, at `ts` or before, of the key being read.
+    candidate: Option<(UserKey, UserValue)>,
+    scratch: Vec<u8>,
+}
+
+impl EmbeddedScan {
+    pub fn new(
+        spaces: Arc<Spaces>,
+        snapshot: Snapshot,
+        range: &KeyRange,
+        ts: Timestamp,
+        options: ScanOptions,
+    ) -> Self {
+        let segments = segments(&spaces, range);
+        EmbeddedScan {
+            segments,
+            spaces,
+            snapshot,
+            cursor: None,
+            ts,
+            remaining: options.limit,
+            options,
+            decided: None,
+            candidate: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// `Scan::next_batch`, which never waits here.
+    pub fn fill(&mut self, batch: &mut KvBatch) -> Result<bool> {
+        batch.clear();
+        if self.options.reverse {
+            self.backward(batch)?;
+        } else {
+            self.forward(batch)?;
+        }
+        Ok(!batch.is_empty())
+    }
+
+    /// Opens the next segment. `false`: there is none.
+    fn advance(&mut self) -> Result<bool> {
+        let next = if self.options.reverse {
+            self.segments.pop_back()
+        } else {
+            self.segments.pop_front()
+        };
+        self.cursor = match next {
+            Some(segment) => Some(Cursor::open(
+                &self.spaces,
+                &self.snapshot,
+                segment,
+                self.options.reverse,
+            )?),
+            None => None,
+        };
+        self.decided = None;
+        Ok(self.cursor.is_some())
+    }
+
+    fn full(&self, batch: &KvBatch) -> bool {
+        self.remaining == 0 || batch.bytes() >= self.options.batch_bytes.max(1)
+    }
+
+    fn forward(&mut self, batch: &mut KvBatch) -> Result<()> {
+        while !self.full(batch) {
+            let Some(cursor) = &mut self.cursor else {
+                if self.advance()? {
+                    continue;
+                }
+                return Ok(());
+            };
+            let Some(entry) = cursor.next(false) else {
+                self.cursor = None;
+                continue;
+            };
+            let (entry, raw) = entry.map_err(|e| self.spaces.map_error(e))?;
+            let space = &cursor.segment.space;
+            let Some((key, ts)) = format::split(&entry) else {
+                return Err(damaged(space, "an entry that is no version"));
+            };
+            if let Some(decided) = &self.decided
+                && decided.len() == entry.len()
+                && decided[..key.len()] == *key
+            {
+                continue;
+            }
+            if !cursor.started {
+                if key < &cursor.segment.start[..] {
+                    continue;
+                }
+                cursor.started = true;
+            }
+            if let Some(end) = &cursor.segment.end
+                && key >= &end[..]
+            {
+                self.cursor = None;
+                continue;
+            }
+            if ts > self.ts {
+                continue;
+            }
+            let Some(value) = format::decode_value(&raw) else {
+                return Err(damaged(space, "a value that does not decode"));
+            };
+            if let Some(value) = value {
+                let value = if self.options.key_only { &[] } else { value };
+                if space.is_default() {
+                    cursor.segment.decode_key(key, &mut self.scratch)?;
+                    batch.push(&self.scratch, value);
+                } else {
+                    batch.push_prefixed(&space.prefix, key, value);
+                }
+                self.remaining -= 1;
+            }
+            self.decided = Some(entry);
+        }
+        Ok(())
+    }
+
+    /// The versions of a key come oldest first here: the last one at `ts` or before is the one.
+    fn backward(&mut self, batch: &mut KvBatch) -> Result<()> {
+        while !self.full(batch) {
+            let Some(cursor) = &mut self.cursor else {
+                if self.advance()? {
+                    continue;
+                }
+                return Ok(());
+            };
+            let Some(next) = cursor.next(true) else {
+                self.emit(batch)?;
+                self.cursor = None;
+                continue;
+            };
+            let (entry, raw) = next.map_err(|e| self.spaces.map_error(e))?;
+            let Some((key, ts)) = format::split(&entry) else {
+                return Err(damaged(&cursor.segment.space, "an entry that is no version"));
+            };
+            if key < &cursor.segment.start[..] {
+                continue;
+            }
+            if ts > self.ts {
+                continue;
+            }
+            let same = self
+                .candidate
+                .as_ref()
+                .is_some_and(|(c, _)| c.len() == entry.len() && c[..key.len()] == *key);
+            if !same {
+                self.emit(batch)?;
+            }
+            self.candidate = Some((entry, raw));
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, batch: &mut KvBatch) -> Result<()> {
+        let (Some((entry, raw)), Some(cursor)) = (self.candidate.take(), &self.cursor) else {
+            return Ok(());
+        };
+        let space = &cursor.segment.space;
+        let (Some((key, _)), Some(value)) = (format::split(&entry), format::decode_value(&raw)) else {
+            return Err(damaged(space, "a value that does not decode"));
+        };
+        if let Some(value) = value {
+            let value = if self.options.key_only { &[] } else { value };
+            cursor.segment.decode_key(key, &mut self.scratch)?;
+            batch.push(&self.scratch, value);
+            self.remaining -= 1;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Scan for EmbeddedScan {
+    async fn next_batch(&mut self, batch: &mut KvBatch) -> Result<bool> {
+        self.fill(batch)
+    }
+}
