@@ -1,0 +1,276 @@
+//! Entries in memory, within a budget, and their sorting: bytes in an arena of chunks, and for each entry 16 bytes that
+//! the sort moves instead of them.
+
+use crate::error::{Error, Result};
+use crate::format::MAX_ENTRY_BYTES;
+use crate::run::{common_prefix_len, key_word};
+
+/// Lengths of key and value, before them in the arena.
+const RECORD_HEADER: usize = 8;
+
+/// Where an entry lies, and eight bytes of its key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// While sorting: the key's bytes past those that all entries around it share.
+    word: u64,
+    chunk: u32,
+    offset: u32,
+}
+
+/// Slots allocated at first.
+const FIRST_SLOTS: usize = 64;
+
+const SLOT_BYTES: usize = size_of::<Slot>();
+
+/// Equal words up to here are told apart word by word; longer common parts by whole comparisons.
+const MAX_WORDS: usize = 64;
+
+/// Groups of so many or fewer entries with equal words are sorted by whole comparisons.
+const SMALL_GROUP: usize = 12;
+
+pub(crate) struct SortBuffer {
+    chunks: Vec<Vec<u8>>,
+    /// The chunk being filled; those before are full.
+    filling: usize,
+    chunk_bytes: usize,
+    slots: Vec<Slot>,
+    /// Capacities of the chunks.
+    arena_bytes: usize,
+    limit_bytes: usize,
+    /// No key is less than the one before it.
+    ascending: bool,
+    /// Length of the prefix that all keys share.
+    common: usize,
+}
+
+impl SortBuffer {
+    /// Never holds more than `limit_bytes` of capacity.
+    pub fn new(limit_bytes: usize) -> SortBuffer {
+        SortBuffer {
+            chunks: Vec::new(),
+            filling: 0,
+            chunk_bytes: (limit_bytes / 16).clamp(4 << 10, 1 << 20),
+            slots: Vec::new(),
+            arena_bytes: 0,
+            limit_bytes,
+            ascending: true,
+            common: usize::MAX,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Memory held, by capacity.
+    pub fn memory_bytes(&self) -> usize {
+        self.arena_bytes + self.slots.capacity() * SLOT_BYTES
+    }
+
+    /// Adds an entry. `Ok(false)`: it does not fit, nothing has changed; sort, take the entries away and clear.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        let len = key.len().saturating_add(value.len());
+        if len > MAX_ENTRY_BYTES {
+            let (size, limit) = (len as u64, MAX_ENTRY_BYTES as u64);
+            return Err(Error::TooLarge {
+                what: "index entry",
+                size,
+                limit,
+            });
+        }
+        if !self.reserve_slot() || !self.reserve_bytes(RECORD_HEADER + len) {
+            return Ok(false);
+        }
+        if let Some(last) = self.slots.last() {
+            let last = self.key(last);
+            let (mut common, mut ascending) = (self.common.min(last.len()), self.ascending);
+            if last.get(..common) != key.get(..common) {
+                common = common_prefix_len(last, key);
+            }
+            if ascending {
+                ascending = last <= key;
+            }
+            self.common = common;
+            self.ascending = ascending;
+        }
+        let chunk = &mut self.chunks[self.filling];
+        let offset = chunk.len() as u32;
+        chunk.extend_from_slice(&(key.len() as u32).to_le_bytes());
+        chunk.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        chunk.extend_from_slice(key);
+        chunk.extend_from_slice(value);
+        self.slots.push(Slot {
+            word: 0,
+            chunk: self.filling as u32,
+            offset,
+        });
+        Ok(true)
+    }
+
+    /// Room for one more slot. Growing holds the old and the new array at once, which has to fit the limit, too.
+    fn reserve_slot(&mut self) -> bool {
+        let capacity = self.slots.capacity();
+        if self.slots.len() < capacity {
+            return true;
+        }
+        let held = self.arena_bytes + capacity * SLOT_BYTES;
+        for wanted in [(capacity * 2).max(FIRST_SLOTS), capacity + capacity / 4 + 16] {
+            if capacity == 0 || held + wanted * SLOT_BYTES <= self.limit_bytes {
+                self.slots.reserve_exact(wanted - self.slots.len());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Makes `chunks[filling]` have room for `len` more bytes.
+    fn reserve_bytes(&mut self, len: usize) -> bool {
+        while let Some(chunk) = self.chunks.get(self.filling) {
+            if chunk.capacity() - chunk.len() >= len {
+                return true;
+            }
+            if self.filling + 1 >= self.chunks.len() {
+                break;
+            }
+            self.filling += 1;
+        }
+        let wanted = len.max(self.chunk_bytes);
+        if self.memory_bytes() + wanted > self.limit_bytes {
+            if !self.is_empty() {
+                return false;
+            }
+            // An entry longer than the chunks kept from before: give them up for it.
+            self.chunks = Vec::new();
+            self.arena_bytes = 0;
+            self.slots = Vec::with_capacity(FIRST_SLOTS);
+            if self.memory_bytes() + wanted > self.limit_bytes {
+                return false;
+            }
+        }
+        self.chunks.push(Vec::with_capacity(wanted));
+        self.filling = self.chunks.len() - 1;
+        self.arena_bytes += wanted;
+        true
+    }
+
+    #[inline]
+    fn entry(&self, slot: &Slot) -> (&[u8], &[u8]) {
+        let record = &self.chunks[slot.chunk as usize][slot.offset as usize..];
+        let (key_len, value_len) = (length(record, 0), length(record, 4));
+        let body = &record[RECORD_HEADER..];
+        (&body[..key_len], &body[key_len..key_len + value_len])
+    }
+
+    #[inline]
+    fn key(&self, slot: &Slot) -> &[u8] {
+        self.entry(slot).0
+    }
+
+    /// The entry at `index`, in pushed order, or after `sort` in that of keys, then values.
+    #[inline]
+    pub fn get(&self, index: usize) -> (&[u8], &[u8]) {
+        self.entry(&self.slots[index])
+    }
+
+    /// Sorts by key, then value. Returns whether there was nothing to do.
+    pub fn sort(&mut self) -> bool {
+        if self.slots.len() < 2 {
+            return true;
+        }
+        let mut slots = std::mem::take(&mut self.slots);
+        if self.ascending {
+            // Equal keys may still be out of the order of their values.
+            self.order_equal_keys(&mut slots);
+        } else {
+            let common = self.common;
+            self.sort_from(&mut slots, common, 0);
+        }
+        self.slots = slots;
+        std::mem::replace(&mut self.ascending, true)
+    }
+
+    /// Sorts entries whose keys are equal up to `at`, by words from there.
+    fn sort_from(&self, slots: &mut [Slot], at: usize, depth: usize) {
+        if slots.len() <= SMALL_GROUP || depth == MAX_WORDS {
+            slots.sort_unstable_by(|a, b| self.entry(a).cmp(&self.entry(b)));
+            return;
+        }
+        for slot in slots.iter_mut() {
+            slot.word = key_word(self.key(slot), at);
+        }
+        slots.sort_unstable_by_key(|slot| slot.word);
+        let mut rest = slots;
+        while !rest.is_empty() {
+            let word = rest[0].word;
+            let len = rest
+                .iter()
+                .position(|slot| slot.word != word)
+                .unwrap_or(rest.len());
+            let (group, others) = rest.split_at_mut(len);
+            rest = others;
+            if group.len() < 2 {
+                continue;
+            }
+            if group.iter().all(|slot| self.key(slot).len() <= at + 8) {
+                // Nothing follows: keys of one length are equal, a shorter one was filled up with zeroes.
+                group.sort_unstable_by(|a, b| self.tail(a).cmp(&self.tail(b)));
+            } else {
+                self.sort_from(group, at + 8, depth + 1);
+            }
+        }
+    }
+
+    fn tail(&self, slot: &Slot) -> (usize, &[u8]) {
+        let (key, value) = self.entry(slot);
+        (key.len(), value)
+    }
+
+    fn order_equal_keys(&self, slots: &mut [Slot]) {
+        let mut begin = 0;
+        while begin + 1 < slots.len() {
+            let key = self.key(&slots[begin]);
+            let mut end = begin + 1;
+            while end < slots.len() && self.key(&slots[end]) == key {
+                end += 1;
+            }
+            if end - begin > 1 {
+                slots[begin..end].sort_unstable_by(|a, b| self.entry(a).1.cmp(self.entry(b).1));
+            }
+            begin = end;
+        }
+    }
+
+    /// Puts the entry at `from` in the place of the one at `to`, which is not after it.
+    pub fn move_entry(&mut self, from: usize, to: usize) {
+        self.slots[to] = self.slots[from];
+    }
+
+    /// Forgets the entries from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.slots.truncate(len);
+    }
+
+    /// Forgets the entries, keeps the memory.
+    pub fn clear(&mut self) {
+        for chunk in &mut self.chunks {
+            chunk.clear();
+        }
+        // A chunk made for one huge entry would be wasted on small ones, and could keep a later huge one out.
+        let chunk_bytes = self.chunk_bytes;
+        self.chunks.retain(|chunk| chunk.capacity() <= 2 * chunk_bytes);
+        self.arena_bytes = self.chunks.iter().map(Vec::capacity).sum();
+        self.filling = 0;
+        self.slots.clear();
+        self.ascending = true;
+        self.common = usize::MAX;
+    }
+}
+
+#[inline]
+fn length(record: &[u8], at: usize) -> usize {
+    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]) as usize
+}
