@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 
 use crate::{Result, Timestamp};
 
-/// Transactions that can begin during one batch without waiting for its end. At 64 batches a millisecond the counter
-/// still keeps pace with the clock.
-const GAP: u64 = 4096;
+/// Transactions that can begin during one batch without waiting for its end. A millisecond has room for 256 such
+/// batches, more than can be written in one: timestamps do not run ahead of the clock.
+const GAP: u64 = 1024;
 /// Timestamps are handed out only below a bound that is stored. It lies this far ahead.
 const BOUND_AHEAD: Duration = Duration::from_millis(1000);
 /// With less than this left, a batch of commits carries the next bound, so that nobody need write it separately.

@@ -4,6 +4,10 @@ use super::*;
 use crate::KvBatch;
 
 mod basic;
+mod concurrent;
+mod faults;
+mod gc;
+mod model;
 
 /// Keys of tests: `p` and one letter name a partition, e.g. `pA…`; its keys all have one length, so none is a prefix of
 /// another. Everything else is in the default keyspace.

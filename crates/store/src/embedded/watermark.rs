@@ -289,3 +289,34 @@ impl Opened {
         self.watermark == 0
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Makes a store look as if its creation had been interrupted.
+    pub fn set_unborn(path: &Path) {
+        write_file(path, 0).unwrap();
+    }
+
+    #[test]
+    fn the_file_is_read_back_and_garbage_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        write_file(dir.path(), 123_456).unwrap();
+        assert_eq!(read_file(dir.path()).unwrap(), 123_456);
+        let file = dir.path().join(FILE);
+        let text = std::fs::read_to_string(&file).unwrap();
+        for bad in [
+            "",
+            "x",
+            &text[..text.len() / 2],
+            &text.replace("123456", "023456"),
+        ] {
+            std::fs::write(&file, bad).unwrap();
+            assert!(
+                matches!(read_file(dir.path()), Err(Error::Damaged { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+}
