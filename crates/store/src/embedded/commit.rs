@@ -316,8 +316,8 @@ fn process(core: &Core, jobs: Vec<Job>) {
         return;
     }
 
-    let number = core.batches.next();
-    batch.insert(&spaces.meta, meta_keys::BATCH, number.to_be_bytes());
+    let mark = core.batches.next();
+    batch.insert(&spaces.meta, meta_keys::BATCH, mark.encode());
     if let Some(bound) = flight.new_bound {
         batch.insert(&spaces.meta, meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes());
     }
@@ -335,7 +335,7 @@ fn process(core: &Core, jobs: Vec<Job>) {
     drop(pin);
     match outcome {
         Ok(()) => {
-            core.batches.applied(number, sync);
+            core.batches.applied(mark.number, sync);
             core.oracle.end_flight(flight.new_bound);
             METRICS.commits.inc_by(accepted.len() as u64);
             for Accepted {

@@ -9,6 +9,7 @@ mod error;
 mod format;
 mod gc;
 mod ingest;
+mod journal;
 mod locks;
 mod oracle;
 mod range;
@@ -33,6 +34,7 @@ use crate::{
     Scan, ScanOptions, Store, Timestamp,
 };
 use gc::Gc;
+use journal::BatchMark;
 use locks::LockTable;
 use oracle::Oracle;
 use spaces::{Spaces, meta_keys, meta_u64};
@@ -42,6 +44,8 @@ pub use spaces::PartitionFn;
 
 /// Holds on garbage collection are ordinary rows: this prefix and the hold's id.
 const HOLD_PREFIX: &[u8] = b"i/gc/hold/";
+/// Bounds what a restart must replay, and with it what memtables hold.
+const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 /// How often the watermark is renewed while commits come in.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -163,6 +167,7 @@ impl EmbeddedStore {
         let db = watermark::guarded(&path, || {
             fjall::Database::builder(&path)
                 .cache_size(options.cache_bytes)
+                .max_journaling_size(MAX_JOURNAL_BYTES)
                 .open()
         })?;
         let spaces = Spaces::open(db, path.clone(), options.partition)?;
@@ -170,11 +175,16 @@ impl EmbeddedStore {
             // From here on a start that finds nothing has lost something.
             spaces
                 .meta
-                .insert(meta_keys::BATCH, 1u64.to_be_bytes())
+                .insert(meta_keys::BATCH, BatchMark { number: 1, synced: 0 }.encode())
                 .and_then(|()| spaces.db.persist(PersistMode::SyncAll))
                 .map_err(|e| spaces.map_error(e))?;
         }
-        let batches = watermark::after_open(&path, &opened, meta_u64(&spaces, meta_keys::BATCH)?)?;
+        let mark = spaces
+            .meta
+            .get(meta_keys::BATCH)
+            .map_err(|e| spaces.map_error(e))?;
+        let mark = mark.and_then(|row| BatchMark::decode(&row));
+        let batches = watermark::after_open(&path, &opened, mark.map(|m| m.number))?;
         if opened.is_new() {
             batches.synced_all();
             batches.save(&path)?;

@@ -272,7 +272,7 @@ pub(super) mod meta_keys {
     pub const TIMESTAMP_BOUND: &[u8] = b"timestamp_bound";
     /// 8 bytes big-endian: versions needed only below it may be gone.
     pub const GC_SAFE_POINT: &[u8] = b"gc_safe_point";
-    /// 8 bytes big-endian: the number of the newest batch of commits.
+    /// A `BatchMark`, that of the newest batch of commits.
     pub const BATCH: &[u8] = b"batch";
 }
 

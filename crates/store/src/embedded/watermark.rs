@@ -4,10 +4,11 @@
 //! torn. The same happens when an older batch is damaged, or files are missing, and acknowledged commits would be gone.
 //! So batches of commits are numbered, the number is a row of each batch, and a small file, the watermark, says every
 //! few seconds (and when the store closes) up to which number batches are known to be synced. A store in which a
-//! lower number is found at the next start has lost data and is not opened.
+//! lower number is found at the next start has lost data and is not opened. Holes within the journals are found before
+//! that, by `journal::check`, and missing keyspaces by `Spaces::open`.
 //!
-//! Not found: damage at the end of the journal to what was written in the last seconds before a crash, since it looks
-//! like a torn batch; and damage inside a table, until it is read (blocks carry checksums).
+//! Not found: damage at the very end of the journal to what was written in the last seconds before a crash, since it
+//! looks like a torn batch; and damage inside a table, until it is read (blocks carry checksums).
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::error::{map_error, map_io};
+use super::journal::{self, BatchMark};
 use crate::{Error, Result};
 
 const FILE: &str = "WATERMARK";
@@ -48,8 +50,11 @@ impl Batches {
         }
     }
 
-    pub fn next(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    pub fn next(&self) -> BatchMark {
+        BatchMark {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            synced: self.synced.load(Ordering::SeqCst),
+        }
     }
 
     /// Batch `number` is applied. When it was synced, so was all before it: the journal is one.
@@ -193,6 +198,7 @@ pub(super) fn before_open(path: &Path) -> Result<Opened> {
     if journals().next().is_none() {
         return Err(damaged(path, "no journal (*.jnl) is there"));
     }
+    journal::check(path, watermark)?;
     // Without its list of keyspaces fjall would take them all for strays and remove them.
     let manifest = path.join(KEYSPACES).join("0").join("current");
     if !manifest.metadata().is_ok_and(|m| m.len() > 0) {
@@ -294,9 +300,9 @@ impl Opened {
 pub(super) mod tests {
     use super::*;
 
-    /// Makes a store look as if its creation had been interrupted.
-    pub fn set_unborn(path: &Path) {
-        write_file(path, 0).unwrap();
+    /// Puts the watermark back; zero makes a store look as if its creation had been interrupted.
+    pub fn set_watermark(path: &Path, number: u64) {
+        write_file(path, number).unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ const START: i64 = 1000;
 
 fn account(i: usize) -> String {
     // Half of them in a partition, half in the default keyspace.
-    if i % 2 == 0 {
+    if i.is_multiple_of(2) {
         format!("pA{i:04}")
     } else {
         format!("a{i:04}")

@@ -244,11 +244,65 @@ async fn an_interrupted_creation_is_begun_again() {
     let s = open(&dir);
     drop(s);
     let path = dir.path().join("db");
-    watermark::tests::set_unborn(&path);
+    watermark::tests::set_watermark(&path, 0);
     std::fs::remove_file(path.join("version")).unwrap();
     let s = open(&dir);
     let ts = write(&s, &[("a", Some("1"))]).await;
     drop(s);
     let s = open(&dir);
     assert_eq!(s.get(b"a", ts).await.unwrap(), Some(b("1")));
+}
+
+/// Between the last renewal of the watermark and a crash, the batches themselves tell what was synced.
+#[tokio::test]
+async fn a_hole_in_a_journal_is_told_from_a_torn_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let s = open(&dir);
+    let value = "v".repeat(100);
+    for i in 0..30 {
+        write(&s, &[(&format!("a{i:02}"), Some(&value))]).await;
+    }
+    // As a crash would leave it, before the watermark moved.
+    let crashed = dir.path().join("crashed");
+    copy(&dir.path().join("db"), &crashed);
+    watermark::tests::set_watermark(&crashed, 1);
+    drop(s);
+    let file = crashed.join("0.jnl");
+    let journal = std::fs::read(&file).unwrap();
+    let used = journal.iter().rposition(|&b| b != 0).unwrap() + 1;
+    let rows = |path: PathBuf| async move {
+        let s = EmbeddedStore::open(path, test_options())?;
+        let now = s.timestamp().await?;
+        Ok::<_, Error>(
+            scan_all(&s, KeyRange::default(), now, ScanOptions::default())
+                .await
+                .len(),
+        )
+    };
+
+    // A batch in the middle no longer adds up: refused, and the file left as it is.
+    let mut hole = journal.clone();
+    hole[used / 2..used / 2 + 8].fill(0);
+    std::fs::write(&file, &hole).unwrap();
+    let refused = rows(crashed.clone()).await;
+    assert!(
+        matches!(&refused, Err(Error::Damaged { path, .. }) if path.ends_with("0.jnl")),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), hole);
+
+    // The last batch is torn: it was never acknowledged, for all one can tell.
+    let mut torn = journal.clone();
+    torn[used - 20..].fill(0);
+    std::fs::write(&file, &torn).unwrap();
+    assert_eq!(rows(crashed.clone()).await.unwrap(), 29);
+
+    // The same in a journal that another one follows.
+    std::fs::write(&file, &torn).unwrap();
+    std::fs::write(crashed.join("1.jnl"), b"").unwrap();
+    let refused = rows(crashed.clone()).await;
+    assert!(
+        matches!(&refused, Err(Error::Damaged { path, .. }) if path.ends_with("0.jnl")),
+        "{refused:?}"
+    );
 }

@@ -142,7 +142,7 @@ async fn step(dir: &tempfile::TempDir, store: &mut Option<EmbeddedStore>, model:
             }
             // A transaction's commit timestamp and an ingest's never meet on one key: an index is ingested at a
             // timestamp taken for it.
-            let fresh = |k: &Vec<u8>| !model.versions.get(k).is_some_and(|v| v.get(&ts).is_some());
+            let fresh = |k: &Vec<u8>| model.versions.get(k).is_none_or(|v| !v.contains_key(&ts));
             let mut batch = KvBatch::new();
             for (k, v) in unique.iter().filter(|(k, _)| fresh(k)) {
                 batch.push(k, v);
