@@ -3,18 +3,35 @@
 //! Pure functions: no I/O, no clock, no knowledge of schema changes. Everything here is checked against golden
 //! vectors, because another database may read what we write.
 
-pub mod bytes;
+mod collation;
+mod column;
 mod datum;
 pub mod decimal;
 mod error;
-mod json;
+pub mod index;
+pub mod json;
 pub mod key;
+pub mod memcomparable;
+pub mod row;
+mod text;
 pub mod time;
 mod types;
 
+pub use collation::Collation;
+pub use column::{ColumnCodec, ColumnId};
 pub use datum::Datum;
 pub use decimal::{Decimal, ParsedDecimal};
 pub use error::{Error, Result};
-pub use json::Json;
+pub use index::{HandleEncoder, IndexColumn, IndexDecoder, IndexEncoder, IndexLayout};
+pub use json::{Json, JsonKind, JsonPath, JsonRef};
+pub use key::{Handle, HandleRef};
+pub use row::{HandleColumn, HandleLayout, RowColumn, RowDecoder, RowEncoder, RowView};
+pub use text::{format_double, format_float};
 pub use time::{DateFlags, Duration, ParsedDuration, ParsedTime, Time, TimeKind};
 pub use types::{FieldFlags, FieldType, TypeCode};
+
+/// The column id that stands for the hidden row id of tables without a clustered key.
+pub const HIDDEN_HANDLE_ID: ColumnId = -1;
+
+/// No row, and so no string in one, is longer than this many bytes.
+pub const MAX_ROW_LEN: usize = 1 << 30;

@@ -174,6 +174,22 @@ impl FieldType {
         self.is_string() && self.charset == "binary"
     }
 
+    /// Least and greatest value of an integer column; of other types, those of BIGINT.
+    pub fn integer_range(&self) -> (i64, u64) {
+        let bits = match self.tp {
+            TypeCode::Tiny => 8,
+            TypeCode::Short => 16,
+            TypeCode::Int24 => 24,
+            TypeCode::Long => 32,
+            _ => 64,
+        };
+        if self.is_unsigned() {
+            (0, u64::MAX >> (64 - bits))
+        } else {
+            (i64::MIN >> (64 - bits), u64::MAX >> (65 - bits))
+        }
+    }
+
     pub fn is_time(&self) -> bool {
         matches!(self.tp, TypeCode::Date | TypeCode::DateTime | TypeCode::Timestamp)
     }
