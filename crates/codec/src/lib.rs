@@ -23,8 +23,12 @@ pub use datum::Datum;
 pub use decimal::{Decimal, ParsedDecimal};
 pub use error::{Error, Result};
 pub use index::{HandleEncoder, IndexColumn, IndexDecoder, IndexEncoder, IndexLayout};
-pub use json::{Json, JsonKind, JsonPath, JsonRef};
-pub use key::{Handle, HandleRef};
+pub use json::{ArrayIndex, Json, JsonKind, JsonPath, JsonRef, PathLeg};
+pub use key::{
+    Handle, HandleRef, encode_record_key, index_prefix, index_range, partition_prefix_len, prefix_next,
+    record_key, record_prefix, record_range, table_prefix, table_range,
+};
+pub use memcomparable::{decode_bytes, encode_bytes};
 pub use row::{HandleColumn, HandleLayout, RowColumn, RowDecoder, RowEncoder, RowView};
 pub use text::{format_double, format_float};
 pub use time::{DateFlags, Duration, ParsedDuration, ParsedTime, Time, TimeKind};
