@@ -1,5 +1,32 @@
 //! Schemas, tables, indexes; schema states and versions; each node's cached view; node leases; the metadata lock.
+//!
+//! - `model`, `meta`: what is stored, and where;
+//! - `view`: one schema version as a node sees it;
+//! - `node`, `owner`: who is there, and who decides;
+//! - `mdl`, `sync`: which transactions use which version, and the owner's wait for them;
+//! - `auto_id`: auto-increment values; `settings`: global variables and users.
+//!
+//! Knows nothing of jobs.
 
+mod auto_id;
+mod catalog;
+mod error;
+mod mdl;
+mod meta;
+mod metrics;
 mod model;
+mod node;
+mod owner;
+mod settings;
+mod sync;
+mod view;
 
+pub use catalog::{Catalog, CatalogConfig};
+pub use error::{Error, Result};
+pub use mdl::{Blocker, Pinned, TransactionPins};
+pub use meta::{AffectedTable, Meta, MetaReader, SchemaDiff};
 pub use model::*;
+pub use node::NodeInfo;
+pub use owner::{OwnerInfo, OwnerTerm};
+pub use settings::Settings;
+pub use view::SchemaView;

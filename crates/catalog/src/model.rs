@@ -156,6 +156,9 @@ pub struct IndexInfo {
     pub primary: bool,
     #[serde(rename = "is_invisible", default)]
     pub invisible: bool,
+    /// The commit timestamp its entries were ingested at: an older snapshot must not read through it.
+    #[serde(rename = "ilmenite_readable_since", default)]
+    pub readable_since: u64,
     /// The job that builds it, until public: DML notes what it writes to a unique index under this id.
     #[serde(
         rename = "ilmenite_building_job",

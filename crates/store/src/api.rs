@@ -281,6 +281,11 @@ pub trait Store: Send + Sync + 'static {
     /// Snapshots at or before it may be refused with `SnapshotTooOld`.
     async fn gc_safe_point(&self) -> Result<Timestamp>;
 
+    /// Can no other process have this store open? Then whoever used it before is gone.
+    fn exclusive(&self) -> bool {
+        false
+    }
+
     /// Makes everything durable and stops the store's own threads. Calls after it fail. Idempotent.
     async fn close(&self) -> Result<()> {
         Ok(())

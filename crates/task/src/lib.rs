@@ -1,11 +1,34 @@
 //! The distributed task framework: tasks, steps, subtasks; planning, claiming, fencing, retry, pause, cancel.
 //!
+//! A task is a sequence of steps, a step a set of independent subtasks. Everything needed to go on is in the store
+//! (`rows`); every decision is one conditional write. Three parts:
+//!
+//! - `scheduler`, on the owner's node, takes each task one decision further: plans the next step from durable facts
+//!   alone, gives a dead node's subtasks back, reverts, pauses, finishes;
+//! - `executor`, on every node, claims subtasks for its free slots, runs each on a thread of its own, and writes how
+//!   it ended, if the claim is still its own;
+//! - `tasks` is what callers see.
+//!
+//! Why a task always ends: a step without subtasks is passed over in the decision that finds it so; an error has a
+//! class, and only transient ones are tried again, within `RetryPolicy`'s count and time; planning cannot look at
+//! what one node remembers, for it is handed all it may see as a value.
+//!
 //! Knows nothing of SQL or indexes.
 
+mod error;
+mod executor;
 mod handle;
 mod kind;
+mod metrics;
 mod model;
+mod retry;
+mod rows;
+mod scheduler;
+mod tasks;
 
+pub use error::{Error, Result};
 pub use handle::SubtaskHandle;
 pub use kind::{Plan, PlanInput, SubtaskContext, TaskKind};
 pub use model::*;
+pub use retry::RetryPolicy;
+pub use tasks::{StepProgress, TaskSpec, TaskStatus, Tasks, TasksConfig};

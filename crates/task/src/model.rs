@@ -100,6 +100,8 @@ pub struct RetryStatus {
     pub error: TaskError,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Milliseconds since 1970 of the first of these failures: retries are bounded in time too.
+    pub since_ms: u64,
     /// Milliseconds since 1970 at which the next one starts.
     pub next_try_ms: u64,
 }
@@ -163,9 +165,6 @@ pub struct Subtask {
     pub node: Option<String>,
     /// Counts claims. Outputs carry it: what an earlier attempt still writes is never taken for this one's.
     pub attempt: u32,
-    /// How often it failed with a transient error so far, and since when.
-    pub failures: u32,
-    pub first_failure_ms: Option<u64>,
     /// What to do: the planner's word, never changed.
     pub meta: serde_json::Value,
     /// How far it got, in the kind's words; the next attempt goes on from here.
@@ -174,7 +173,33 @@ pub struct Subtask {
     pub output: Option<serde_json::Value>,
     pub progress: Progress,
     pub error: Option<TaskError>,
+    /// The transient failures since the last checkpoint: when it is tried again.
     pub retry: Option<RetryStatus>,
+    /// What the running attempt itself is retrying just now (an object request, an ingest).
+    pub retrying: Option<RetryStatus>,
     pub start_time_ms: Option<u64>,
     pub end_time_ms: Option<u64>,
+}
+
+impl Subtask {
+    /// As the planner puts it down.
+    pub(crate) fn pending(task_id: TaskId, step: usize, ordinal: u32, meta: serde_json::Value) -> Self {
+        Subtask {
+            task_id,
+            step,
+            ordinal,
+            state: SubtaskState::Pending,
+            node: None,
+            attempt: 0,
+            meta,
+            checkpoint: None,
+            output: None,
+            progress: Progress::default(),
+            error: None,
+            retry: None,
+            retrying: None,
+            start_time_ms: None,
+            end_time_ms: None,
+        }
+    }
 }

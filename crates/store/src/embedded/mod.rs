@@ -335,6 +335,11 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
+    /// The directory is locked by this process.
+    fn exclusive(&self) -> bool {
+        true
+    }
+
     async fn timestamp(&self) -> Result<Timestamp> {
         self.core.check_open()?;
         self.core.oracle.timestamp()

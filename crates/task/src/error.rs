@@ -1,0 +1,50 @@
+//! Errors of the framework itself. What a subtask or a planner failed with is a `TaskError`, kept in the rows.
+
+use ilmenite_store::ErrorClass;
+use thiserror::Error;
+
+use crate::{TaskError, TaskId, TaskState};
+
+#[derive(Debug, Clone, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] ilmenite_store::Error),
+    /// A row that this framework wrote does not parse.
+    #[error("damaged row of the task framework: {0}")]
+    Damaged(String),
+    /// Somebody else changed a row in between: re-read and decide again.
+    #[error("the task was changed by another node")]
+    Lost,
+    #[error("task {0} does not exist")]
+    NotFound(TaskId),
+    #[error("task {id} is {}: it cannot be {verb}", state.as_str())]
+    InvalidState {
+        id: TaskId,
+        state: TaskState,
+        verb: &'static str,
+    },
+    #[error("no kind of task is registered under the name {0}")]
+    UnknownKind(String),
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Error {
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::Store(e) => e.class(),
+            Error::Lost => ErrorClass::Transient,
+            Error::NotFound(_) | Error::InvalidState { .. } => ErrorClass::User,
+            Error::Damaged(_) | Error::UnknownKind(_) => ErrorClass::Permanent,
+            Error::Cancelled => ErrorClass::Cancelled,
+        }
+    }
+}
+
+impl From<Error> for TaskError {
+    fn from(e: Error) -> Self {
+        TaskError::new(e.class(), e.to_string())
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,484 @@
+//! Every node's side: claims subtasks for its free slots, runs them, and writes how they ended.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use ilmenite_store::ErrorClass;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::handle::{ReportSink, Reported, SubtaskHandle};
+use crate::kind::{SubtaskContext, TaskKind};
+use crate::metrics;
+use crate::retry::RetryPolicy;
+use crate::rows::{Change, Rows, Stored};
+use crate::{Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
+
+/// How often a running subtask's progress is written.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Tries to write how a subtask ended; after that its row says `running` here, and the next round takes it back.
+const FINISH_TRIES: u32 = 10;
+
+type SubtaskId = (TaskId, usize, u32);
+
+/// Why a running subtask was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Stop {
+    No = 0,
+    Pause = 1,
+    Revert = 2,
+    /// The row is not ours any more, or the lease is over: write nothing.
+    Lost = 3,
+    Shutdown = 4,
+}
+
+struct Running {
+    claim: Arc<Claim>,
+    stop: AtomicU8,
+    cancel: CancellationToken,
+}
+
+impl Running {
+    /// The first reason counts, except that losing the claim overrides all.
+    fn stop(&self, why: Stop) {
+        if why == Stop::Lost {
+            self.stop.store(why as u8, Ordering::Release);
+        } else {
+            let _ =
+                self.stop
+                    .compare_exchange(Stop::No as u8, why as u8, Ordering::AcqRel, Ordering::Acquire);
+        }
+        self.cancel.cancel();
+    }
+
+    fn stopped(&self) -> Stop {
+        match self.stop.load(Ordering::Acquire) {
+            0 => Stop::No,
+            1 => Stop::Pause,
+            2 => Stop::Revert,
+            3 => Stop::Lost,
+            _ => Stop::Shutdown,
+        }
+    }
+}
+
+/// The claimed row as this node last wrote it. While the claim holds, nobody else writes it.
+struct Claim {
+    rows: Rows,
+    row: tokio::sync::Mutex<Stored<Subtask>>,
+}
+
+impl Claim {
+    async fn write(&self, relaxed: bool, edit: impl FnOnce(&mut Subtask)) -> Result<()> {
+        let mut row = self.row.lock().await;
+        let mut next = row.value.clone();
+        edit(&mut next);
+        if next == row.value {
+            return Ok(());
+        }
+        let mut change = if relaxed {
+            Change::default().relaxed()
+        } else {
+            Change::default()
+        };
+        let raw = change.replace(&row, &next)?;
+        self.rows.commit(change).await?;
+        row.raw = raw;
+        row.value = next;
+        Ok(())
+    }
+}
+
+struct CheckpointSink {
+    claim: Arc<Claim>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl ReportSink for CheckpointSink {
+    fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
+        self.runtime
+            .block_on(self.claim.write(false, |s| {
+                s.checkpoint = Some(checkpoint);
+                // It got further: earlier failures no longer count against it.
+                s.retry = None;
+            }))
+            .map_err(TaskError::from)
+    }
+}
+
+pub(crate) struct Executor {
+    pub rows: Rows,
+    pub kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+    pub policy: RetryPolicy,
+    pub changed: watch::Sender<u64>,
+    pub poll: Duration,
+    pub slots: u32,
+    running: Mutex<HashMap<SubtaskId, Arc<Running>>>,
+}
+
+impl Executor {
+    pub fn new(
+        rows: Rows,
+        kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+        policy: RetryPolicy,
+        changed: watch::Sender<u64>,
+        poll: Duration,
+        slots: u32,
+    ) -> Self {
+        Executor {
+            rows,
+            kinds,
+            policy,
+            changed,
+            poll,
+            slots,
+            running: Mutex::default(),
+        }
+    }
+
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            let sleep = match self.round().await {
+                Ok(wait) => wait,
+                Err(e) => {
+                    tracing::warn!(error = %e, "task executor could not read its tasks");
+                    self.poll
+                }
+            };
+            tokio::select! {
+                _ = stop.cancelled() => break,
+                _ = changed.changed() => {}
+                _ = tokio::time::sleep(sleep) => {}
+            }
+        }
+        for running in self.running.lock().values() {
+            running.stop(Stop::Shutdown);
+        }
+    }
+
+    pub fn running(&self) -> usize {
+        self.running.lock().len()
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Stops what should not run any more and claims what may; returns how long nothing can be due.
+    async fn round(self: &Arc<Self>) -> Result<Duration> {
+        if !self.rows.catalog.is_live() {
+            for running in self.running.lock().values() {
+                running.stop(Stop::Lost);
+            }
+            return Ok(self.poll);
+        }
+        let tasks = self.rows.tasks().await?;
+        self.stop_unwanted(&tasks);
+        let mut wait = self.poll;
+        let mut eligible: Vec<&Stored<Task>> = tasks.iter().filter(|t| self.takes_part(&t.value)).collect();
+        // Fewest running here first: a big task does not starve a small one that came later.
+        eligible.sort_by_key(|t| (self.running_of(t.value.id), t.value.id));
+        for task in eligible {
+            wait = wait.min(self.claim_from(task).await?);
+        }
+        Ok(wait)
+    }
+
+    fn takes_part(&self, task: &Task) -> bool {
+        let scope = self.rows.catalog.service_scope();
+        task.state == TaskState::Running
+            && task.step.is_some()
+            && self.kinds.contains_key(task.kind.as_str())
+            && (task.service_scope.is_empty() || task.service_scope == scope)
+    }
+
+    fn running_of(&self, id: TaskId) -> usize {
+        self.running
+            .lock()
+            .keys()
+            .filter(|(task, _, _)| *task == id)
+            .count()
+    }
+
+    fn stop_unwanted(&self, tasks: &[Stored<Task>]) {
+        for ((id, step, _), running) in self.running.lock().iter() {
+            match tasks.iter().find(|t| t.value.id == *id).map(|t| &t.value) {
+                None => running.stop(Stop::Lost),
+                Some(task) => match task.state {
+                    TaskState::Pausing | TaskState::Paused => running.stop(Stop::Pause),
+                    TaskState::Cancelling | TaskState::Reverting => running.stop(Stop::Revert),
+                    _ if task.state.is_final() || task.step != Some(*step) => running.stop(Stop::Lost),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    async fn claim_from(self: &Arc<Self>, task: &Stored<Task>) -> Result<Duration> {
+        let mut wait = self.poll;
+        let limit = match task.value.concurrency {
+            0 => self.slots,
+            n => n.min(self.slots),
+        };
+        if self.running().min(u32::MAX as usize) as u32 >= self.slots
+            || self.running_of(task.value.id) as u32 >= limit
+        {
+            return Ok(wait);
+        }
+        let now_ms = self.rows.now_ms().await?;
+        let me = self.rows.catalog.node_id().to_string();
+        for subtask in self.rows.subtasks(task.value.id).await? {
+            let s = &subtask.value;
+            if Some(s.step) != task.value.step {
+                continue;
+            }
+            let id = (s.task_id, s.step, s.ordinal);
+            let orphan = s.state == SubtaskState::Running
+                && s.node.as_deref() == Some(me.as_str())
+                && !self.running.lock().contains_key(&id);
+            if s.state != SubtaskState::Pending && !orphan {
+                continue;
+            }
+            if let Some(retry) = &s.retry
+                && retry.next_try_ms > now_ms
+            {
+                wait = wait.min(Duration::from_millis(retry.next_try_ms - now_ms));
+                continue;
+            }
+            if self.running() as u32 >= self.slots || self.running_of(task.value.id) as u32 >= limit {
+                break;
+            }
+            match self.claim(task, &subtask, &me, now_ms).await {
+                Ok(()) => {}
+                // Another node was faster, or the task changed: the next round sees.
+                Err(Error::Lost) => self.wake(),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(wait)
+    }
+
+    async fn claim(
+        self: &Arc<Self>,
+        task: &Stored<Task>,
+        subtask: &Stored<Subtask>,
+        me: &str,
+        now_ms: u64,
+    ) -> Result<()> {
+        let Some(kind) = self.kinds.get(task.value.kind.as_str()).cloned() else {
+            return Err(Error::UnknownKind(task.value.kind.clone()));
+        };
+        let mut next = subtask.value.clone();
+        next.state = SubtaskState::Running;
+        next.node = Some(me.to_string());
+        next.attempt += 1;
+        next.error = None;
+        next.retrying = None;
+        next.start_time_ms.get_or_insert(now_ms);
+        let mut change = Change::default();
+        change.expect(task);
+        let raw = change.replace(subtask, &next)?;
+        self.rows.commit(change).await?;
+
+        let row = Stored {
+            key: subtask.key.clone(),
+            raw,
+            value: next,
+        };
+        let claim = Arc::new(Claim {
+            rows: self.rows.clone(),
+            row: tokio::sync::Mutex::new(row.clone()),
+        });
+        let running = Arc::new(Running {
+            claim,
+            stop: AtomicU8::new(Stop::No as u8),
+            cancel: CancellationToken::new(),
+        });
+        let id = (row.value.task_id, row.value.step, row.value.ordinal);
+        self.running.lock().insert(id, running.clone());
+        metrics::SUBTASKS_RUNNING.inc();
+        let this = self.clone();
+        let task = Arc::new(task.value.clone());
+        tokio::spawn(async move {
+            this.drive(kind, task, row.value, &running).await;
+            metrics::SUBTASKS_RUNNING.dec();
+            this.running.lock().remove(&id);
+            this.wake();
+        });
+        Ok(())
+    }
+
+    /// Runs the subtask on a thread of its own, heartbeats meanwhile, and writes the end.
+    async fn drive(
+        &self,
+        kind: Arc<dyn TaskKind>,
+        task: Arc<Task>,
+        subtask: Subtask,
+        running: &Arc<Running>,
+    ) {
+        let reported = Arc::new(Mutex::new(Reported {
+            progress: subtask.progress,
+            retry: None,
+        }));
+        let runtime = tokio::runtime::Handle::current();
+        let context = SubtaskContext {
+            task,
+            subtask,
+            cancel: running.cancel.clone(),
+            report: SubtaskHandle {
+                reported: reported.clone(),
+                sink: Arc::new(CheckpointSink {
+                    claim: running.claim.clone(),
+                    runtime: runtime.clone(),
+                }),
+            },
+            runtime,
+        };
+        let name = context.name();
+        let started = std::time::Instant::now();
+        let mut work = tokio::task::spawn_blocking(move || {
+            std::panic::catch_unwind(AssertUnwindSafe(|| kind.run(context)))
+        });
+        let mut ticks = tokio::time::interval(HEARTBEAT);
+        ticks.tick().await;
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                _ = ticks.tick() => self.heartbeat(&reported, running).await,
+            }
+        };
+        let result = match result {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(TaskError::new(
+                ErrorClass::Bug,
+                format!("panicked: {}", panic_text(&*panic)),
+            )),
+            Err(join) => Err(TaskError::new(
+                ErrorClass::Bug,
+                format!("could not be joined: {join}"),
+            )),
+        };
+        let outcome = match &result {
+            Ok(_) => "succeed",
+            Err(e) => e.class.as_str(),
+        };
+        metrics::SUBTASKS_ENDED.with_label_values(&[outcome]).inc();
+        metrics::SUBTASK_SECONDS.observe(started.elapsed().as_secs_f64());
+        if let Err(error) = &result {
+            tracing::warn!(subtask = name, %error, stop = ?running.stopped(), "subtask did not succeed");
+        }
+        self.end(&name, result, &reported, running).await;
+    }
+
+    async fn heartbeat(&self, reported: &Mutex<Reported>, running: &Running) {
+        let (progress, retrying) = {
+            let reported = reported.lock();
+            (reported.progress, reported.retry.clone())
+        };
+        let written = running.claim.write(true, |s| {
+            s.progress = progress;
+            s.retrying = retrying;
+        });
+        match written.await {
+            Ok(()) => {}
+            Err(Error::Lost) => running.stop(Stop::Lost),
+            Err(e) => tracing::warn!(error = %e, "a subtask's progress could not be written"),
+        }
+    }
+
+    async fn end(
+        &self,
+        name: &str,
+        result: std::result::Result<Value, TaskError>,
+        reported: &Mutex<Reported>,
+        running: &Running,
+    ) {
+        let stop = running.stopped();
+        if stop == Stop::Lost {
+            return;
+        }
+        let progress = reported.lock().progress;
+        for attempt in 1..=FINISH_TRIES {
+            let now_ms = match self.rows.now_ms().await {
+                Ok(now_ms) => now_ms,
+                Err(e) => {
+                    tracing::warn!(subtask = name, error = %e, "no timestamp to end a subtask with");
+                    0
+                }
+            };
+            let written = running.claim.write(false, |s| {
+                s.progress = progress;
+                s.retrying = None;
+                self.settle(s, &result, stop, now_ms);
+            });
+            match written.await {
+                Ok(()) | Err(Error::Lost) => return,
+                Err(e) => {
+                    tracing::warn!(subtask = name, attempt, error = %e, "the end of a subtask could not be written");
+                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+                }
+            }
+        }
+    }
+
+    /// The row's new state, from how the attempt ended and whether it had been told to stop.
+    fn settle(
+        &self,
+        s: &mut Subtask,
+        result: &std::result::Result<Value, TaskError>,
+        stop: Stop,
+        now_ms: u64,
+    ) {
+        let error = match result {
+            Ok(output) => {
+                s.state = SubtaskState::Succeed;
+                s.output = Some(output.clone());
+                s.retry = None;
+                s.end_time_ms = Some(now_ms);
+                return;
+            }
+            Err(error) => error,
+        };
+        s.node = None;
+        match stop {
+            Stop::Pause => s.state = SubtaskState::Paused,
+            Stop::Revert => s.state = SubtaskState::Canceled,
+            Stop::Shutdown => s.state = SubtaskState::Pending,
+            Stop::No | Stop::Lost => match self.policy.next(s.retry.as_ref(), error, now_ms) {
+                Some(retry) => {
+                    metrics::SUBTASK_RETRIES.inc();
+                    s.state = SubtaskState::Pending;
+                    s.retry = Some(retry);
+                }
+                None => {
+                    let mut error = error.clone();
+                    if error.class == ErrorClass::Cancelled {
+                        // Nobody cancelled it: whoever says so is wrong, and waiting for more would be a hang.
+                        error.class = ErrorClass::Bug;
+                    }
+                    s.state = SubtaskState::Failed;
+                    s.error = Some(error);
+                    s.retry = None;
+                    s.end_time_ms = Some(now_ms);
+                }
+            },
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|s| s.to_string())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}

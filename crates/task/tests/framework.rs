@@ -1,0 +1,494 @@
+//! The framework over a real embedded store: every outcome of planning and running, and that each one ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use ilmenite_catalog::{Catalog, CatalogConfig};
+use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_store::{
+    CommitOptions, EmbeddedOptions, EmbeddedStore, ErrorClass, StoreRef, Transaction, TxnMode,
+};
+use ilmenite_task::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+type Run = dyn Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync;
+
+/// A kind of task with two steps; how many subtasks each gets stands in the task's meta.
+struct Toy {
+    run: Box<Run>,
+    plan_error: Option<TaskError>,
+    gather_failures: AtomicU32,
+    cleaned: AtomicU32,
+}
+
+impl Toy {
+    fn new(run: impl Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync + 'static) -> Toy {
+        Toy {
+            run: Box::new(run),
+            plan_error: None,
+            gather_failures: AtomicU32::new(0),
+            cleaned: AtomicU32::new(0),
+        }
+    }
+}
+
+#[async_trait]
+impl TaskKind for Toy {
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+
+    fn steps(&self) -> &'static [&'static str] {
+        &["first", "second"]
+    }
+
+    async fn gather(&self, _: &Task, _: usize) -> Result<Value, TaskError> {
+        let left = self.gather_failures.load(Ordering::SeqCst);
+        if left > 0 {
+            self.gather_failures.store(left - 1, Ordering::SeqCst);
+            return Err(TaskError::new(ErrorClass::Transient, "region is being split"));
+        }
+        Ok(Value::Null)
+    }
+
+    fn plan(&self, input: &PlanInput<'_>) -> Result<Plan, TaskError> {
+        if let Some(error) = &self.plan_error {
+            return Err(error.clone());
+        }
+        let n = input.task.meta[input.step].as_u64().unwrap_or(0);
+        // The second step hands on what the first made.
+        let from: Vec<&Value> = input
+            .earlier
+            .iter()
+            .flatten()
+            .filter_map(|s| s.output.as_ref())
+            .collect();
+        Ok(Plan {
+            subtasks: (0..n).map(|i| json!({ "i": i, "from": from })).collect(),
+            reason: format!("{n} asked for"),
+        })
+    }
+
+    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+        (self.run)(&context)
+    }
+
+    async fn clean_up(&self, _: &Task) -> Result<(), TaskError> {
+        self.cleaned.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+struct World {
+    _dir: TempDir,
+    store: StoreRef,
+    catalog: Arc<Catalog>,
+    tasks: Arc<Tasks>,
+    toy: Arc<Toy>,
+}
+
+async fn world(toy: Toy) -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let store: StoreRef = Arc::new(
+        EmbeddedStore::open(
+            dir.path(),
+            EmbeddedOptions {
+                partition: partition_prefix_len,
+                ..Default::default()
+            },
+        )
+        .unwrap(),
+    );
+    let (catalog, tasks, toy) = node(&store, toy, 2).await;
+    World {
+        _dir: dir,
+        store,
+        catalog,
+        tasks,
+        toy,
+    }
+}
+
+async fn node(store: &StoreRef, toy: Toy, slots: u32) -> (Arc<Catalog>, Arc<Tasks>, Arc<Toy>) {
+    let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
+    let toy = Arc::new(toy);
+    let mut config = TasksConfig::new(store.clone(), catalog.clone(), slots);
+    config.retry.delay_first = Duration::from_millis(2);
+    config.retry.attempts_max = 5;
+    config.retry.delay_max = Duration::from_millis(10);
+    let tasks = Tasks::start(config, vec![toy.clone()]);
+    (catalog, tasks, toy)
+}
+
+impl World {
+    async fn submit(&self, key: &str, meta: Value) -> TaskId {
+        let spec = TaskSpec {
+            key: key.into(),
+            kind: "toy".into(),
+            meta,
+            concurrency: 0,
+            service_scope: String::new(),
+        };
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic)
+            .await
+            .unwrap();
+        let id = self.tasks.put(&mut txn, spec).await.unwrap();
+        txn.commit(CommitOptions::default()).await.unwrap();
+        self.tasks.wake();
+        id
+    }
+
+    /// Waits for the end (or a pause), which must come soon: a hang is what these tests are about.
+    async fn end(&self, id: TaskId) -> Task {
+        let never = CancellationToken::new();
+        let watch = self.tasks.watch(id, &never, |_| {});
+        tokio::time::timeout(Duration::from_secs(20), watch)
+            .await
+            .expect("the task ends")
+            .unwrap()
+    }
+
+    async fn until(&self, id: TaskId, what: impl Fn(&[Subtask]) -> bool) {
+        let began = Instant::now();
+        while !what(&self.tasks.subtasks(id).await.unwrap()) {
+            assert!(began.elapsed() < Duration::from_secs(10), "it never came to that");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn ok(context: &SubtaskContext) -> Result<Value, TaskError> {
+    Ok(context.subtask.meta.clone())
+}
+
+/// Runs until it is told to stop.
+fn endless(context: &SubtaskContext) -> Result<Value, TaskError> {
+    let began = Instant::now();
+    while !context.cancel.is_cancelled() {
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody stopped it");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(TaskError::new(ErrorClass::Cancelled, "told to stop"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_to_do_in_any_step_succeeds_at_once() {
+    for meta in [json!([0, 0]), json!([0, 1]), json!([1, 0])] {
+        let world = world(Toy::new(ok)).await;
+        let began = Instant::now();
+        let id = world.submit("empty", meta.clone()).await;
+        assert_eq!(world.end(id).await.state, TaskState::Succeed, "{meta}");
+        assert!(
+            began.elapsed() < Duration::from_millis(900),
+            "slower than the poll: something was not woken"
+        );
+        assert_eq!(world.toy.cleaned.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outputs_reach_the_next_steps_planner() {
+    let world = world(Toy::new(ok)).await;
+    let id = world.submit("flow", json!([3, 1])).await;
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    let subtasks = world.tasks.subtasks(id).await.unwrap();
+    assert_eq!(subtasks.len(), 4);
+    assert_eq!(subtasks[3].meta["from"].as_array().unwrap().len(), 3);
+    assert!(
+        subtasks
+            .iter()
+            .all(|s| s.state == SubtaskState::Succeed && s.attempt == 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_key_is_the_same_task() {
+    let world = world(Toy::new(ok)).await;
+    let id = world.submit("once", json!([1, 0])).await;
+    assert_eq!(world.submit("once", json!([5, 5])).await, id);
+    world.end(id).await;
+    assert_eq!(world.submit("once", json!([5, 5])).await, id);
+    let mut txn = Transaction::begin(&world.store, TxnMode::Optimistic)
+        .await
+        .unwrap();
+    world.tasks.forget(&mut txn, id).await.unwrap();
+    txn.commit(CommitOptions::default()).await.unwrap();
+    assert!(world.tasks.get_by_key("once").await.unwrap().is_none());
+    assert!(world.tasks.subtasks(id).await.unwrap().is_empty());
+}
+
+/// TiDB issue 49770: a planner that fails for good must end the task, with its error, and soon.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planner_that_cannot_succeed_ends_the_task_with_its_error() {
+    for (class, at_most_ms) in [
+        (ErrorClass::Permanent, 900),
+        (ErrorClass::Bug, 900),
+        (ErrorClass::Transient, 5000),
+    ] {
+        let toy = Toy {
+            plan_error: Some(TaskError::new(class, "backend context not found")),
+            ..Toy::new(ok)
+        };
+        let world = world(toy).await;
+        let began = Instant::now();
+        let id = world.submit("49770", json!([0, 0])).await;
+        let task = world.end(id).await;
+        assert_eq!(task.state, TaskState::Reverted);
+        assert_eq!(task.error.unwrap().message, "backend context not found");
+        assert!(
+            began.elapsed() < Duration::from_millis(at_most_ms),
+            "{class:?} took {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planning_survives_what_passes() {
+    let toy = Toy {
+        gather_failures: AtomicU32::new(3),
+        ..Toy::new(ok)
+    };
+    let world = world(toy).await;
+    let id = world.submit("passing", json!([1, 1])).await;
+    let task = world.end(id).await;
+    assert_eq!(
+        (task.state, task.error, task.retry),
+        (TaskState::Succeed, None, None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transient_errors_are_retried_within_bounds_and_shown() {
+    let fails = AtomicU32::new(3);
+    let world = world(Toy::new(move |context| {
+        match fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+            Ok(_) => Err(TaskError::new(ErrorClass::Transient, "503 slow down")),
+            Err(_) => ok(context),
+        }
+    }))
+    .await;
+    let id = world.submit("503", json!([1, 0])).await;
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    assert_eq!(world.tasks.subtasks(id).await.unwrap()[0].attempt, 4);
+
+    let world = self::world(Toy::new(|_| {
+        Err(TaskError::new(ErrorClass::Transient, "503 for ever"))
+    }))
+    .await;
+    let id = world.submit("503 for ever", json!([1, 0])).await;
+    let never = CancellationToken::new();
+    let mut shown = 0;
+    let watch = world.tasks.watch(id, &never, |status| {
+        shown = shown.max(status.retry.as_ref().map_or(0, |r| r.attempts));
+    });
+    let task = tokio::time::timeout(Duration::from_secs(20), watch)
+        .await
+        .expect("bounded")
+        .unwrap();
+    assert_eq!(
+        (task.state, task.error.unwrap().message.as_str()),
+        (TaskState::Reverted, "503 for ever")
+    );
+    assert!(shown >= 1, "the retry was never to be seen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_errors_and_panics_revert_at_once() {
+    let cases: [(Box<Run>, ErrorClass, &str); 4] = [
+        (
+            Box::new(|_| Err(TaskError::new(ErrorClass::User, "Duplicate entry"))),
+            ErrorClass::User,
+            "Duplicate entry",
+        ),
+        (
+            Box::new(|_| Err(TaskError::new(ErrorClass::Permanent, "no"))),
+            ErrorClass::Permanent,
+            "no",
+        ),
+        (
+            Box::new(|_| panic!("index out of bounds")),
+            ErrorClass::Bug,
+            "panicked: index out of bounds",
+        ),
+        (
+            Box::new(|_| Err(TaskError::new(ErrorClass::Cancelled, "by nobody"))),
+            ErrorClass::Bug,
+            "by nobody",
+        ),
+    ];
+    for (run, class, message) in cases {
+        let world = world(Toy { run, ..Toy::new(ok) }).await;
+        let id = world.submit("fails", json!([2, 1])).await;
+        let task = world.end(id).await;
+        assert_eq!(task.state, TaskState::Reverted);
+        let error = task.error.unwrap();
+        assert_eq!((error.class, error.message.as_str()), (class, message));
+        assert_eq!(world.toy.cleaned.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ran_out_pauses_with_the_reason_and_goes_on_when_told() {
+    let full = Arc::new(AtomicU32::new(1));
+    let seen = full.clone();
+    let world = world(Toy::new(move |context| match seen.load(Ordering::SeqCst) {
+        0 => ok(context),
+        _ => Err(TaskError::new(ErrorClass::Resource, "no space left on device")),
+    }))
+    .await;
+    let id = world.submit("disk", json!([2, 1])).await;
+    let task = world.end(id).await;
+    assert_eq!(task.state, TaskState::Paused);
+    assert_eq!(task.error.unwrap().message, "no space left on device");
+    full.store(0, Ordering::SeqCst);
+    world.tasks.resume(id).await.unwrap();
+    world
+        .until(id, |s| s.iter().all(|s| s.state == SubtaskState::Succeed))
+        .await;
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_stops_what_runs_and_what_waits() {
+    let world = world(Toy::new(endless)).await;
+    let id = world.submit("long", json!([5, 1])).await;
+    world
+        .until(id, |s| {
+            s.iter().filter(|s| s.state == SubtaskState::Running).count() == 2
+        })
+        .await;
+    world
+        .tasks
+        .cancel(id, TaskError::new(ErrorClass::Cancelled, "by the user"))
+        .await
+        .unwrap();
+    let task = world.end(id).await;
+    assert_eq!(
+        (task.state, task.error.unwrap().message.as_str()),
+        (TaskState::Reverted, "by the user")
+    );
+    let subtasks = world.tasks.subtasks(id).await.unwrap();
+    assert!(
+        subtasks.iter().all(|s| s.state == SubtaskState::Canceled),
+        "{subtasks:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
+    let world = world(Toy::new(|context| {
+        if context.subtask.checkpoint == Some(json!("half")) {
+            return Ok(json!("from half"));
+        }
+        context.report.checkpoint(json!("half"))?;
+        endless(context)
+    }))
+    .await;
+    let id = world.submit("pausable", json!([1, 0])).await;
+    world
+        .until(id, |s| s.len() == 1 && s[0].checkpoint.is_some())
+        .await;
+    world
+        .tasks
+        .pause(id, TaskError::new(ErrorClass::Cancelled, "paused by the user"))
+        .await
+        .unwrap();
+    assert_eq!(world.end(id).await.state, TaskState::Paused);
+    world.tasks.resume(id).await.unwrap();
+    world.until(id, |s| s[0].state == SubtaskState::Succeed).await;
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    assert_eq!(
+        world.tasks.subtasks(id).await.unwrap()[0].output,
+        Some(json!("from half"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_share_few_slots_and_each_can_be_cancelled() {
+    let world = world(Toy::new(endless)).await;
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(world.submit(&format!("task {n}"), json!([2, 0])).await);
+    }
+    for id in ids.iter().rev() {
+        world
+            .tasks
+            .cancel(*id, TaskError::new(ErrorClass::Cancelled, "enough"))
+            .await
+            .unwrap();
+        assert_eq!(world.end(*id).await.state, TaskState::Reverted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_node_takes_back_what_it_was_doing() {
+    let world = world(Toy::new(endless)).await;
+    let id = world.submit("interrupted", json!([2, 0])).await;
+    world
+        .until(id, |s| {
+            s.iter().filter(|s| s.state == SubtaskState::Running).count() == 2
+        })
+        .await;
+    // As after kill -9: the rows say `running` on a node that is no more.
+    let World {
+        _dir,
+        store,
+        catalog,
+        tasks,
+        toy,
+    } = world;
+    tasks.shutdown(Duration::ZERO).await;
+    drop((tasks, toy));
+    drop(catalog);
+    let (catalog, tasks, toy) = node(&store, Toy::new(ok), 2).await;
+    let world = World {
+        _dir,
+        store,
+        catalog,
+        tasks,
+        toy,
+    };
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    let _ = &world.catalog;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_that_was_lost_writes_nothing() {
+    let world = world(Toy::new(endless)).await;
+    let id = world.submit("lost", json!([1, 0])).await;
+    world
+        .until(id, |s| s.len() == 1 && s[0].state == SubtaskState::Running)
+        .await;
+    // Somebody else takes the subtask over, as the owner does with a dead node's.
+    let key = [
+        b"i/task/s/".as_slice(),
+        &id.to_be_bytes(),
+        &0u16.to_be_bytes(),
+        &0u32.to_be_bytes(),
+    ]
+    .concat();
+    let mut taken = world.tasks.subtasks(id).await.unwrap().remove(0);
+    taken.attempt = 77;
+    taken.state = SubtaskState::Succeed;
+    taken.output = Some(json!("theirs"));
+    let mut txn = Transaction::begin(&world.store, TxnMode::Optimistic)
+        .await
+        .unwrap();
+    txn.put(
+        key,
+        serde_json::to_vec(&taken).unwrap(),
+        ilmenite_store::Check::None,
+    )
+    .unwrap();
+    txn.commit(CommitOptions::default()).await.unwrap();
+    world.tasks.wake();
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let subtask = world.tasks.subtasks(id).await.unwrap().remove(0);
+    assert_eq!((subtask.attempt, subtask.output), (77, Some(json!("theirs"))));
+}
