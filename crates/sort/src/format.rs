@@ -315,11 +315,11 @@ pub(crate) fn decode_block(
     }
     out.clear();
     let raw_len = info.raw_len as usize;
+    out.reserve_exact(raw_len);
     if info.stored_len == info.raw_len {
         out.extend_from_slice(stored);
         return Ok(());
     }
-    out.reserve_exact(raw_len);
     let written = decompressor
         .decompress_to_buffer(stored, out)
         .map_err(|error| format!("the block at {} does not decompress: {error}", info.offset))?;

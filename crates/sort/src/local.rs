@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -84,6 +85,28 @@ pub(crate) fn classify_io(error: &io::Error) -> StorageErrorKind {
             StorageErrorKind::Invalid
         }
         _ => StorageErrorKind::Other,
+    }
+}
+
+/// Set once nobody waits for the work any more: it must not make an object appear then.
+#[derive(Clone, Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Abandoned {
+    fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(io::Error::other("given up"));
+        }
+        Ok(())
+    }
+}
+
+/// Lives in the future that waits.
+struct Waiting(Abandoned);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
     }
 }
 
@@ -193,11 +216,14 @@ impl Backend for LocalBackend {
     async fn put(&self, path: &str, data: Bytes) -> BackendResult<()> {
         let target = self.file(path)?;
         let staged = self.unfinished(path, &unique_id())?;
+        let abandoned = Abandoned::default();
+        let _waiting = Waiting(abandoned.clone());
         blocking(move || {
             let write = || {
                 let file = create(&staged)?;
                 file.write_all_at(&data, 0)?;
                 file.sync_all()?;
+                abandoned.check()?;
                 publish(&staged, &target)
             };
             write().map_err(|error| {
@@ -293,9 +319,12 @@ impl Backend for LocalBackend {
     async fn complete_multipart(&self, path: &str, id: &str, _parts: Vec<PartId>) -> BackendResult<()> {
         let target = self.file(path)?;
         let staged = self.unfinished(path, id)?;
+        let abandoned = Abandoned::default();
+        let _waiting = Waiting(abandoned.clone());
         blocking(move || {
             let finish = || {
                 OpenOptions::new().write(true).open(&staged)?.sync_all()?;
+                abandoned.check()?;
                 publish(&staged, &target)
             };
             finish().map_err(|error| failed("finish", &target, &error))

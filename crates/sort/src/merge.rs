@@ -124,7 +124,8 @@ impl Merge {
     }
 
     /// Replaces the batch's content with the next entries, keys ascending; `false` means the end.
-    /// Must be called within a runtime.
+    /// Must be called within a runtime, and uses the processor between its waits: best by `Handle::block_on` on a
+    /// blocking thread.
     pub async fn next_batch(&mut self, batch: &mut KvBatch) -> Result<bool> {
         batch.clear();
         let detects = self.filter.detects();
@@ -171,6 +172,15 @@ impl Merge {
             value.extend_from_slice(batch.value(index));
         }
         Ok(!batch.is_empty())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.reader.as_ref())
+            .map(RunReader::memory_bytes)
+            .sum()
     }
 
     /// Entries that passed so far.

@@ -56,6 +56,9 @@ fn decode_tail(tail: &Bytes, file_bytes: u64) -> FormatResult<Footer> {
     Footer::decode(&tail.slice(..body.len()), file_bytes)
 }
 
+/// What zstd takes for decompressing, rounded up.
+const DECOMPRESSOR_BYTES: usize = 192 << 10;
+
 /// How a reader reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReadOptions {
@@ -75,12 +78,12 @@ impl ReadOptions {
     };
 
     /// Memory of one reader of a run: the request consumed and those ahead, each at most a block longer than wanted,
-    /// a decoded block, and the sparse index.
+    /// a decoded block, the sparse index, and the decompressor.
     pub fn memory_bytes(&self, needs: ReaderNeeds) -> usize {
         let request = self.request_bytes + needs.max_block_bytes;
         // A short run is never more than itself in memory.
         let requests = ((self.ahead + 1) * request).min(needs.stored_bytes);
-        requests + needs.max_block_bytes + 3 * needs.footer_bytes
+        requests + needs.max_block_bytes + 3 * needs.footer_bytes + DECOMPRESSOR_BYTES
     }
 
     /// The best options with which `readers` readers of such runs stay within the budget; `None`: there are none.
@@ -325,6 +328,36 @@ impl RunReader {
             });
             self.next_request = last + 1;
         }
+    }
+
+    /// Memory held, by capacity; what is under way counts as arrived.
+    #[cfg(test)]
+    pub fn memory_bytes(&self) -> usize {
+        let under_way = self.fetches.iter().map(|fetch| {
+            let blocks = &self.blocks[fetch.blocks.clone()];
+            blocks
+                .iter()
+                .map(|block| block.stored_len as usize)
+                .sum::<usize>()
+        });
+        let keys: usize = self.blocks.iter().map(|block| block.first_key.len()).sum();
+        let consumed: usize = self.blocks[..self.next_request]
+            .iter()
+            .rev()
+            .take(64)
+            .map(|block| block.stored_len as usize)
+            .sum();
+        // The answer at hand is kept whole until its last block is decoded.
+        let at_hand = if self.fetched_blocks.is_empty() {
+            0
+        } else {
+            consumed.min(self.options.request_bytes)
+        };
+        self.blocks.capacity() * size_of::<BlockInfo>()
+            + keys
+            + under_way.sum::<usize>()
+            + at_hand.max(self.fetched.len())
+            + self.block.capacity()
     }
 
     fn damaged(&self, detail: &str) -> Error {

@@ -190,6 +190,16 @@ impl RunSorter {
         }
     }
 
+    /// Writes what is in the buffer and waits until all runs so far are on storage: what a checkpoint may rely on.
+    /// Afterwards nothing can be handed out in memory.
+    pub fn settle(&mut self) -> Result<Vec<RunMeta>> {
+        self.spill()?;
+        match &mut self.writer {
+            Some(writer) => Ok(self.runtime.block_on(writer.settle())?.to_vec()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Sorts and writes the rest and waits for all uploads; or, when nothing was written so far, hands out the
     /// entries in memory.
     pub fn finish(mut self) -> Result<SortOutput> {

@@ -24,6 +24,9 @@ pub const TARGET_OBJECT_BYTES: u64 = 256 << 20;
 
 const ZSTD_LEVEL: i32 = 1;
 
+/// What zstd takes for compressing blocks at that level, rounded up.
+const COMPRESSOR_BYTES: usize = 1 << 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterOptions {
     /// Length of the first parts. What is shorter goes up in one put.
@@ -46,11 +49,12 @@ impl WriterOptions {
     }
 
     /// Memory that a writer takes: the part being filled, those under way, the sparse index with its encoded form,
-    /// and the block being filled with its compressed form.
+    /// the block being filled with its compressed form, and the compressor.
     pub fn memory_bytes(&self) -> usize {
         (self.max_in_flight + 1) * (self.part_bytes + BLOCK_RAW_BYTES)
             + 2 * self.max_index_bytes()
             + 3 * BLOCK_RAW_BYTES
+            + COMPRESSOR_BYTES
     }
 
     /// An object is closed, too, once its sparse index is so long: keys can be as long as values.
@@ -484,10 +488,16 @@ impl RunSetWriter {
         Ok(())
     }
 
-    /// Waits until all objects are there.
-    pub async fn finish(mut self) -> Result<Vec<RunMeta>> {
+    /// Ends the current run, waits until its objects are there, and returns all so far.
+    pub async fn settle(&mut self) -> Result<&[RunMeta]> {
         self.end_run().await?;
         self.join_finishing().await?;
+        Ok(&self.done)
+    }
+
+    /// Waits until all objects are there.
+    pub async fn finish(mut self) -> Result<Vec<RunMeta>> {
+        self.settle().await?;
         Ok(std::mem::take(&mut self.done))
     }
 }

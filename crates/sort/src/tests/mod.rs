@@ -1,6 +1,8 @@
 //! Tests of the whole crate; those over S3 talk to a real server in this process.
 
 mod budget;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod faults;
 mod format;
 mod planning;

@@ -337,6 +337,71 @@ async fn a_small_budget_refuses_and_groups_fit_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn merging_stays_within_its_budget() {
+    let (_dir, storage) = scratch();
+    let mut rng = rng(14);
+    let mut runs = Vec::new();
+    for run in 0..8 {
+        let part: Vec<Entry> = (0..40_000)
+            .map(|_| {
+                (
+                    rng.random::<[u8; 24]>().to_vec(),
+                    rng.random::<[u8; 100]>().to_vec(),
+                )
+            })
+            .collect();
+        runs.extend(stored_runs(&storage, &format!("7/{run}/1"), 24 * MIB, part).await);
+    }
+    assert_eq!((runs.len(), overlap(&runs)), (8, 8));
+    for budget in [22 * MIB, 40 * MIB, 200 * MIB] {
+        let options = merge_options(budget, DuplicatePolicy::Allow);
+        let mut merge = Merge::new(&storage, &runs, KeyRange::default(), &options, &token()).unwrap();
+        let mut batch = KvBatch::new();
+        let mut most = 0;
+        while merge.next_batch(&mut batch).await.unwrap() {
+            most = most.max(merge.memory_bytes());
+            assert!(
+                merge.memory_bytes() <= budget,
+                "{} of {budget}",
+                merge.memory_bytes()
+            );
+        }
+        assert!(most > 8 * MIB, "read-ahead of only {most} bytes");
+        assert_eq!(merge.emitted().entries, 320_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_sorter_goes_on() {
+    let (_dir, storage) = scratch();
+    let mut entries = index_entries(&mut rng(12), 30_000, u64::MAX);
+    let mut sorter = RunSorter::new(&storage, options(16 * MIB, DETECT, true), &token()).unwrap();
+    let (first, second) = (entries[..20_000].to_vec(), entries[20_000..].to_vec());
+    let (settled, output) = on_blocking(move || {
+        first
+            .iter()
+            .try_for_each(|(key, value)| sorter.push(key, value))
+            .unwrap();
+        let settled = sorter.settle().unwrap();
+        assert_eq!(settled, sorter.settle().unwrap());
+        second
+            .iter()
+            .try_for_each(|(key, value)| sorter.push(key, value))
+            .unwrap();
+        (settled, sorter.finish().unwrap())
+    })
+    .await;
+    let SortedRun::Stored(runs) = output.run else {
+        panic!()
+    };
+    assert_eq!((settled.len(), runs.len()), (1, 2));
+    assert_eq!(settled[0], runs[0]);
+    assert_eq!(settled[0].entries(), 20_000);
+    entries.sort();
+    assert!(merge_range(&storage, &runs, KeyRange::default(), 64 * MIB).await == entries);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
     let (_dir, storage) = scratch();
     let writing = Writing {
