@@ -23,7 +23,10 @@ impl ObjectStorage {
                 max_attempts: 1,
                 ..RetryPolicy::interactive()
             };
-            drop(self.with_policy(one_try).delete(&[path], cancel).await);
+            let cleaning = self.with_policy(one_try);
+            // By name first: perhaps it is lists that fail.
+            drop(cleaning.delete(&[path], cancel).await);
+            drop(cleaning.delete_prefix(&directory, cancel).await);
         }
         result
     }
@@ -67,13 +70,12 @@ impl ObjectStorage {
         part?;
         aborted?;
 
-        self.delete(&[path.to_string()], cancel).await?;
-        let left = self.list(directory, cancel).await?;
-        if !left.is_empty() {
+        // All of it: an upload whose answer was lost has left one that nobody knows of.
+        if self.delete_prefix(directory, cancel).await? == 0 {
             return Err(wrong(
-                Op::Delete,
+                Op::List,
                 directory,
-                "an object is still listed after its deletion",
+                "the object put before is no longer in the list",
             ));
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! `cargo test -p ilmenite-sort --features failpoints failpoints`
+//! Fail points are of the whole process: run these alone, with
+//! `cargo test -p ilmenite-sort --features failpoints failpoints`.
 
 use super::*;
 
@@ -7,6 +8,7 @@ async fn each_operation_can_be_failed_before_and_after() {
     let scenario = fail::FailScenario::setup();
     for op in Op::ALL.into_iter().filter(|op| *op != Op::CompleteMultipart) {
         for point in [op.failpoint_before(), op.failpoint_after()] {
+            // Denied for good, what the probe made may have to stay.
             let (_dir, storage) = scratch();
             fail::cfg(point, "return(permission)").unwrap();
             let error = storage.probe(&token()).await.unwrap_err();
@@ -15,9 +17,11 @@ async fn each_operation_can_be_failed_before_and_after() {
                 "{point}: {error}"
             );
             // Once only: retried, and well.
+            let (_dir, storage) = scratch();
             fail::cfg(point, "1*return(transient)").unwrap();
             storage.probe(&token()).await.unwrap();
             assert!(storage.stats().retries >= 1, "{point}");
+            assert_eq!(storage.list("", &token()).await.unwrap(), vec![], "{point}");
             fail::remove(point);
         }
     }
