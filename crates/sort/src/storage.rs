@@ -447,6 +447,8 @@ fn injected(kind: Option<String>) -> BackendError {
 }
 
 /// A multipart upload. The object appears at `complete`; dropped before that, it is aborted in the background.
+/// One that a killed process leaves on a cloud store shows in no list of objects: a bucket's lifecycle rule that aborts
+/// incomplete uploads after a day frees it. In a directory, [`ObjectStorage::delete_prefix`] finds it.
 pub struct Multipart {
     inner: Arc<MultipartInner>,
     open: bool,
