@@ -390,12 +390,7 @@ fn classify(error: &object_store::Error, text: &str) -> StorageErrorKind {
 /// The status codes of other errors are not part of the library's interface, only of its text.
 fn classify_generic(error: &object_store::Error, text: &str) -> StorageErrorKind {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&[
-        "QuotaExceeded",
-        "StorageFull",
-        "InsufficientStorage",
-        "EntityTooLarge",
-    ]) {
+    if says(&["QuotaExceeded", "StorageFull", "InsufficientStorage"]) {
         return StorageErrorKind::OutOfSpace;
     }
     if says(&[
