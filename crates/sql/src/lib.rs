@@ -3,6 +3,7 @@
 //! Knows nothing of sockets: the server hands text in and takes rows out through `ResultSink`.
 
 pub mod context;
+pub mod ddl_translate;
 pub mod engine;
 pub mod error;
 pub mod infoschema;

@@ -56,6 +56,10 @@ macro_rules! codes {
 }
 
 codes! {
+    database_exists(name) = 1007 b"HY000" User "Can't create database '{name}'; database exists",
+        "Choose another name, or CREATE DATABASE IF NOT EXISTS.";
+    drop_unknown_database(name) = 1008 b"HY000" User "Can't drop database '{name}'; database doesn't exist",
+        "Check the name (SHOW DATABASES), or DROP DATABASE IF EXISTS.";
     disk_full(detail) = 1021 b"HY000" Resource "Disk full ({detail}); free some space, then try again",
         "Free disk space, or point the data or temporary directory elsewhere.";
     dup_key(table) = 1022 b"23000" User "Can't write; duplicate key in table '{table}'",
@@ -142,6 +146,8 @@ codes! {
         "Only its user or an administrator may end it.";
     no_tables_used() = 1096 b"HY000" User "No tables used",
         "Name a table, or write what to select.";
+    too_big_set(column) = 1097 b"HY000" User "Too many strings for column {column} and SET",
+        "A SET has at most 64 members.";
     blob_cant_have_default(column) = 1101 b"42000" User "BLOB, TEXT, GEOMETRY or JSON column '{column}' can't have a default value",
         "Leave the default out.";
     wrong_db_name(name) = 1102 b"42000" User "Incorrect database name '{name}'",
@@ -162,14 +168,20 @@ codes! {
         "Free space.";
     unknown_charset(charset) = 1115 b"42000" User "Unknown character set: '{charset}'",
         "SHOW CHARACTER SET names those there are.";
+    too_many_columns() = 1117 b"HY000" User "Too many columns",
+        "A table has at most 1017 columns.";
     row_too_big(max) = 1118 b"42000" User "Row size too large. The maximum row size for the used table type, not counting BLOBs, is {max}. This includes storage overhead, check the manual. You have to change some columns to TEXT or BLOBs",
         "Use TEXT or BLOB.";
     column_count_mismatch(row) = 1136 b"21S01" User "Column count doesn't match value count at row {row}",
         "Give as many values as columns.";
+    invalid_use_of_null() = 1138 b"22004" User "Invalid use of NULL value",
+        "Change the NULL values first.";
     regexp(detail) = 1139 b"42000" User "Got error '{detail}' from regexp",
         "Correct the pattern.";
     mix_of_group_func(number, clause, column) = 1140 b"42000" User "In aggregated query without GROUP BY, expression #{number} of {clause} contains nonaggregated column '{column}'; this is incompatible with sql_mode=only_full_group_by",
         "Add GROUP BY, or aggregate the column.";
+    no_such_grant(user, host) = 1141 b"42000" User "There is no such grant defined for user '{user}' on host '{host}'",
+        "SHOW GRANTS names those there are.";
     table_access_denied(command, user, host, table) = 1142 b"42000" User "{command} command denied to user '{user}'@'{host}' for table '{table}'",
         "Have the right granted.";
     column_access_denied(command, user, host, column, table) = 1143 b"42000" User "{command} command denied to user '{user}'@'{host}' for column '{column}' in table '{table}'",
@@ -244,6 +256,8 @@ codes! {
         "Add COLLATE to one side.";
     unknown_collation(collation) = 1273 b"HY000" User "Unknown collation: '{collation}'",
         "SHOW COLLATION names those there are.";
+    wrong_index_name(name) = 1280 b"42000" User "Incorrect index name '{name}'",
+        "Choose a name of 1 to 64 characters other than PRIMARY.";
     unknown_engine(engine) = 1286 b"42000" User "Unknown storage engine '{engine}'",
         "Leave ENGINE out.";
     deprecated(what, instead) = 1287 b"HY000" User "'{what}' is deprecated and will be removed in a future release. Please use {instead} instead",
@@ -254,6 +268,8 @@ codes! {
         "Name each member once.";
     truncated_wrong_value(kind, value) = 1292 b"22007" User "Truncated incorrect {kind} value: '{value}'",
         "Give a value of that type.";
+    invalid_on_update(column) = 1294 b"HY000" User "Invalid ON UPDATE clause for '{column}' column",
+        "Only DATETIME and TIMESTAMP columns can have it, with CURRENT_TIMESTAMP of the same precision.";
     unsupported_in_prepare() = 1295 b"HY000" User "This command is not supported in the prepared statement protocol yet",
         "Send it as text.";
     unknown_time_zone(zone) = 1298 b"HY000" User "Unknown or incorrect time zone: '{zone}'",
@@ -276,6 +292,10 @@ codes! {
         "Store a value of the column's type and character set.";
     too_many_placeholders() = 1390 b"HY000" User "Prepared statement contains too many placeholders",
         "At most 65535 to a statement.";
+    key_part_zero(column) = 1391 b"HY000" User "Key part '{column}' length cannot be 0",
+        "Give a length of at least 1.";
+    cannot_user(operation, user) = 1396 b"HY000" User "Operation {operation} failed for {user}",
+        "Check which accounts there are (SELECT user, host FROM mysql.user).";
     data_too_long(column, row) = 1406 b"22001" User "Data too long for column '{column}' at row {row}",
         "Shorten the value or widen the column.";
     wrong_value_for_function(kind, value, function) = 1411 b"HY000" User "Incorrect {kind} value: '{value}' for function {function}",
@@ -286,6 +306,8 @@ codes! {
         "Give a smaller precision.";
     m_bigger_than_d(column) = 1427 b"42000" User "For float(M,D), double(M,D) or decimal(M,D), M must be >= D (column '{column}').",
         "Give M >= D.";
+    stack_overrun() = 1436 b"HY000" User "Thread stack overrun: the statement nests too deep",
+        "Write it with less nesting.";
     too_big_display_width(column, max) = 1439 b"42000" User "Display width out of range for column '{column}' (max = {max})",
         "Give a smaller width.";
     datetime_field_overflow(field) = 1441 b"22008" User "Datetime function: {field} field overflow",
@@ -308,16 +330,32 @@ codes! {
         "Check the function's arguments.";
     wrong_params(function) = 1583 b"42000" User "Incorrect parameters in the call to native function '{function}'",
         "Check the function's arguments.";
+    table_comment_too_long(name, max) = 1628 b"HY000" User "Comment for table '{name}' is too long (max = {max})",
+        "Shorten it.";
+    field_comment_too_long(name, max) = 1629 b"HY000" User "Comment for field '{name}' is too long (max = {max})",
+        "Shorten it.";
+    index_comment_too_long(name, max) = 1688 b"HY000" User "Comment for index '{name}' is too long (max = {max})",
+        "Shorten it.";
     value_out_of_range(kind, expr) = 1690 b"22003" User "{kind} value is out of range in '{expr}'",
         "Compute in DECIMAL or DOUBLE: CAST an operand.";
+    unknown_explain_format(name) = 1791 b"HY000" User "Unknown EXPLAIN format name: '{name}'",
+        "Use traditional, brief, tree or json.";
     read_only_transaction() = 1792 b"25006" User "Cannot execute statement in a READ ONLY transaction.",
         "Start the transaction READ WRITE.";
     online_log_too_big(index) = 1799 b"HY000" Resource "Creating index '{index}' required more than 'innodb_online_alter_log_max_size' bytes of modification log. Please try again.",
         "Run it again at a quieter time.";
+    unknown_alter_algorithm(name) = 1800 b"HY000" User "Unknown ALGORITHM '{name}'",
+        "Use DEFAULT, INSTANT, INPLACE or COPY.";
+    unknown_alter_lock(name) = 1801 b"HY000" User "Unknown LOCK type '{name}'",
+        "Use DEFAULT, NONE, SHARED or EXCLUSIVE.";
+    invalid_year_length() = 1818 b"HY000" User "Supports only YEAR or YEAR(4) column.",
+        "Write YEAR.";
     alter_not_supported(what, instead) = 1845 b"0A000" User "{what} is not supported for this operation. Try {instead}.",
         "Use what the text names.";
     alter_not_supported_reason(what, reason, instead) = 1846 b"0A000" User "{what} is not supported. Reason: {reason}. Try {instead}.",
         "Use what the text names.";
+    invalid_field_size(column) = 3013 b"HY000" User "Invalid size for column '{column}'.",
+        "Give a size of at least 1.";
     max_execution_time() = 3024 b"HY000" Cancelled "Query execution was interrupted, maximum statement execution time exceeded",
         "Raise max_execution_time, or ask for less.";
     lock_name_wrong(name) = 3057 b"42000" User "Incorrect user-level lock name '{name}'.",
@@ -350,6 +388,10 @@ codes! {
         "At most 100 levels.";
     json_null_key() = 3158 b"22032" User "JSON documents may not contain NULL member names.",
         "Give every member a name.";
+    no_such_user(user) = 3162 b"HY000" User "Authorization ID {user} does not exist.",
+        "Create the account first.";
+    primary_cant_be_invisible() = 3522 b"HY000" User "A primary key index cannot be invisible",
+        "Leave INVISIBLE out.";
     lock_nowait() = 3572 b"HY000" Transient "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.",
         "Try again, or wait for the lock.";
     functional_index_on_lob() = 3757 b"HY000" User "Cannot create a functional index on an expression that returns a BLOB or TEXT. Please consider using CAST.",
@@ -394,6 +436,8 @@ codes! {
         "Only a paused job can be resumed.";
     job_paused(id) = 8262 b"HY000" User "Job [{id}] has already been paused",
         "ADMIN RESUME DDL JOBS continues it.";
+    cannot_alter_job(id, reason) = 8265 b"HY000" User "Job [{id}] can't be altered: {reason}",
+        "Only a running ADD INDEX takes new settings.";
     gc_too_early(start, safe_point) = 9006 b"HY000" Permanent "GC life time is shorter than transaction duration, transaction starts at {start}, GC safe point is {safe_point}",
         "Run the transaction again, in less time.";
     write_conflict(start, conflict) = 9007 b"HY000" Transient "Write conflict, txnStartTS={start}, conflictCommitTS={conflict} [try again later]",

@@ -87,12 +87,11 @@ fn online_option(c: &mut Cursor, options: &mut OnlineOptions) -> Parse<bool> {
         &["DEFAULT", "NONE", "SHARED", "EXCLUSIVE"]
     };
     if !known.contains(&value.as_str()) {
-        let (code, what) = if algorithm {
-            (1800, "ALGORITHM")
+        return Err(Stop::Error(if algorithm {
+            Error::unknown_alter_algorithm(value)
         } else {
-            (1801, "LOCK type")
-        };
-        return Err(Stop::Error(Error::new(code, format!("Unknown {what} '{value}'"))));
+            Error::unknown_alter_lock(value)
+        }));
     }
     if algorithm {
         options.algorithm = Some(value);

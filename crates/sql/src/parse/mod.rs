@@ -100,7 +100,7 @@ fn parse_one(text: &[u8], start: usize, end: usize, tokens: Vec<TokenWithSpan>) 
     });
     let statement = parsed.map_err(|stop| match stop {
         Stop::At(offset) => syntax_error(text, offset.min(end)),
-        Stop::TooDeep => Error::new(1436, "Thread stack overrun: the statement nests too deep"),
+        Stop::TooDeep => Error::stack_overrun(),
         Stop::Error(error) => error,
     })?;
     if params > usize::from(u16::MAX) {

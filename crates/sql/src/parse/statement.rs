@@ -127,15 +127,8 @@ fn explain(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
             "brief" => ExplainFormat::Brief,
             "tree" => ExplainFormat::Tree,
             "json" | "tidb_json" => ExplainFormat::Json,
-            other => {
-                return Err(match offset {
-                    _ if other.is_empty() => Stop::At(offset),
-                    _ => Stop::Error(Error::new(
-                        1791,
-                        format!("Unknown EXPLAIN format name: '{other}'"),
-                    )),
-                });
-            }
+            "" => return Err(Stop::At(offset)),
+            other => return Err(Stop::Error(Error::unknown_explain_format(other))),
         };
     } else if c.any_word(&["EXTENDED", "PARTITIONS"]).is_some() {
         // Old words for what EXPLAIN says anyway.
