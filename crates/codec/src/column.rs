@@ -101,7 +101,7 @@ impl ColumnCodec {
             prefix_len: prefix_len.filter(|_| shape == Shape::Str),
             prefix_in_bytes: !is_text || field_type.charset == "ascii",
             needs_restoring: is_text
-                && !(collation.is_bin() && !is_varchar)
+                && (is_varchar || !collation.is_bin())
                 && collation.name() != "utf8mb4_0900_bin",
         })
     }

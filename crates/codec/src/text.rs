@@ -144,13 +144,15 @@ impl Datum {
                     return Err(invalid("DECIMAL"));
                 }
                 let (precision, scale) = decimal_shape(field_type);
-                let fitted = parsed.value.fit(precision, scale);
-                match fitted {
-                    Ok(value) if !parsed.overflow && !(field_type.is_unsigned() && value.is_negative()) => {
-                        Ok(Datum::Decimal(value))
-                    }
-                    _ => Err(out_of_range("DECIMAL", as_str())),
-                }
+                let fitted = if parsed.overflow {
+                    None
+                } else {
+                    parsed.value.fit(precision, scale).ok()
+                };
+                fitted
+                    .filter(|value| !(field_type.is_unsigned() && value.is_negative()))
+                    .map(Datum::Decimal)
+                    .ok_or_else(|| out_of_range("DECIMAL", as_str()))
             }
             TypeCode::Date | TypeCode::DateTime | TypeCode::Timestamp => {
                 let kind = time_kind(field_type.tp).unwrap_or(TimeKind::DateTime);

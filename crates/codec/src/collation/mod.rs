@@ -3,7 +3,7 @@
 //! The `_bin` collations are exact. The case-insensitive ones go by base letters: a string is decomposed, marks are
 //! dropped and case is folded, from Unicode's data rather than from MySQL's tables. How close that comes:
 //!
-//! * `utf8mb4_general_ci` (and its kin): as MySQL for ASCII, Latin, Greek and Cyrillic, the two bytes a character of
+//! * `utf8mb4_general_ci` (and its kin, among which `latin1_swedish_ci` is counted): as MySQL for ASCII, Latin, Greek and Cyrillic, the two bytes a character of
 //!   MySQL's and TiDB's weights included. Elsewhere MySQL's table leaves some letters apart that are equal here.
 //! * `utf8mb4_unicode_ci` and `utf8mb4_0900_ai_ci`: equality as in MySQL for the Latin, Greek and Cyrillic scripts
 //!   (ß = ss, æ = ae, ø = o); order as in MySQL for ASCII. Characters outside of ASCII that are not letters of these
@@ -16,7 +16,7 @@ mod weights;
 use std::cmp::Ordering;
 use std::fmt;
 
-use weights::{general_weights, push_weight, unicode_weights};
+use weights::{ascii_weight, general_weights, push_weight, unicode_weights};
 
 /// How weights are made from a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +63,10 @@ use Algorithm::{Bytes, General, Unicode};
 /// By name, as SHOW COLLATION lists them.
 static ALL: [Info; 13] = [
     info(65, "ascii_bin", "ascii", true, Bytes, true),
+    info(11, "ascii_general_ci", "ascii", false, General, true),
     info(63, "binary", "binary", true, Bytes, false),
     info(47, "latin1_bin", "latin1", true, Bytes, true),
+    info(8, "latin1_swedish_ci", "latin1", false, General, true),
     info(83, "utf8_bin", "utf8", true, Bytes, true),
     info(33, "utf8_general_ci", "utf8", false, General, true),
     info(192, "utf8_unicode_ci", "utf8", false, Unicode, true),
@@ -73,8 +75,6 @@ static ALL: [Info; 13] = [
     info(46, "utf8mb4_bin", "utf8mb4", true, Bytes, true),
     info(45, "utf8mb4_general_ci", "utf8mb4", false, General, true),
     info(224, "utf8mb4_unicode_ci", "utf8mb4", false, Unicode, true),
-    info(11, "ascii_general_ci", "ascii", false, General, true),
-    info(8, "latin1_swedish_ci", "latin1", false, General, true),
 ];
 
 /// A collation; cheap to copy and compare.
@@ -82,9 +82,9 @@ static ALL: [Info; 13] = [
 pub struct Collation(&'static Info);
 
 impl Collation {
-    pub const BINARY: Collation = Collation(&ALL[1]);
-    pub const UTF8MB4_BIN: Collation = Collation(&ALL[8]);
-    pub const UTF8MB4_GENERAL_CI: Collation = Collation(&ALL[9]);
+    pub const BINARY: Collation = Collation(&ALL[2]);
+    pub const UTF8MB4_BIN: Collation = Collation(&ALL[10]);
+    pub const UTF8MB4_GENERAL_CI: Collation = Collation(&ALL[11]);
 
     /// By name, in any case; `utf8mb3_…` is `utf8_…`.
     pub fn by_name(name: &str) -> Option<Collation> {
@@ -153,6 +153,10 @@ impl Collation {
         let text = self.trimmed(text);
         match self.0.algorithm {
             Bytes => out.extend_from_slice(text),
+            General if text.is_ascii() => text.iter().for_each(|b| out.extend([0, b.to_ascii_uppercase()])),
+            Unicode if text.is_ascii() => {
+                out.extend(text.iter().map(|b| ascii_weight(*b)).filter(|w| *w != 0))
+            }
             General => general_weights(text).for_each(|w| out.extend_from_slice(&w.to_be_bytes())),
             Unicode => unicode_weights(text).for_each(|w| push_weight(w, out)),
         }

@@ -135,8 +135,13 @@ impl Iterator for UnicodeWeights<'_> {
 
 impl FusedIterator for UnicodeWeights<'_> {}
 
+/// Weight of an ASCII character: below 0x80, and 0 for one that does not count.
+pub(super) fn ascii_weight(b: u8) -> u8 {
+    ASCII_WEIGHTS[usize::from(b & 0x7f)]
+}
+
 fn ascii(b: u8) -> u32 {
-    u32::from(ASCII_WEIGHTS[usize::from(b & 0x7f)])
+    u32::from(ascii_weight(b))
 }
 
 fn single(c: char) -> u32 {

@@ -92,7 +92,7 @@ impl RowDecoder {
         out.reserve(self.columns.len());
         for column in &self.columns {
             let value = match (column.source, handle) {
-                (Source::Handle, HandleRef::Int(id)) => column.from_int_handle(id),
+                (Source::Handle, HandleRef::Int(id)) => column.int_handle(id),
                 (Source::Handle, HandleRef::Common(_)) => {
                     return Err(corrupt("a handle of columns where an integer was expected"));
                 }
@@ -115,7 +115,7 @@ impl RowDecoder {
 }
 
 impl DecoderColumn {
-    fn from_int_handle(&self, id: i64) -> Datum {
+    fn int_handle(&self, id: i64) -> Datum {
         match self.codec.shape {
             crate::column::Shape::UInt => Datum::UInt(id as u64),
             _ => Datum::Int(id),

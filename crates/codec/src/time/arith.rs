@@ -27,9 +27,9 @@ impl Time {
     pub fn week(&self, mode: u8, year_week: bool) -> (u16, u8) {
         let monday_first = mode & 1 != 0;
         let by_year = mode & 2 != 0 || year_week;
-        // Modes with the first weekday on Sunday count the first full week unless told otherwise, and vice versa.
-        let first_weekday = (mode & 4 != 0) != monday_first;
-        let first_weekday = !first_weekday;
+        // Is the first week the first full one, or the first with four days of the year? Mode bit 4 means the one with
+        // weeks from Monday, and the other with weeks from Sunday.
+        let first_weekday = (mode & 4 != 0) == monday_first;
         let start_of = |year: u16| {
             let first = day_number(year, 1, 1);
             let weekday = (first + if monday_first { 5 } else { 6 }).rem_euclid(7);
@@ -170,7 +170,7 @@ impl Time {
 
     fn with_day_micros(&self, micros: i64) -> Time {
         let seconds = (micros / 1_000_000) as u64;
-        let hms = seconds / 3600 << 12 | seconds / 60 % 60 << 6 | seconds % 60;
+        let hms = ((seconds / 3600) << 12) | ((seconds / 60 % 60) << 6) | (seconds % 60);
         Time {
             packed: self.packed >> 41 << 41 | hms << 24 | (micros % 1_000_000) as u64,
             ..*self
