@@ -202,7 +202,13 @@ impl Ingest for EmbeddedIngest {
             return Err(writer.failure());
         }
         match outcome.await {
-            Ok(outcome) => outcome?,
+            Ok(outcome) => {
+                // It ends right after it has answered, and only then lets go of the store.
+                if writer.thread.join().is_err() {
+                    tracing::error!("an ingest's writer panicked at its end");
+                }
+                outcome?;
+            }
             Err(_) => return Err(writer.failure()),
         }
         METRICS.ingest_entries.inc_by(self.summary.entries);

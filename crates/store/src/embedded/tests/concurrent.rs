@@ -222,3 +222,62 @@ async fn drops_race_with_writes_and_creations() {
     assert_eq!(rows.len(), 241);
     assert_eq!(rows[240], ("pA9999".to_owned(), "last".to_owned()));
 }
+
+/// Garbage is collected all the time, with no life time at all: transactions still read their snapshots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn collection_leaves_open_transactions_what_they_read() {
+    let dir = memory_dir();
+    let options = EmbeddedOptions {
+        gc_life_time: Duration::ZERO,
+        ..test_options()
+    };
+    let s = Arc::new(EmbeddedStore::open(dir.path().join("db"), options).unwrap());
+    let accounts: Vec<_> = (0..ACCOUNTS).map(account).collect();
+    let start = START.to_string();
+    let rows: Vec<_> = accounts
+        .iter()
+        .map(|k| (k.as_str(), Some(start.as_str())))
+        .collect();
+    write(&s, &rows).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let collector = std::thread::spawn({
+        let (s, stop) = (s.clone(), stop.clone());
+        move || {
+            let mut removed = 0;
+            while !stop.load(Ordering::Relaxed) {
+                removed += s.run_gc().unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            removed
+        }
+    });
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        let store: StoreRef = s.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..200 {
+                match transfer(&store, TxnMode::Optimistic).await {
+                    Ok(()) | Err(Error::WriteConflict { .. }) => {}
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let store: StoreRef = s.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..40 {
+                let txn = Transaction::begin(&store, TxnMode::Optimistic).await.unwrap();
+                assert_eq!(total(&*store, txn.read_ts()).await, ACCOUNTS as i64 * START);
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                assert_eq!(total(&*store, txn.read_ts()).await, ACCOUNTS as i64 * START);
+                txn.rollback().await.unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(collector.join().unwrap() > 100);
+}
