@@ -272,3 +272,30 @@ impl From<ilmenite_codec::Error> for DdlError {
         }
     }
 }
+
+impl From<ilmenite_catalog::Error> for DdlError {
+    fn from(error: ilmenite_catalog::Error) -> Self {
+        DdlError::Internal {
+            class: error.class(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<ilmenite_sort::Error> for DdlError {
+    fn from(error: ilmenite_sort::Error) -> Self {
+        DdlError::Internal {
+            class: error.class(),
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<ilmenite_task::Error> for DdlError {
+    fn from(error: ilmenite_task::Error) -> Self {
+        DdlError::Internal {
+            class: error.class(),
+            message: error.to_string(),
+        }
+    }
+}

@@ -1,12 +1,41 @@
 //! DDL jobs: queue, owner, state machine; ADD INDEX on top of `task` and `sort`; verification; rollback.
 //!
+//! - `statement`: what a session asks for; `job`: the durable row of it;
+//! - `schema`: what a statement does to a table, as pure functions;
+//! - `worker`: the owner takes each job from step to step;
+//! - `backfill`: building an index, and why it is exact; `maintain`: what DML does to rows and indexes meanwhile;
+//! - `check`: table against index; `ddl`, `view`: the face.
+//!
 //! Knows nothing of sessions or of the protocol.
 
+mod backfill;
+mod check;
+mod ddl;
+mod encoding;
 mod error;
 mod job;
+pub mod maintain;
+mod scan;
 pub mod schema;
 mod statement;
+mod view;
+mod worker;
 
+pub use backfill::{Backfill, BackfillConfig, WrapStorage};
+pub use check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
+pub use ddl::{Ddl, DdlConfig, DdlSetup, task_kinds};
+pub use encoding::{handle_layout, index_layout, missing_value, row_column};
 pub use error::{CommentedObject, DdlError, Result};
 pub use job::{Conflict, DeleteRange, Involved, Job, JobId, JobState, JobType, ReorgMeta, Stage};
 pub use statement::*;
+pub use view::{BlockerRow, ConflictRow, JobProgress, JobRow, SubtaskRow};
+
+/// Names a failpoint; `return` makes the step fail as a store that is out of reach would.
+pub(crate) fn failpoint(name: &'static str) -> Result<()> {
+    fail::fail_point!(name, |_| Err(DdlError::Internal {
+        class: ilmenite_store::ErrorClass::Transient,
+        message: format!("failpoint {name}"),
+    }));
+    let _ = name;
+    Ok(())
+}

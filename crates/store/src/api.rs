@@ -151,10 +151,9 @@ pub trait Scan: Send {
 /// What must hold of a key for a mutation of it to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Nothing: the caller holds a pessimistic lock on it, or on the row that owns it. Keys that transactions lock by
-    /// themselves (of unique indexes) must be locked, also to be deleted: another's lock on them fails the commit.
+    /// Nothing: the caller holds a pessimistic lock on it, or on the row that owns it.
     None,
-    /// No version newer than the transaction's start timestamp (optimistic), unless it holds the key's lock.
+    /// No version newer than the transaction's start timestamp (optimistic).
     Unchanged,
     /// No live value now (INSERT into a unique key), and unchanged.
     MustNotExist,

@@ -198,6 +198,9 @@ pub struct Job {
     /// The tables changed by that version.
     #[serde(default)]
     pub changed_tables: Vec<TableId>,
+    /// Nobody has to be waited for: that version is what was before the job.
+    #[serde(default)]
+    pub skip_wait: bool,
     #[serde(default)]
     pub pause_reason: String,
     #[serde(default)]
@@ -279,6 +282,7 @@ impl Job {
             end_ts: Timestamp::ZERO,
             last_schema_version: 0,
             changed_tables: Vec::new(),
+            skip_wait: false,
             pause_reason: String::new(),
             paused_ts: Timestamp::ZERO,
             conflicts: Vec::new(),

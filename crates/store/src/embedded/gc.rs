@@ -123,10 +123,8 @@ impl Gc {
         Ok(())
     }
 
-    /// Keeps versions at `start_ts` until `end`. `false`: the safe point has just passed it.
-    pub fn begin(&self, start_ts: Timestamp) -> bool {
-        let mut state = self.state.lock();
-        start_ts >= self.safe_point() && state.active.insert(start_ts)
+    pub fn begin(&self, start_ts: Timestamp) {
+        self.state.lock().active.insert(start_ts);
     }
 
     pub fn end(&self, start_ts: Timestamp) {

@@ -202,13 +202,7 @@ impl Ingest for EmbeddedIngest {
             return Err(writer.failure());
         }
         match outcome.await {
-            Ok(outcome) => {
-                // It ends right after it has answered, and only then lets go of the store.
-                if writer.thread.join().is_err() {
-                    tracing::error!("an ingest's writer panicked at its end");
-                }
-                outcome?;
-            }
+            Ok(outcome) => outcome?,
             Err(_) => return Err(writer.failure()),
         }
         METRICS.ingest_entries.inc_by(self.summary.entries);

@@ -141,10 +141,6 @@ impl LockTable {
                     }
                 }
             }
-            // The transaction was ended by another task meanwhile, which gave back what it then held.
-            if self.noted_value(start_ts, key).is_none() {
-                return Err(Error::Aborted("it ended while it waited for a lock".into()));
-            }
             reserved.armed = false;
             taken.keys.push(key.clone());
         }

@@ -347,13 +347,9 @@ impl Store for EmbeddedStore {
 
     async fn begin_timestamp(&self) -> Result<Timestamp> {
         self.core.check_open()?;
-        loop {
-            let ts = self.core.oracle.begin().await?;
-            // Only a life time of next to nothing lets the safe point get here first.
-            if self.core.gc.begin(ts) {
-                return Ok(ts);
-            }
-        }
+        let ts = self.core.oracle.begin().await?;
+        self.core.gc.begin(ts);
+        Ok(ts)
     }
 
     async fn get(&self, key: &[u8], ts: Timestamp) -> Result<Option<Bytes>> {

@@ -37,7 +37,7 @@ pub(super) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
     }
     let mut removed = false;
     for segment in segments(spaces, range) {
-        removed |= delete_segment(core, &segment)?;
+        removed |= delete_segment(spaces, &segment)?;
     }
     if removed && core.options.sync {
         spaces
@@ -52,11 +52,9 @@ fn bounds(segment: &Segment) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (Bound::Included(&segment.start[..]), Bound::Unbounded)
 }
 
-fn delete_segment(core: &Core, segment: &Segment) -> Result<bool> {
-    let spaces = &core.spaces;
+fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
     let mut removed = false;
     loop {
-        core.check_open()?;
         let mut batch = spaces.db.batch();
         let mut bytes = 0;
         let mut ended = true;

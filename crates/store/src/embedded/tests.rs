@@ -27,13 +27,6 @@ pub(super) fn open(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {
     Arc::new(EmbeddedStore::open(dir.path().join("db"), test_options()).unwrap())
 }
 
-/// A directory in memory where there is one: for tests that open many stores and are not about durability.
-pub(super) fn memory_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
-}
-
 pub(super) fn b(s: impl AsRef<[u8]>) -> Bytes {
     Bytes::copy_from_slice(s.as_ref())
 }

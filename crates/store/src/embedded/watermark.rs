@@ -16,7 +16,6 @@ use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -28,8 +27,6 @@ const FILE: &str = "WATERMARK";
 const TEMPORARY: &str = "WATERMARK.new";
 const MAGIC: &str = "ilmenite-watermark-1";
 const LOCK_FILE: &str = "store.lock";
-const LOCK_ATTEMPTS: u32 = 10;
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// fjall's own files.
 const ENGINE_MARKER: &str = "version";
 const ENGINE_LOCK: &str = "lock";
@@ -149,22 +146,14 @@ pub(super) fn before_open(path: &Path) -> Result<Opened> {
         .write(true)
         .open(path.join(LOCK_FILE))
         .map_err(map_err)?;
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        match lock.try_lock() {
-            Ok(()) => break,
-            // A store that was closed a moment ago may still be letting go of its files.
-            Err(std::fs::TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    path: path.display().to_string(),
-                });
-            }
-            Err(std::fs::TryLockError::Error(e)) => return Err(map_err(e)),
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(Error::Locked {
+                path: path.display().to_string(),
+            });
         }
+        Err(std::fs::TryLockError::Error(e)) => return Err(map_err(e)),
     }
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(path).map_err(map_err)? {

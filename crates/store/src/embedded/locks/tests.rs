@@ -145,17 +145,3 @@ async fn locks_are_bounded() {
     drop(refused);
     assert_eq!(t.bytes(), 0);
 }
-
-#[tokio::test]
-async fn a_transaction_ended_while_it_waits_gets_nothing() {
-    let t = table();
-    spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
-    let waiting = spawn_lock(&t, 2, "a", 5000);
-    pause().await;
-    t.unlock(Timestamp(2), None);
-    t.unlock(Timestamp(1), None);
-    assert!(matches!(waiting.await.unwrap(), Err(Error::Aborted(_))));
-    spawn_lock(&t, 3, "a", 0).await.unwrap().unwrap();
-    t.unlock(Timestamp(3), None);
-    assert_eq!(t.bytes(), 0);
-}

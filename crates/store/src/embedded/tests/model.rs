@@ -242,13 +242,13 @@ async fn step(dir: &tempfile::TempDir, store: &mut Option<EmbeddedStore>, model:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn the_engine_does_as_the_model(ops in prop::collection::vec(op(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let dir = memory_dir();
+            let dir = tempfile::tempdir().unwrap();
             let mut store = Some(EmbeddedStore::open(dir.path().join("db"), options()).unwrap());
             let first = store.as_ref().unwrap().timestamp().await.unwrap();
             let mut model = Model { times: vec![first], ..Model::default() };

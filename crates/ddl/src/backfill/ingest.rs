@@ -1,0 +1,242 @@
+//! Subtasks of merge-sort and of write&ingest.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ilmenite_sort::{
+    DuplicatePolicy, EntryDigest, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver,
+};
+use ilmenite_store::{Ingest, KeyRange, KvBatch};
+use ilmenite_task::{Progress, RetryStatus, SubtaskContext, SubtaskHandle, TaskError};
+use serde_json::Value;
+
+use super::plan::{IngestMeta, MergeMeta, parse, value};
+use super::read::add_duplicates;
+use super::{
+    Backfill, BuildMeta, IngestOutput, LiveSettings, MergeOutput, cancelled, sort_error, store_error,
+};
+
+/// A batch handed to the store at once.
+pub(super) const BATCH_BYTES: usize = 256 << 10;
+/// Batches on their way: the merge's, and those the store has taken over.
+const BATCHES: u64 = 4;
+
+/// Shows in the subtask's row what is being retried on the object storage.
+struct ShowRetries(SubtaskHandle);
+
+impl RetryObserver for ShowRetries {
+    fn on_retry(&self, event: &RetryEvent) {
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_millis() as u64);
+        self.0.retrying(Some(RetryStatus {
+            error: TaskError::new(
+                event.kind.class(),
+                format!("{} of '{}': {}", event.op, event.path, event.error),
+            ),
+            attempts: event.attempt,
+            since_ms: now_ms,
+            next_try_ms: now_ms + event.next_try_in.as_millis() as u64,
+        }));
+    }
+
+    fn on_recovered(&self, _: Op, _: &str) {
+        self.0.retrying(None);
+    }
+}
+
+pub(super) fn observed(storage: ObjectStorage, context: &SubtaskContext) -> ObjectStorage {
+    storage
+        .handle()
+        .with_observer(Arc::new(ShowRetries(context.report.clone())))
+}
+
+fn policy(meta: &BuildMeta, index_id: i64) -> DuplicatePolicy {
+    if meta.table.index_by_id(index_id).is_some_and(|i| i.unique) {
+        DuplicatePolicy::Detect { collapse_equal: true }
+    } else {
+        DuplicatePolicy::Allow
+    }
+}
+
+pub(super) fn run_merge(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
+    let part: MergeMeta = parse(&context.subtask.meta)?;
+    let storage = observed(context.runtime.block_on(engine.storage(meta))?, context);
+    let budget = engine.slot_budget_bytes();
+    let _memory = context
+        .runtime
+        .block_on(engine.config.memory.acquire(budget, &context.cancel))
+        .map_err(sort_error)?;
+    let subtask = &context.subtask;
+    let prefix = engine.run_prefix(context.task.id, subtask.step, subtask.ordinal, subtask.attempt);
+    let expected = part.runs.iter().map(|r| r.entries()).sum();
+    let duplicates = policy(meta, part.index_id);
+    let merging = ilmenite_sort::merge_runs(
+        &storage,
+        &part.runs,
+        prefix,
+        budget as usize,
+        duplicates,
+        &context.cancel,
+        |so_far| report(context, &storage, so_far, expected),
+    );
+    let merged = context.runtime.block_on(merging).map_err(sort_error)?;
+    fail_on_duplicates(meta, part.index_id, &merged.duplicates)?;
+    value(&MergeOutput {
+        index_id: part.index_id,
+        runs: merged.runs,
+    })
+}
+
+pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+    let part: IngestMeta = parse(&context.subtask.meta)?;
+    let storage = observed(context.runtime.block_on(engine.storage(meta))?, context);
+    let budget = engine.slot_budget_bytes();
+    let _memory = context
+        .runtime
+        .block_on(engine.config.memory.acquire(budget, &context.cancel))
+        .map_err(sort_error)?;
+    let options = MergeOptions {
+        budget_bytes: budget.saturating_sub(BATCHES * BATCH_BYTES as u64) as usize,
+        batch_bytes: BATCH_BYTES,
+        duplicates: policy(meta, part.index_id),
+    };
+    let range = part.range.range();
+    let mut merge =
+        Merge::new(&storage, &part.runs, range.clone(), &options, &context.cancel).map_err(sort_error)?;
+    let mut ingesting = Ingesting::begin(engine, context, meta, range)?;
+    let mut batch = KvBatch::new();
+    while context
+        .runtime
+        .block_on(merge.next_batch(&mut batch))
+        .map_err(sort_error)?
+    {
+        // Nothing of it becomes visible when a duplicate turns up.
+        fail_on_duplicates(meta, part.index_id, merge.duplicates())?;
+        ingesting.write(&batch)?;
+        report(context, &storage, merge.emitted(), part.range.entries);
+    }
+    fail_on_duplicates(meta, part.index_id, merge.duplicates())?;
+    let ingested = ingesting.finish()?;
+    report(context, &storage, ingested, part.range.entries);
+    value(&IngestOutput {
+        index_id: part.index_id,
+        ingested,
+    })
+}
+
+fn fail_on_duplicates(
+    meta: &BuildMeta,
+    index_id: i64,
+    duplicates: &ilmenite_sort::Duplicates,
+) -> Result<(), TaskError> {
+    if duplicates.is_empty() {
+        return Ok(());
+    }
+    let mut failure = None;
+    add_duplicates(meta, index_id, duplicates, &mut failure)?;
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
+}
+
+fn report(context: &SubtaskContext, storage: &ObjectStorage, so_far: EntryDigest, expected: u64) {
+    let stats = storage.stats();
+    context.progress(Progress {
+        rows: so_far.entries,
+        bytes: so_far.bytes,
+        rows_expected: expected,
+        object_requests: stats.requests(),
+        object_bytes: stats.bytes_in + stats.bytes_out,
+    });
+}
+
+/// An ingest at the build's snapshot, within the job's write speed.
+pub(super) struct Ingesting<'a> {
+    context: &'a SubtaskContext,
+    engine: &'a Backfill,
+    meta: &'a BuildMeta,
+    settings: Arc<LiveSettings>,
+    ingest: Box<dyn Ingest>,
+    digest: EntryDigest,
+    looked_at: std::time::Instant,
+}
+
+impl<'a> Ingesting<'a> {
+    pub fn begin(
+        engine: &'a Backfill,
+        context: &'a SubtaskContext,
+        meta: &'a BuildMeta,
+        range: KeyRange,
+    ) -> Result<Self, TaskError> {
+        let (settings, _) = context.runtime.block_on(engine.settings(meta.job_id))?;
+        let ingest = context
+            .runtime
+            .block_on(engine.store().ingest(range, meta.snapshot))
+            .map_err(store_error)?;
+        let looked_at = std::time::Instant::now();
+        Ok(Ingesting {
+            context,
+            engine,
+            meta,
+            settings,
+            ingest,
+            digest: EntryDigest::default(),
+            looked_at,
+        })
+    }
+
+    pub fn write(&mut self, batch: &KvBatch) -> Result<(), TaskError> {
+        if self.context.cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        if self.looked_at.elapsed() > Duration::from_secs(1) {
+            self.settings = self
+                .context
+                .runtime
+                .block_on(self.engine.settings(self.meta.job_id))?
+                .0;
+            self.looked_at = std::time::Instant::now();
+        }
+        let turn = self
+            .settings
+            .limiter
+            .take(batch.bytes() as u64, &self.context.cancel);
+        if !self.context.runtime.block_on(turn) {
+            return Err(cancelled());
+        }
+        self.context
+            .runtime
+            .block_on(self.ingest.write(batch))
+            .map_err(store_error)?;
+        for (key, value) in batch.iter() {
+            self.digest.add(key, value);
+        }
+        Ok(())
+    }
+
+    /// Makes all of it visible at the snapshot.
+    pub fn finish(self) -> Result<EntryDigest, TaskError> {
+        if self.context.cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        let summary = self
+            .context
+            .runtime
+            .block_on(self.ingest.finish())
+            .map_err(store_error)?;
+        if summary.entries != self.digest.entries {
+            let text = format!(
+                "{} entries ingested of {} written",
+                summary.entries, self.digest.entries
+            );
+            return Err(crate::DdlError::bug(text).into());
+        }
+        Ok(self.digest)
+    }
+}

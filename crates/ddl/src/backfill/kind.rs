@@ -1,0 +1,134 @@
+//! The task `backfill`: read-index → merge-sort → write&ingest.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ilmenite_store::{KeyRange, KvBatch, ScanOptions};
+use ilmenite_task::{Plan, PlanInput, SubtaskContext, Task, TaskError, TaskKind};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{
+    IngestFacts, Piece, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge, plan_read,
+    read_step, value,
+};
+use super::{BACKFILL_KIND, Backfill, BuildMeta, ingest, read, sort_error, store_error};
+use crate::error::DdlError;
+
+pub(crate) struct BackfillKind(pub Arc<Backfill>);
+
+#[async_trait]
+impl TaskKind for BackfillKind {
+    fn name(&self) -> &'static str {
+        BACKFILL_KIND
+    }
+
+    fn steps(&self) -> &'static [&'static str] {
+        &["read-index", "merge-sort", "write&ingest"]
+    }
+
+    async fn gather(&self, task: &Task, step: usize) -> Result<Value, TaskError> {
+        let meta: BuildMeta = parse(&task.meta)?;
+        if step == read_step() {
+            return value(&self.0.read_facts(&meta).await?);
+        }
+        let mut boundaries = Vec::new();
+        if step == ingest_step() {
+            for &id in &meta.index_ids {
+                let (start, end) = ilmenite_codec::key::index_range(meta.table.id, id);
+                let regions = self
+                    .0
+                    .store()
+                    .regions(&KeyRange::new(start, end))
+                    .await
+                    .map_err(store_error)?;
+                boundaries.push((id, regions.into_iter().skip(1).map(|r| r.range.start).collect()));
+            }
+        }
+        value(&IngestFacts {
+            boundaries,
+            budget_bytes: self.0.slot_budget_bytes(),
+        })
+    }
+
+    fn plan(&self, input: &PlanInput<'_>) -> Result<Plan, TaskError> {
+        match input.step {
+            step if step == read_step() => plan_read(input),
+            step if step == merge_step() => plan_merge(input),
+            step if step == ingest_step() => plan_ingest(input),
+            step => Err(DdlError::bug(format!("backfill has no step {step}")).into()),
+        }
+    }
+
+    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+        // Sorting and uploading find the runtime through this.
+        let runtime = context.runtime.clone();
+        let _entered = runtime.enter();
+        let meta: BuildMeta = parse(&context.task.meta)?;
+        match context.subtask.step {
+            step if step == read_step() => read::run(&self.0, &context, &meta),
+            step if step == merge_step() => ingest::run_merge(&self.0, &context, &meta),
+            step if step == ingest_step() => ingest::run(&self.0, &context, &meta),
+            step => Err(DdlError::bug(format!("backfill has no step {step}")).into()),
+        }
+    }
+
+    async fn clean_up(&self, task: &Task) -> Result<(), TaskError> {
+        let meta: BuildMeta = parse(&task.meta)?;
+        self.0.forget_settings(meta.job_id);
+        let storage = self.0.storage(&meta).await?;
+        let prefix = self.0.task_prefix(task.id);
+        let deleted = storage
+            .delete_prefix(&prefix, &CancellationToken::new())
+            .await
+            .map_err(sort_error)?;
+        tracing::info!(task = task.id, objects = deleted, "objects of the task deleted");
+        Ok(())
+    }
+}
+
+impl Backfill {
+    /// From the first row's key to just after the last one's, at the snapshot: reading it fails or tells, nothing else.
+    async fn read_facts(&self, meta: &BuildMeta) -> Result<ReadFacts, TaskError> {
+        let (start, end) = ilmenite_codec::key::record_range(meta.table.id);
+        let all = KeyRange::new(start, end);
+        let Some(range) = self.occupied_range(&all, meta.snapshot).await? else {
+            return Ok(ReadFacts {
+                range: None,
+                pieces: Vec::new(),
+            });
+        };
+        let regions = self.store().regions(&range).await.map_err(store_error)?;
+        Ok(ReadFacts {
+            range: Some(range),
+            pieces: regions.into_iter().map(Piece::of).collect(),
+        })
+    }
+
+    /// The part of `all` that has keys at `ts`; `None`: there are none.
+    pub(crate) async fn occupied_range(
+        &self,
+        all: &KeyRange,
+        ts: ilmenite_store::Timestamp,
+    ) -> Result<Option<KeyRange>, TaskError> {
+        let mut ends = Vec::new();
+        for reverse in [false, true] {
+            let options = ScanOptions {
+                reverse,
+                key_only: true,
+                limit: 1,
+                ..Default::default()
+            };
+            let mut scan = self.store().scan(all.clone(), ts, options).map_err(store_error)?;
+            let mut batch = KvBatch::new();
+            if scan.next_batch(&mut batch).await.map_err(store_error)? && !batch.is_empty() {
+                ends.push(batch.key(0).to_vec());
+            }
+        }
+        match &ends[..] {
+            [] => Ok(None),
+            [first, last] => Ok(Some(KeyRange::new(first.clone(), ilmenite_sort::after_key(last)))),
+            _ => Err(DdlError::bug("a range is empty in one direction only").into()),
+        }
+    }
+}

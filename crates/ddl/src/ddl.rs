@@ -1,0 +1,348 @@
+//! The crate's face: submit a schema change, wait for it, steer it, look at it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo};
+use ilmenite_sort::MemoryBudget;
+use ilmenite_store::{Check, ErrorClass, StoreRef, Transaction, TxnMode};
+use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::backfill::{Backfill, BackfillConfig, BackfillKind, FinishKind};
+use crate::check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
+use crate::error::{DdlError, Result};
+use crate::job::{Job, JobId, JobState, Rows, Stage, encode, job_key, storage_key};
+use crate::statement::{JobChange, JobOutcome, JobRequest};
+use crate::worker::Shared;
+
+/// How often a submission or a command is tried again when somebody else gets in between.
+const CHANGE_TRIES: u32 = 50;
+
+/// The kinds of task that `Tasks` must know before `Ddl` starts.
+pub fn task_kinds(backfill: &Arc<Backfill>) -> Vec<Arc<dyn TaskKind>> {
+    vec![
+        Arc::new(BackfillKind(backfill.clone())),
+        Arc::new(FinishKind(backfill.clone())),
+    ]
+}
+
+pub struct DdlConfig {
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub tasks: Arc<Tasks>,
+    pub backfill: Arc<Backfill>,
+    /// For the steps of jobs; subtasks have their own.
+    pub retry: RetryPolicy,
+    /// The safety net below waking.
+    pub poll: Duration,
+    /// How long a paused build keeps its snapshot before it has to begin anew.
+    pub pause_hold: Duration,
+}
+
+impl DdlConfig {
+    pub fn new(store: StoreRef, catalog: Arc<Catalog>, tasks: Arc<Tasks>, backfill: Arc<Backfill>) -> Self {
+        DdlConfig {
+            store,
+            catalog,
+            tasks,
+            backfill,
+            retry: RetryPolicy::default(),
+            poll: Duration::from_secs(1),
+            pause_hold: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// Everything below `Ddl` that a node needs for it, with the usual settings.
+pub struct DdlSetup {
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    /// Subtasks at once: one per core.
+    pub slots: u32,
+    pub memory_budget_bytes: u64,
+    pub scratch_directory: PathBuf,
+    pub cluster_id: String,
+}
+
+impl DdlSetup {
+    pub fn backfill(&self) -> Arc<Backfill> {
+        Backfill::new(BackfillConfig {
+            store: self.store.clone(),
+            catalog: self.catalog.clone(),
+            slots: self.slots,
+            memory: MemoryBudget::new(self.memory_budget_bytes),
+            scratch_directory: self.scratch_directory.clone(),
+            cluster_id: self.cluster_id.clone(),
+            wrap_storage: None,
+        })
+    }
+}
+
+/// Schema changes on one node.
+pub struct Ddl {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Ddl {
+    pub fn start(config: DdlConfig) -> Arc<Ddl> {
+        let shared = Arc::new(Shared {
+            rows: Rows {
+                store: config.store.clone(),
+            },
+            store: config.store,
+            catalog: config.catalog,
+            tasks: config.tasks,
+            backfill: config.backfill,
+            retry: config.retry,
+            poll: config.poll,
+            pause_hold: config.pause_hold,
+            changed: watch::Sender::new(0),
+            stop: CancellationToken::new(),
+            live: Default::default(),
+            version_lock: Default::default(),
+        });
+        tokio::spawn(shared.clone().run());
+        tokio::spawn(shared.clone().run_reaper());
+        Arc::new(Ddl { shared })
+    }
+
+    /// Stops working on jobs; where each stands is in the store. Waits for steps under way, at most `timeout`.
+    pub async fn shutdown(&self, timeout: Duration) {
+        self.shared.stop.cancel();
+        let deadline = tokio::time::Instant::now() + timeout;
+        while !self.shared.live.lock().is_empty() && tokio::time::Instant::now() < deadline {
+            for live in self.shared.live.lock().values() {
+                live.interrupt();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Queues a schema change. It goes on by itself from here, whatever becomes of the caller.
+    pub async fn submit(&self, request: JobRequest) -> Result<JobId> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_submit(&request).await {
+                Err(error) if error.class() == ErrorClass::Transient && tries < CHANGE_TRIES => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)))).await;
+                }
+                Ok(id) => {
+                    self.shared.notify();
+                    return Ok(id);
+                }
+                error => return error,
+            }
+        }
+    }
+
+    async fn try_submit(&self, request: &JobRequest) -> Result<JobId> {
+        crate::failpoint("ddl_before_submit")?;
+        let mut txn = Transaction::begin(&self.shared.store, TxnMode::Optimistic).await?;
+        let id = Meta::new(&mut txn).alloc_global_ids(1).await?;
+        let settings = &request.settings;
+        let job = Job::new(
+            id,
+            request.statement.clone(),
+            request.query.clone(),
+            settings,
+            txn.start_ts(),
+        );
+        txn.put(job_key(id), encode(&job)?, Check::None)?;
+        if job.is_reorg() && !settings.cloud_storage_uri.is_empty() {
+            txn.put(storage_key(id), settings.cloud_storage_uri.clone(), Check::None)?;
+        }
+        txn.commit(self.shared.catalog.commit_options()?).await?;
+        Ok(id)
+    }
+
+    /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.
+    pub async fn wait(&self, id: JobId, cancel: &CancellationToken) -> Result<JobOutcome> {
+        let mut changed = self.shared.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if let Some(job) = self.shared.rows.history(id).await? {
+                return outcome(job);
+            }
+            if self.shared.rows.job(id).await?.is_none() && self.shared.rows.history(id).await?.is_none() {
+                return Err(DdlError::JobNotFound { id });
+            }
+            tokio::select! {
+                _ = cancel.cancelled() => return Err(DdlError::Detached { id }),
+                _ = self.shared.stop.cancelled() => return Err(DdlError::Detached { id }),
+                _ = changed.changed() => {}
+                _ = tokio::time::sleep(self.shared.poll) => {}
+            }
+        }
+    }
+
+    /// `submit` and `wait`.
+    pub async fn run(&self, request: JobRequest, cancel: &CancellationToken) -> Result<JobOutcome> {
+        let id = self.submit(request).await?;
+        self.wait(id, cancel).await
+    }
+
+    /// ADMIN CANCEL DDL JOBS.
+    pub async fn cancel(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
+        self.each(ids, |job| match job.state {
+            JobState::Cancelling | JobState::RollingBack => Err(DdlError::CannotCancel { id: job.id }),
+            _ if matches!(job.stage, Stage::Dropping | Stage::RollingBack | Stage::Finish) => {
+                Err(DdlError::CannotCancel { id: job.id })
+            }
+            _ => {
+                job.state = JobState::Cancelling;
+                job.pause_reason.clear();
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// ADMIN PAUSE DDL JOBS.
+    pub async fn pause(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
+        self.each(ids, |job| match job.state {
+            JobState::Paused | JobState::Pausing => Err(DdlError::AlreadyPaused { id: job.id }),
+            JobState::Queueing | JobState::Running
+                if !matches!(job.stage, Stage::Dropping | Stage::RollingBack | Stage::Finish) =>
+            {
+                job.state = JobState::Pausing;
+                job.pause_reason = "paused by ADMIN PAUSE DDL JOBS".into();
+                Ok(())
+            }
+            state => Err(DdlError::CannotPause {
+                id: job.id,
+                reason: format!("state is {}", state.as_str()),
+            }),
+        })
+        .await
+    }
+
+    /// ADMIN RESUME DDL JOBS.
+    pub async fn resume(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
+        self.each(ids, |job| match job.state {
+            JobState::Paused => {
+                job.state = JobState::Queueing;
+                job.pause_reason.clear();
+                job.paused_ts = Default::default();
+                Ok(())
+            }
+            state => Err(DdlError::CannotResume {
+                id: job.id,
+                reason: format!("state is {}", state.as_str()),
+            }),
+        })
+        .await
+    }
+
+    /// ADMIN ALTER DDL JOBS: takes effect within a second.
+    pub async fn alter(&self, id: JobId, change: JobChange) -> Result<()> {
+        let results = self
+            .each(&[id], |job| {
+                if !job.is_reorg() || job.stage == Stage::Finish {
+                    let reason = "only running builds of indexes can be altered".into();
+                    return Err(DdlError::CannotAlter { id: job.id, reason });
+                }
+                job.reorg.concurrency = change.worker_count.unwrap_or(job.reorg.concurrency);
+                job.reorg.batch_size = change.batch_size.unwrap_or(job.reorg.batch_size);
+                job.reorg.max_write_speed = change.max_write_speed_bytes.unwrap_or(job.reorg.max_write_speed);
+                Ok(())
+            })
+            .await;
+        results.into_iter().try_for_each(|(_, result)| result)
+    }
+
+    async fn each(&self, ids: &[JobId], edit: impl Fn(&mut Job) -> Result<()>) -> Vec<(JobId, Result<()>)> {
+        let mut results = Vec::with_capacity(ids.len());
+        for &id in ids {
+            results.push((id, self.change(id, &edit).await));
+            self.shared.interrupt(id);
+        }
+        results
+    }
+
+    async fn change(&self, id: JobId, edit: &impl Fn(&mut Job) -> Result<()>) -> Result<()> {
+        for attempt in 0..CHANGE_TRIES {
+            let Some(stored) = self.shared.rows.job(id).await? else {
+                return Err(match self.shared.rows.history(id).await? {
+                    Some(_) => DdlError::CancelFinished { id },
+                    None => DdlError::JobNotFound { id },
+                });
+            };
+            let mut next = stored.value.clone();
+            edit(&mut next)?;
+            let limit = self.shared.catalog.commit_options()?.max_commit_ts;
+            if self.shared.rows.replace(&stored, &next, None, limit).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+        }
+        Err(DdlError::Internal {
+            class: ErrorClass::Transient,
+            message: format!("job {id} changes too often to be changed"),
+        })
+    }
+
+    /// ADMIN CHECK TABLE, as of now. The first difference found is the error (8223).
+    pub async fn check_table(&self, table: &TableInfo, cancel: &CancellationToken) -> Result<()> {
+        let ts = self.shared.store.timestamp().await?;
+        check_table_at(&self.shared.store, table, ts, cancel).await
+    }
+
+    /// ADMIN CHECK INDEX.
+    pub async fn check_index(
+        &self,
+        table: &TableInfo,
+        index: IndexId,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let ts = self.shared.store.timestamp().await?;
+        check_index_at(&self.shared.store, table, index, ts, cancel).await
+    }
+
+    /// ADMIN CHECKSUM TABLE.
+    pub async fn checksum_table(
+        &self,
+        table: &TableInfo,
+        cancel: &CancellationToken,
+    ) -> Result<TableChecksum> {
+        let ts = self.shared.store.timestamp().await?;
+        checksum_table_at(&self.shared.store, table, ts, cancel).await
+    }
+
+    /// Jobs that concern a table, for whoever wants to warn of them.
+    pub async fn jobs_of_table(&self, table: TableId) -> Result<Vec<JobId>> {
+        let jobs = self.shared.rows.jobs().await?;
+        Ok(jobs
+            .into_iter()
+            .filter(|job| job.value.table_id == table)
+            .map(|job| job.value.id)
+            .collect())
+    }
+
+    /// Deletes objects of this cluster under a storage URI that no live task owns. Returns their number.
+    pub async fn scrub_storage(&self, uri: &str) -> Result<u64> {
+        self.shared
+            .scrub_storage(&ilmenite_sort::ObjectStorage::from_uri(uri)?)
+            .await
+    }
+}
+
+impl Drop for Ddl {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+fn outcome(job: Job) -> Result<JobOutcome> {
+    match job.error {
+        Some(error) if job.state != JobState::Synced => Err(error),
+        _ => Ok(JobOutcome {
+            job_id: job.id,
+            warnings: job.warnings,
+            schema_version: job.last_schema_version,
+        }),
+    }
+}

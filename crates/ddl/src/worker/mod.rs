@@ -1,0 +1,187 @@
+//! The worker: on the node that is owner, takes every job one step further, again and again, until it is in the history.
+//!
+//! One table's (or database's) jobs run in the order of their ids, those of different tables side by side. A step is
+//! one transaction (`step`) that holds only while the owner's term lasts and the job's row is as it was read; after it
+//! the worker waits until every node has the new schema version (`drive`). So any node can take over between any two
+//! steps, and a late owner changes nothing. Woken when something happens here; a poll is the safety net for what
+//! happens on other nodes.
+
+mod build;
+mod drive;
+mod names;
+mod reap;
+mod step;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_catalog::{Catalog, OwnerTerm};
+use ilmenite_store::StoreRef;
+use ilmenite_task::{RetryPolicy, Tasks};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Result;
+use crate::job::{Job, JobId, JobState, Rows, Stage, Stored};
+
+/// Jobs that build no index, and jobs that do, at work at once.
+const GENERAL_JOBS_MAX: usize = 10;
+const REORG_JOBS_MAX: usize = 10;
+
+/// What worker and facade share on one node.
+pub(crate) struct Shared {
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub tasks: Arc<Tasks>,
+    pub backfill: Arc<crate::backfill::Backfill>,
+    pub rows: Rows,
+    pub retry: RetryPolicy,
+    pub poll: Duration,
+    /// How long a paused build keeps its snapshot, and garbage collection held at it.
+    pub pause_hold: Duration,
+    /// Counts changes to jobs made on this node: dispatch and waiters look again.
+    pub changed: watch::Sender<u64>,
+    pub stop: CancellationToken,
+    /// Jobs at work on this node.
+    pub live: Mutex<HashMap<JobId, Arc<Live>>>,
+    /// Schema versions are given out one at a time: jobs of different tables queue here instead of colliding there.
+    pub version_lock: tokio::sync::Mutex<()>,
+}
+
+/// A job at work on this node.
+#[derive(Default)]
+pub(crate) struct Live {
+    interrupt: Mutex<CancellationToken>,
+    pub status: Mutex<LiveStatus>,
+}
+
+/// What only the node that works on a job knows of it at this moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LiveStatus {
+    /// Whom the job's wait is for.
+    pub blockers: Vec<ilmenite_catalog::Blocker>,
+    /// The highest percentage shown so far: progress never goes back.
+    pub percent: f64,
+}
+
+impl Live {
+    /// Makes the driver look at the job's row again, whatever it waits for.
+    pub fn interrupt(&self) {
+        self.interrupt.lock().cancel();
+    }
+
+    /// A token for the waits of the next round. Taken before the row is read, so that no interrupt is missed.
+    fn arm(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.interrupt.lock() = token.clone();
+        token
+    }
+}
+
+impl Shared {
+    pub fn notify(&self) {
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub fn interrupt(&self, id: JobId) {
+        if let Some(live) = self.live.lock().get(&id) {
+            live.interrupt();
+        }
+        self.notify();
+    }
+
+    /// Runs until stopped: dispatches while this node is the owner.
+    pub async fn run(self: Arc<Self>) {
+        let mut changed = self.changed.subscribe();
+        let mut owner = self.catalog.owner_changed();
+        loop {
+            changed.borrow_and_update();
+            if let Some(term) = self.catalog.owner_term()
+                && let Err(error) = self.dispatch(&term).await
+            {
+                tracing::warn!(%error, "the queue of DDL jobs could not be read");
+            }
+            tokio::select! {
+                _ = self.stop.cancelled() => return,
+                _ = changed.changed() => {}
+                _ = owner.changed() => {}
+                _ = tokio::time::sleep(self.poll) => {}
+            }
+        }
+    }
+
+    /// Starts every job that may run now.
+    async fn dispatch(self: &Arc<Self>, term: &OwnerTerm) -> Result<()> {
+        let jobs = self.rows.jobs().await?;
+        let now = self.store.timestamp().await?;
+        let mut running: HashSet<JobId> = self.live.lock().keys().copied().collect();
+        for (at, stored) in jobs.iter().enumerate() {
+            let job = &stored.value;
+            if running.contains(&job.id) {
+                // Told on another node, perhaps.
+                if matches!(job.state, JobState::Cancelling | JobState::Pausing) {
+                    self.interrupt_live(job.id);
+                }
+                continue;
+            }
+            if job.state == JobState::Paused && !self.pause_is_over(job, now) {
+                continue;
+            }
+            // A queued job that is to be cancelled or paused touches nothing but its own row.
+            let untouched =
+                job.stage == Stage::Begin && matches!(job.state, JobState::Cancelling | JobState::Pausing);
+            if !untouched {
+                if jobs[..at].iter().any(|earlier| earlier.value.conflicts_with(job)) {
+                    continue;
+                }
+                let (max, same_pool) = if job.is_reorg() {
+                    (REORG_JOBS_MAX, true)
+                } else {
+                    (GENERAL_JOBS_MAX, false)
+                };
+                let in_pool =
+                    |s: &&Stored<Job>| running.contains(&s.value.id) && s.value.is_reorg() == same_pool;
+                if jobs.iter().filter(in_pool).count() >= max {
+                    continue;
+                }
+            }
+            running.insert(job.id);
+            self.start(job.id, term.clone());
+        }
+        Ok(())
+    }
+
+    fn interrupt_live(&self, id: JobId) {
+        if let Some(live) = self.live.lock().get(&id) {
+            live.interrupt();
+        }
+    }
+
+    /// A build paused so long that its snapshot is given up.
+    fn pause_is_over(&self, job: &Job, now: ilmenite_store::Timestamp) -> bool {
+        job.snapshot.0 != 0 && job.paused_ts.0 != 0 && job.paused_ts.plus(self.pause_hold) < now
+    }
+
+    fn start(self: &Arc<Self>, id: JobId, term: OwnerTerm) {
+        let live = Arc::new(Live::default());
+        self.live.lock().insert(id, live.clone());
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let driver = shared.clone();
+            // A task of its own, so that a panic ends this job's step and nothing else.
+            let driven = {
+                let term = term.clone();
+                tokio::spawn(async move { driver.drive(id, term, &live).await }).await
+            };
+            if let Err(error) = driven
+                && error.is_panic()
+            {
+                shared.panicked(id, &term, error.into_panic()).await;
+            }
+            shared.live.lock().remove(&id);
+            shared.notify();
+        });
+    }
+}

@@ -1,0 +1,148 @@
+//! What is left to clear away in the background: key ranges of what was dropped, and, should a node have died at a bad
+//! moment, objects, holds and notes that no live job owns.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ilmenite_sort::ObjectStorage;
+use ilmenite_store::{KeyRange, KvBatch, ScanOptions};
+use ilmenite_task::Task;
+
+use super::Shared;
+use crate::error::{DdlError, Result};
+use crate::job::{JobId, delete_range_job};
+use crate::maintain::{all_notes, note_owner, note_range};
+
+/// How often the scrubber looks when nothing tells it to.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
+
+impl Shared {
+    /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
+    pub async fn run_reaper(self: std::sync::Arc<Self>) {
+        let mut changed = self.changed.subscribe();
+        let mut scrubbed: Option<(ilmenite_catalog::OwnerTerm, tokio::time::Instant)> = None;
+        loop {
+            changed.borrow_and_update();
+            if let Some(term) = self.catalog.owner_term() {
+                if let Err(error) = self.delete_ranges().await {
+                    tracing::warn!(%error, "ranges of dropped objects could not be deleted; tried again later");
+                }
+                let due = scrubbed
+                    .as_ref()
+                    .is_none_or(|(of, at)| *of != term || at.elapsed() > SCRUB_INTERVAL);
+                if due {
+                    match self.scrub().await {
+                        Ok(()) => scrubbed = Some((term, tokio::time::Instant::now())),
+                        Err(error) => tracing::warn!(%error, "scrubbing failed; tried again later"),
+                    }
+                }
+            }
+            tokio::select! {
+                _ = self.stop.cancelled() => return,
+                _ = changed.changed() => {}
+                _ = tokio::time::sleep(self.poll) => {}
+            }
+        }
+    }
+
+    /// Deletes the ranges of jobs that are in the history: every node has gone on from them, and every transaction
+    /// that could reach them has ended.
+    async fn delete_ranges(&self) -> Result<()> {
+        for stored in self.rows.delete_ranges().await? {
+            let id = delete_range_job(&stored.key)
+                .ok_or_else(|| DdlError::permanent("a delete range under a damaged key"))?;
+            if self.rows.job(id).await?.is_some() {
+                continue;
+            }
+            self.store.delete_range(stored.value.range.clone()).await?;
+            self.rows.delete(vec![stored.key]).await?;
+            tracing::info!(job = id, what = stored.value.what, "range deleted");
+        }
+        Ok(())
+    }
+
+    /// Removes what no live job owns.
+    pub(crate) async fn scrub(&self) -> Result<()> {
+        self.scrub_storage(&self.backfill.scratch()?).await?;
+        let holds = self.store.gc_holds().await?;
+        let notes = self.noted_indexes().await?;
+        let jobs = self.rows.jobs().await?;
+        let live: HashSet<JobId> = jobs.iter().map(|job| job.value.id).collect();
+        for hold in holds {
+            let job = hold
+                .id
+                .strip_prefix("ddl/")
+                .and_then(|id| id.parse::<JobId>().ok());
+            if job.is_some_and(|id| !live.contains(&id)) {
+                self.store.release_gc_hold(&hold.id).await?;
+                tracing::info!(
+                    hold = hold.id,
+                    "garbage collection hold that no live job owns released"
+                );
+            }
+        }
+        for (table, index) in notes {
+            let owned = jobs.iter().any(|job| {
+                job.value.table_id == table
+                    && job.value.subjobs.iter().any(|s| s.added_index() == Some(index))
+            });
+            let to_be_deleted = self
+                .rows
+                .delete_ranges()
+                .await?
+                .iter()
+                .any(|d| d.value.range == note_range(table, index));
+            if !owned && !to_be_deleted {
+                self.store.delete_range(note_range(table, index)).await?;
+                tracing::info!(table, index, "notes that no live job owns deleted");
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects of this cluster that no live task owns. Listed before the tasks are: objects of a task that begins in
+    /// between are not in the list.
+    pub(crate) async fn scrub_storage(&self, storage: &ObjectStorage) -> Result<u64> {
+        let listed = self.backfill.tasks_with_objects(storage).await?;
+        let tasks: Vec<Task> = self.tasks.list().await?;
+        let mut deleted = 0;
+        for id in listed {
+            if !tasks.iter().any(|task| task.id == id && !task.state.is_final()) {
+                let objects = self.backfill.delete_objects(storage, id).await?;
+                tracing::info!(task = id, objects, "objects that no live task owns deleted");
+                deleted += objects;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The indexes there are notes on: one short scan for each.
+    async fn noted_indexes(&self) -> Result<Vec<(i64, i64)>> {
+        let ts = self.store.timestamp().await?;
+        let mut rest = all_notes();
+        let mut found = Vec::new();
+        loop {
+            let options = ScanOptions {
+                key_only: true,
+                limit: 1,
+                ..Default::default()
+            };
+            let mut scan = self.store.scan(rest.clone(), ts, options)?;
+            let mut batch = KvBatch::new();
+            if !scan.next_batch(&mut batch).await? || batch.is_empty() {
+                return Ok(found);
+            }
+            let owner =
+                note_owner(batch.key(0)).ok_or_else(|| DdlError::permanent("a note under a damaged key"))?;
+            found.push(owner);
+            let of_index = note_range(owner.0, owner.1);
+            if of_index.end.is_empty() {
+                return Ok(found);
+            }
+            rest = KeyRange {
+                start: of_index.end,
+                end: rest.end,
+            };
+        }
+    }
+}
