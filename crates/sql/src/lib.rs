@@ -6,6 +6,7 @@ pub mod context;
 pub mod ddl_translate;
 pub mod engine;
 pub mod error;
+pub mod expr;
 pub mod infoschema;
 pub mod parse;
 pub mod privilege;
