@@ -106,6 +106,11 @@ impl ColumnCodec {
         })
     }
 
+    /// Does an index take a prefix of the column only?
+    pub(crate) fn has_prefix(&self) -> bool {
+        self.prefix_len.is_some()
+    }
+
     /// The part of a string that an index on a prefix takes: by characters, or by bytes for binary strings.
     pub(crate) fn truncate<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         let Some(max) = self.prefix_len else {

@@ -54,14 +54,18 @@ pub struct IndexDecoder {
 }
 
 impl IndexDecoder {
-    /// For these columns, in this order: columns of the index or of the handle. Of a column indexed by a prefix, the
-    /// prefix is given; [`IndexLayout::covers`] tells. `Invalid` when entries have nothing of a column.
+    /// For these columns, in this order: columns of the index or of the handle. Of a column of which only a prefix is
+    /// there, that is given; [`IndexLayout::covers`] tells. `Invalid` when entries have nothing of a column.
     pub fn new(layout: &IndexLayout, wanted: &[ColumnId]) -> Result<IndexDecoder> {
-        layout.check()?;
         let wanted = wanted
             .iter()
             .map(|id| Wanted::new(layout, *id))
-            .collect::<Result<Vec<_>>>()?;
+            .collect::<Result<_>>()?;
+        IndexDecoder::with_wanted(layout, wanted)
+    }
+
+    fn with_wanted(layout: &IndexLayout, wanted: Vec<Wanted>) -> Result<IndexDecoder> {
+        layout.check()?;
         Ok(IndexDecoder {
             prefix: index_prefix(layout.table_id, layout.index_id),
             unique: layout.unique,
@@ -71,10 +75,19 @@ impl IndexDecoder {
         })
     }
 
-    /// For all columns of the index, in its order: what a message about a duplicate shows.
+    /// For all columns of the index, in its order and cut to its prefixes: what a message about a duplicate shows.
     pub fn for_index_columns(layout: &IndexLayout) -> Result<IndexDecoder> {
-        let ids: Vec<_> = layout.columns.iter().map(|c| c.id).collect();
-        IndexDecoder::new(layout, &ids)
+        let wanted = layout
+            .columns
+            .iter()
+            .map(|column| {
+                let mut wanted = Wanted::new(layout, column.id)?;
+                // The clustered key may have more of the column.
+                wanted.codec = ColumnCodec::with_prefix(&column.field_type, column.prefix_len)?;
+                Ok(wanted)
+            })
+            .collect::<Result<_>>()?;
+        IndexDecoder::with_wanted(layout, wanted)
     }
 
     /// The row's handle of an entry, without its columns.
@@ -211,9 +224,12 @@ impl Wanted {
         let index_column = in_index.map(|at| &layout.columns[at]);
         let (source, field_type) = match (in_index, index_column, in_handle, handle_column) {
             (Some(at), Some(index), Some(handle_at), Some(handle)) => {
-                // The one that has more of the column.
+                // The one that has more of the column; but what the old layout restores is cut to the index's prefix.
                 let longest = longer(handle.prefix_len, Some(index.prefix_len));
-                let source = if index.prefix_len == longest {
+                let cut_in_value =
+                    ColumnCodec::new(&index.field_type)?.needs_restoring && !layout.is_version_1();
+                let in_key = index.prefix_len == longest || cut_in_value;
+                let source = if in_key {
                     Source::Key(at)
                 } else {
                     Source::Handle(handle_at)
@@ -249,7 +265,24 @@ impl Wanted {
         })
     }
 
+    /// The value of a key's part, restored, and cut where the decoder's codec has a prefix.
     fn decode(
+        &self,
+        part: &[u8],
+        restored: Option<&RowView<'_>>,
+        value: &Bytes,
+        zone: Option<&TimeZone>,
+    ) -> Result<Datum> {
+        Ok(match self.restore(part, restored, value, zone)? {
+            Datum::Bytes(text) => {
+                let len = self.codec.truncate(&text).len();
+                Datum::Bytes(text.slice(..len))
+            }
+            other => other,
+        })
+    }
+
+    fn restore(
         &self,
         part: &[u8],
         restored: Option<&RowView<'_>>,

@@ -58,7 +58,10 @@ pub struct IndexEncoder {
     restored: Vec<Restored>,
     version_1: bool,
     int_handle: bool,
+    /// For sort keys.
     scratch: Vec<u8>,
+    /// For a value of the handle as a row would have it.
+    cell: Vec<u8>,
     writer: RowWriter,
 }
 
@@ -81,6 +84,7 @@ impl IndexEncoder {
             version_1: layout.is_version_1(),
             int_handle: matches!(layout.handle, HandleLayout::Int { .. }),
             scratch: Vec::new(),
+            cell: Vec::new(),
             writer: RowWriter::new(),
         })
     }
@@ -113,6 +117,12 @@ impl IndexEncoder {
             match column.find(&row, handle)? {
                 Found::Null => key.push(NULL_FLAG),
                 Found::Cell(cell) => column.codec.cell_to_key(cell, &mut self.scratch, key)?,
+                Found::Part(part) if column.codec.has_prefix() => {
+                    // The handle has the whole string, of which the index takes the beginning.
+                    self.cell.clear();
+                    column.codec.key_to_cell(part, &mut self.cell)?;
+                    column.codec.cell_to_key(&self.cell, &mut self.scratch, key)?;
+                }
                 Found::Part(part) => key.extend_from_slice(part),
                 Found::Int(id) => {
                     let (flag, body) = match column.codec.shape {
@@ -239,9 +249,9 @@ impl IndexEncoder {
                     continue;
                 }
                 Found::Part(part) => {
-                    self.scratch.clear();
-                    if column.codec.key_to_cell(part, &mut self.scratch)? {
-                        Some(self.scratch.as_slice())
+                    self.cell.clear();
+                    if column.codec.key_to_cell(part, &mut self.cell)? {
+                        Some(self.cell.as_slice())
                     } else {
                         None
                     }

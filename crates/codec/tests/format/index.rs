@@ -325,6 +325,7 @@ fn misuse_is_an_error() {
 }
 
 /// A table of three columns, clustered by the first or not, with an index on the other two (and perhaps the first).
+/// Key and index may take prefixes of strings.
 #[derive(Debug, Clone)]
 struct Case {
     layout: IndexLayout,
@@ -335,40 +336,60 @@ struct Case {
 
 fn any_case() -> impl Strategy<Value = Case> {
     let types = proptest::collection::vec(proptest::sample::select(indexable()), 3);
-    (
-        types,
+    let prefix = || proptest::option::of(1usize..4);
+    let shape = (
         any::<bool>(),
         0u8..3,
         any::<bool>(),
-        proptest::option::of(1usize..4),
-    )
-        .prop_flat_map(|(types, unique, kind, with_key, prefix_len)| {
-            let rows = [0, 1].map(|_| (value_of(&types[0]), nullable(&types[1]), nullable(&types[2])));
-            let handle = match kind {
-                0 => HandleLayout::HIDDEN,
-                version => HandleLayout::Common {
-                    columns: vec![HandleColumn {
-                        id: 1,
-                        field_type: types[0].clone(),
-                        prefix_len: None,
-                    }],
-                    version: u16::from(version - 1),
-                },
-            };
-            let mut columns: Vec<_> = (1..3)
-                .map(|i| index_column(i as i64 + 1, types[i].clone()))
-                .collect();
-            if with_key {
-                columns.push(index_column(1, types[0].clone()));
-            }
-            columns[0].prefix_len = prefix_len.filter(|_| types[1].is_string());
-            let layout = layout(unique, columns, handle);
-            rows.prop_map(move |rows| Case {
-                layout: layout.clone(),
-                types: types.clone(),
-                rows: rows.map(|(a, b, c)| vec![a, b, c]),
-            })
+        [prefix(), prefix(), prefix()],
+    );
+    (types, shape).prop_flat_map(|(types, (unique, kind, with_key, prefixes))| {
+        let rows = [0, 1].map(|_| (value_of(&types[0]), nullable(&types[1]), nullable(&types[2])));
+        let [key_prefix, first_prefix, last_prefix] = prefixes;
+        let of_string = |prefix: Option<usize>, ft: &FieldType| prefix.filter(|_| ft.is_string());
+        let handle = match kind {
+            0 => HandleLayout::HIDDEN,
+            version => HandleLayout::Common {
+                columns: vec![HandleColumn {
+                    id: 1,
+                    field_type: types[0].clone(),
+                    prefix_len: of_string(key_prefix, &types[0]),
+                }],
+                version: u16::from(version - 1),
+            },
+        };
+        let mut columns: Vec<_> = (1..3)
+            .map(|i| index_column(i as i64 + 1, types[i].clone()))
+            .collect();
+        if with_key {
+            columns.push(index_column(1, types[0].clone()));
+            columns[2].prefix_len = of_string(last_prefix, &types[0]);
+        }
+        columns[0].prefix_len = of_string(first_prefix, &types[1]);
+        let layout = layout(unique, columns, handle);
+        rows.prop_map(move |rows| Case {
+            layout: layout.clone(),
+            types: types.clone(),
+            rows: rows.map(|(a, b, c)| vec![a, b, c]),
         })
+    })
+}
+
+/// The first `len` characters of a string, bytes of a binary one.
+fn cut(value: &Datum, field_type: &FieldType, len: Option<usize>) -> Datum {
+    match (value, len) {
+        (Datum::Bytes(b), Some(len)) if field_type.is_binary_string() => {
+            Datum::Bytes(b.slice(..b.len().min(len)))
+        }
+        (Datum::Bytes(b), Some(len)) => Datum::text(
+            std::str::from_utf8(b)
+                .unwrap()
+                .chars()
+                .take(len)
+                .collect::<String>(),
+        ),
+        (value, _) => value.clone(),
+    }
 }
 
 impl Case {
@@ -403,20 +424,26 @@ impl Case {
         self.layout
             .columns
             .iter()
-            .map(|c| match (&self.rows[which][c.id as usize - 1], c.prefix_len) {
-                (Datum::Bytes(b), Some(len)) if c.field_type.is_binary_string() => {
-                    Datum::Bytes(b.slice(..b.len().min(len)))
-                }
-                (Datum::Bytes(b), Some(len)) => Datum::text(
-                    std::str::from_utf8(b)
-                        .unwrap()
-                        .chars()
-                        .take(len)
-                        .collect::<String>(),
-                ),
-                (value, _) => value.clone(),
-            })
+            .map(|c| cut(&self.rows[which][c.id as usize - 1], &c.field_type, c.prefix_len))
             .collect()
+    }
+
+    /// How much of the first column the entries of a clustered table have.
+    fn longest_of_key(&self) -> Option<usize> {
+        let HandleLayout::Common { columns, .. } = &self.layout.handle else {
+            return None;
+        };
+        match (columns[0].prefix_len, self.layout.columns.get(2)) {
+            (
+                Some(key),
+                Some(IndexColumn {
+                    prefix_len: Some(index),
+                    ..
+                }),
+            ) => Some(key.max(*index)),
+            (key, None) => key,
+            _ => None,
+        }
     }
 }
 
@@ -426,16 +453,20 @@ proptest! {
     #[test]
     fn entries_give_back_values_and_handle(case in any_case()) {
         let e = case.entry(0);
-        let ids: Vec<_> = case.layout.columns.iter().map(|c| c.id).collect();
-        let (values, handle) = decode(&case.layout, &ids, &e);
+        let decoder = IndexDecoder::for_index_columns(&case.layout).unwrap();
+        let mut values = Vec::new();
+        let handle = decoder.decode(&e.key, &e.value, None, &mut values).unwrap();
         prop_assert_eq!(values, case.indexed(0));
         prop_assert_eq!(&handle, &case.handle(0));
-        let decoder = IndexDecoder::for_index_columns(&case.layout).unwrap();
         prop_assert_eq!(decoder.decode_handle(&e.key, &e.value).unwrap(), handle);
         prop_assert_eq!(decoder.is_distinct(&e.key).unwrap(), e.distinct);
         prop_assert_eq!(e.distinct, case.layout.unique && !case.indexed(0).contains(&Datum::Null));
         if case.layout.covers(1) {
             prop_assert_eq!(&decode(&case.layout, &[1], &e).0[0], &case.rows[0][0]);
+        }
+        if let HandleLayout::Common { version: 1, .. } = case.layout.handle {
+            let longest = cut(&case.rows[0][0], &case.types[0], case.longest_of_key());
+            prop_assert_eq!(&decode(&case.layout, &[1], &e).0[0], &longest);
         }
     }
 
