@@ -202,8 +202,16 @@ fn clustered_key_golden() {
     );
     assert_eq!(
         decode(&unique, &[1, 3], &e),
-        (vec![Datum::text("k "), Datum::Int(5)], handle)
+        (vec![Datum::text("k "), Datum::Int(5)], handle.clone())
     );
+
+    // The clustered key's column is restored once, though it is in the index as well.
+    let both = IndexLayout {
+        columns: vec![index_column(1, text)],
+        ..plain
+    };
+    let e = entry(&both, &stored, handle.as_ref());
+    assert_eq!(hex::encode(&e.value), "007d0180000100000001010001");
 
     // Nothing to restore: three bytes.
     let key = vec![HandleColumn {
