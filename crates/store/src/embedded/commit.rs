@@ -253,6 +253,9 @@ struct Accepted {
 }
 
 fn process(core: &Core, jobs: Vec<Job>) {
+    if let Err(e) = core.check_space() {
+        return reject_all(jobs, &e);
+    }
     let spaces = &core.spaces;
     let pin = spaces.pin();
     let flight = match core.oracle.begin_flight(jobs.len()) {

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::Error;
+use crate::{Error, Result};
 
 pub(super) fn map_error(path: &Path, error: fjall::Error) -> Error {
     let damaged = |detail: String| Error::Damaged {
@@ -40,6 +40,22 @@ pub(super) fn map_io(path: &Path, error: &std::io::Error) -> Error {
         },
         _ => Error::Io(format!("{}: {error}", path.display())),
     }
+}
+
+/// Refuses to begin a write when less than `reserve_bytes` are free: a write that fails half-way closes the engine for
+/// all further ones, and nobody knows its outcome; one that was not begun is simply tried again later.
+pub(super) fn check_space(path: &Path, reserve_bytes: u64) -> Result<()> {
+    let fs = rustix::fs::statvfs(path).map_err(|e| map_io(path, &e.into()))?;
+    let free = fs.f_bavail.saturating_mul(fs.f_frsize);
+    if free < reserve_bytes {
+        return Err(Error::DiskFull(format!(
+            "{}: {} MiB are free, {} MiB are kept in reserve",
+            path.display(),
+            free >> 20,
+            reserve_bytes >> 20
+        )));
+    }
+    Ok(())
 }
 
 /// After a failed write or sync nobody knows what the disk holds, so the engine takes no more writes until it is

@@ -165,6 +165,7 @@ impl Ingest for EmbeddedIngest {
         if std::mem::replace(&mut self.broken, true) {
             return Err(Error::Bug("write to an ingest that has failed".into()));
         }
+        self.core.check_space()?;
         let writer = match self.writer.take() {
             Some(writer) => {
                 self.check(batch, &writer.prefix)?;

@@ -63,6 +63,8 @@ pub struct EmbeddedOptions {
     pub gc_interval: Duration,
     /// A transaction older than this no longer holds back garbage collection.
     pub max_transaction_age: Duration,
+    /// Commits and ingests are refused with `DiskFull` when less than this is free.
+    pub reserve_disk_bytes: u64,
     /// Keys and values of one transaction.
     pub max_transaction_bytes: usize,
     /// Memory for the locks of one transaction, and of all.
@@ -79,6 +81,7 @@ impl Default for EmbeddedOptions {
             gc_life_time: Duration::from_secs(600),
             gc_interval: Duration::from_secs(60),
             max_transaction_age: Duration::from_secs(3600),
+            reserve_disk_bytes: 128 << 20,
             max_transaction_bytes: 128 << 20,
             max_transaction_lock_bytes: 256 << 20,
             max_lock_bytes: 1 << 30,
@@ -115,6 +118,10 @@ impl Core {
             return Err(closed());
         }
         Ok(())
+    }
+
+    fn check_space(&self) -> Result<()> {
+        error::check_space(&self.path, self.options.reserve_disk_bytes)
     }
 
     fn end_transaction(&self, start_ts: Timestamp) {

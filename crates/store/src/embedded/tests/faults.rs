@@ -306,3 +306,38 @@ async fn a_hole_in_a_journal_is_told_from_a_torn_end() {
         "{refused:?}"
     );
 }
+
+/// With too little free space nothing is begun, so nothing is half done, and it goes on when there is space again.
+#[tokio::test]
+async fn a_full_disk_is_told_before_anything_is_written() {
+    let dir = memory_dir();
+    let path = dir.path().join("db");
+    let s = open(&dir);
+    write(&s, &[("a", Some("1"))]).await;
+    drop(s);
+    let full = EmbeddedOptions {
+        reserve_disk_bytes: u64::MAX,
+        ..test_options()
+    };
+    let s = EmbeddedStore::open(&path, full).unwrap();
+    let start_ts = s.begin_timestamp().await.unwrap();
+    let refused = s
+        .commit(CommitRequest {
+            start_ts,
+            mutations: vec![mutation("a", Some("2"), Check::Unchanged)],
+            ..CommitRequest::default()
+        })
+        .await;
+    let error = refused.unwrap_err();
+    assert!(matches!(error, Error::DiskFull(_)), "{error}");
+    assert_eq!(error.class(), crate::ErrorClass::Resource);
+    let mut ingest = s.ingest(KeyRange::prefix(b"pA"), start_ts).await.unwrap();
+    let mut batch = KvBatch::new();
+    batch.push(b"pA1", b"v");
+    assert!(matches!(ingest.write(&batch).await, Err(Error::DiskFull(_))));
+    drop(ingest);
+    let now = s.timestamp().await.unwrap();
+    assert_eq!(s.get(b"a", now).await.unwrap(), Some(b("1")), "reads go on");
+    drop(s);
+    write(&open(&dir), &[("a", Some("2"))]).await;
+}
