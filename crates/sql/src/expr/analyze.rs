@@ -307,11 +307,14 @@ impl Expr {
                 let (prefix, exact) = pattern.prefix(*collation);
                 // In a collation that does not go by bytes, or pads, equality in LIKE is not that of the index.
                 let bytes = collation.orders_by_bytes();
-                (bytes && !prefix.is_empty()).then(|| ColumnPredicate::LikePrefix {
+                // Where trailing blanks do not count, a string that ends in them sorts before the blanks of the prefix.
+                let significant = collation.significant(&prefix).len();
+                let whole = significant == prefix.len();
+                (bytes && significant > 0).then(|| ColumnPredicate::LikePrefix {
                     slot,
-                    prefix,
-                    exact,
-                    is_whole: pattern.is_exact(),
+                    prefix: prefix.slice(..significant),
+                    exact: exact && whole,
+                    is_whole: whole && pattern.is_exact(),
                 })
             }
             _ => None,

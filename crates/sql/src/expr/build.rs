@@ -163,7 +163,8 @@ impl<'a> ExprBuilder<'a> {
             )));
         }
         self.depth += 1;
-        let built = self.expr_inner(ast);
+        // A node takes much stack to compile and little to evaluate.
+        let built = stacker::maybe_grow(128 << 10, 1 << 20, || self.expr_inner(ast));
         self.depth -= 1;
         built
     }
@@ -709,7 +710,7 @@ impl<'a> ExprBuilder<'a> {
 /// IF and CASE over `args` as `Op::Case` has them, with results brought to their common type.
 pub(crate) fn case_node(mut args: Vec<Expr>, name: &str) -> Result<Expr> {
     let last = args.len() - 1;
-    let is_result = |at: usize| at % 2 == 1 || (at == last && at % 2 == 0);
+    let is_result = |at: usize| at % 2 == 1 || at == last;
     let results: Vec<&Expr> = (0..args.len())
         .filter(|at| is_result(*at))
         .map(|at| &args[at])

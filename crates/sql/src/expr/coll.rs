@@ -204,7 +204,7 @@ pub(crate) fn common_type(args: &[&Expr], operation: &str) -> Result<(FieldType,
 pub(crate) fn build_collate(x: Expr, name: &str) -> Result<Expr> {
     let collation = find_collation(name).ok_or_else(|| Error::unknown_collation(name))?;
     let x = cast::to_text(x);
-    if x.ty.charset != collation.charset && !(collation.charset == "binary") {
+    if x.ty.charset != collation.charset && collation.charset != "binary" {
         // Numbers and NULL take any collation.
         if x.coercibility < Coercibility::Numeric {
             return Err(Error::collation_charset_mismatch(collation.name, &x.ty.charset));

@@ -73,7 +73,11 @@ pub(crate) fn parse(text: &[u8]) -> Result<Json, Fault> {
         match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
             Err(fault) => Fault {
                 detail: "Invalid value.".into(),
-                position: offset_of(text, fault.line(), fault.column()),
+                position: if fault.is_eof() {
+                    text.len()
+                } else {
+                    offset_of(text, fault.line(), fault.column())
+                },
             },
             Ok(_) => Fault {
                 detail: e.to_string(),

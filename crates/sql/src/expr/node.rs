@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ilmenite_codec::{Datum, FieldType};
+use ilmenite_codec::{Datum, FieldType, TypeCode};
 
 use super::arith::{self, ArithOp, BitOp, NumberKind};
 use super::cast::CastTarget;
@@ -239,8 +239,11 @@ impl Expr {
     /// The value for one row.
     pub fn eval(&self, row: &[Datum], ctx: &EvalContext) -> Result<Datum> {
         let value = self.eval_exact(row, ctx)?;
-        // A quotient is computed with more digits than its type shows, so that (1/3)*3 is 1.
-        if let (Datum::Decimal(d), Op::Arith(ArithOp::Div, _)) = (&value, &self.op) {
+        // Decimals are computed with the digits they need, a quotient with more than it shows so that (1/3)*3 is 1.
+        if let Datum::Decimal(d) = &value
+            && i32::from(d.scale()) != self.ty.decimal
+            && self.ty.tp == TypeCode::NewDecimal
+        {
             return Ok(Datum::Decimal(value::round_decimal(d, self.ty.decimal)));
         }
         Ok(value)
@@ -358,7 +361,8 @@ impl Expr {
         }
     }
 
-    /// The value, borrowed where it stands in the row, among the parameters or in the expression.
+    /// The value, borrowed where it stands in the row, among the parameters or in the expression. A decimal may have more
+    /// digits than its type shows: what is shown or stored comes from `eval`.
     pub fn eval_ref<'a>(&'a self, row: &'a [Datum], ctx: &'a EvalContext) -> Result<Cow<'a, Datum>> {
         match &self.op {
             Op::Const { value, .. } => Ok(Cow::Borrowed(value)),

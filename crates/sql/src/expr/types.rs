@@ -267,7 +267,7 @@ fn common_int(types: &[&FieldType]) -> FieldType {
     }
     let unsigned = |ty: &&FieldType| ty.is_unsigned() || ty.tp == TypeCode::Bit || ty.tp == TypeCode::Year;
     let flen = types.iter().map(|ty| text_length(ty)).max().unwrap_or(20);
-    if types.iter().all(|ty| unsigned(ty)) {
+    if types.iter().all(unsigned) {
         return uint(flen);
     }
     // A signed type cannot hold the upper half of an unsigned BIGINT.

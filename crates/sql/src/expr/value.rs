@@ -344,7 +344,7 @@ fn from_offset(time: Time, offset_seconds: Option<i32>, ctx: &StatementFacts) ->
     let Some(seconds) = offset_seconds else {
         return Ok(time);
     };
-    let offset = Offset::from_seconds(seconds).map_err(|e| Error::unknown_time_zone(e))?;
+    let offset = Offset::from_seconds(seconds).map_err(Error::unknown_time_zone)?;
     Ok(time.convert_zone(&TimeZone::fixed(offset), &ctx.time_zone)?)
 }
 

@@ -31,7 +31,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     volatile("UUID", 0, 0, t_ascii, uuid),
 ];
 
-fn t_ascii_long(args: &mut Vec<Expr>, options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_ascii_long(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let flen = types::text_length(&args[0].ty).saturating_mul(4);
     let (mut ty, coercibility) = t_ascii(args, options)?;
     ty.flen = flen;

@@ -37,7 +37,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("ANY_VALUE", 1, 1, t_same, any_value),
 ];
 
-fn t_same(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_same(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::without_key_flags(&args[0].ty), args[0].coercibility))
 }
 

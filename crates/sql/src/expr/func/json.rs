@@ -31,7 +31,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("JSON_MERGE_PRESERVE", 2, MANY, t_json, merge_preserve),
 ];
 
-fn t_text(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_text(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let ty = types::string(types::MAX_TEXT, types::DEFAULT_CHARSET, types::DEFAULT_COLLATION);
     Ok((ty, Coercibility::Coercible))
 }
@@ -255,7 +255,7 @@ enum Change {
 }
 
 fn change(a: &Args<'_>, how: Change) -> Result<Datum> {
-    if a.len() % 2 == 0 {
+    if a.len().is_multiple_of(2) {
         return Err(Error::wrong_param_count(function_name(a)));
     }
     let mut value = arg!(document(a, 0)).to_value();
@@ -375,7 +375,7 @@ fn remove(a: &Args<'_>) -> Result<Datum> {
 }
 
 fn array_append(a: &Args<'_>) -> Result<Datum> {
-    if a.len() % 2 == 0 {
+    if a.len().is_multiple_of(2) {
         return Err(Error::wrong_param_count("json_array_append"));
     }
     let mut value = arg!(document(a, 0)).to_value();

@@ -38,7 +38,6 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("RADIANS", 1, 1, t_double, radians),
     pure("GREATEST", 2, MANY, t_extreme, greatest),
     pure("LEAST", 2, MANY, t_extreme, least),
-    pure("INTERVAL", 2, MANY, t_int, interval),
     pure("BIT_COUNT", 1, 1, t_int, bit_count),
     volatile("RAND", 0, 1, t_double, rand),
 ];
@@ -50,7 +49,7 @@ fn numeric(args: &mut [Expr], at: usize) -> Result<NumberKind> {
     Ok(number_kind(&args[at].ty))
 }
 
-fn t_same_number(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_same_number(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let kind = numeric(args, 0)?;
     let (whole, scale) = types::digits(&args[0].ty);
     let ty = match kind {
@@ -62,7 +61,7 @@ fn t_same_number(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
 }
 
 /// CEIL and FLOOR of a decimal that fits are integers.
-fn t_whole(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_whole(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let kind = numeric(args, 0)?;
     let (whole, _) = types::digits(&args[0].ty);
     let ty = match kind {
@@ -74,7 +73,7 @@ fn t_whole(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
     Ok((ty, Coercibility::Numeric))
 }
 
-fn t_round(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_round(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let kind = numeric(args, 0)?;
     let (whole, scale) = types::digits(&args[0].ty);
     let wanted = match args.get(1).map(|d| &d.op) {
@@ -87,7 +86,7 @@ fn t_round(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
     let ty = match kind {
         NumberKind::Int => types::int_signed_or_not((whole + 1).min(21), arith::is_unsigned(&args[0].ty)),
         NumberKind::Decimal => {
-            let scale = wanted.map_or(scale, |n| n.clamp(0, i64::from(scale)) as i32);
+            let scale = wanted.map_or(scale, |n| n.clamp(0, i64::from(types::MAX_DECIMAL_SCALE)) as i32);
             types::decimal(whole + 1 + scale, scale)
         }
         NumberKind::Real => match wanted {
@@ -99,12 +98,12 @@ fn t_round(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
     Ok((ty, Coercibility::Numeric))
 }
 
-fn t_pi(_: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_pi(_: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::double_with(6), Coercibility::Numeric))
 }
 
 /// Bring all to what they are compared as.
-fn t_extreme(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_extreme(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let refs: Vec<&Expr> = args.iter().collect();
     let (ty, coercibility) = coll::common_type(&refs, "greatest")?;
     for arg in args.iter_mut() {
@@ -383,21 +382,6 @@ fn greatest(a: &Args<'_>) -> Result<Datum> {
 
 fn least(a: &Args<'_>) -> Result<Datum> {
     extreme(a, std::cmp::Ordering::Less)
-}
-
-/// INTERVAL(n, a, b, …): how many of a, b, … are not greater than n.
-fn interval(a: &Args<'_>) -> Result<Datum> {
-    let Some(n) = a.real(0)? else {
-        return int(-1);
-    };
-    let mut count = 0;
-    for at in 1..a.len() {
-        match a.real(at)? {
-            Some(bound) if bound > n => break,
-            _ => count += 1,
-        }
-    }
-    int(count)
 }
 
 fn bit_count(a: &Args<'_>) -> Result<Datum> {

@@ -34,7 +34,7 @@ pub(crate) enum Purity {
 }
 
 /// Result type from the arguments, which it may replace by converted ones.
-pub(crate) type TypeFn = fn(&mut Vec<Expr>, &BuildOptions) -> Result<(FieldType, Coercibility)>;
+pub(crate) type TypeFn = fn(&mut [Expr], &BuildOptions) -> Result<(FieldType, Coercibility)>;
 
 /// One function.
 pub(crate) struct FuncDef {
@@ -260,24 +260,24 @@ pub(crate) fn int(n: i64) -> Result<Datum> {
 
 // Result types that several functions share.
 
-pub(crate) fn t_int(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_int(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::int(21), Coercibility::Numeric))
 }
 
-pub(crate) fn t_uint(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_uint(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::uint(21), Coercibility::Numeric))
 }
 
-pub(crate) fn t_bool(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_bool(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::boolean(), Coercibility::Numeric))
 }
 
-pub(crate) fn t_double(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_double(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::double(), Coercibility::Numeric))
 }
 
 /// Text of digits and the like, in the connection's collation.
-pub(crate) fn t_ascii(_: &mut Vec<Expr>, options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_ascii(_: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let (charset, collate) = connection(options);
     Ok((types::string(255, charset, collate), Coercibility::Coercible))
 }
@@ -289,26 +289,26 @@ fn connection(options: &BuildOptions) -> (&'static str, &'static str) {
     }
 }
 
-pub(crate) fn t_system(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_system(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((
         types::string(288, "utf8mb3", "utf8mb3_general_ci"),
         Coercibility::SystemConstant,
     ))
 }
 
-pub(crate) fn t_binary(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_binary(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let flen = args.first().map_or(255, |a| types::text_length(&a.ty));
     Ok((types::binary(flen), Coercibility::Implicit))
 }
 
 /// Text as long as the first argument, in its collation.
-pub(crate) fn t_first(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_first(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let flen = types::text_length(&args[0].ty);
     coll::string_type(&[&args[0]], flen, "function")
 }
 
 /// Text as long as all arguments together, in the collation they agree on.
-pub(crate) fn t_sum(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_sum(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let flen = args
         .iter()
         .fold(0i32, |sum, a| sum.saturating_add(types::text_length(&a.ty)));
@@ -317,21 +317,21 @@ pub(crate) fn t_sum(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType
 }
 
 /// Long text in the collation of all arguments.
-pub(crate) fn t_long(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_long(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let refs: Vec<&Expr> = args.iter().collect();
     coll::string_type(&refs, types::MAX_TEXT, "function")
 }
 
 /// Long text in the collation of the first argument.
-pub(crate) fn t_long_first(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_long_first(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     coll::string_type(&[&args[0]], types::MAX_TEXT, "function")
 }
 
-pub(crate) fn t_date(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_date(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::date(), Coercibility::Numeric))
 }
 
-pub(crate) fn t_json(_: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+pub(crate) fn t_json(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::json(), Coercibility::Implicit))
 }
 pub use time::zone_named;

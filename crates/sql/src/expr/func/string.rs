@@ -55,18 +55,18 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("REGEXP_INSTR", 2, 2, t_int, regexp_instr),
 ];
 
-fn t_insert(args: &mut Vec<Expr>, options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_insert(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let mut both = vec![args[0].clone(), args[3].clone()];
     t_sum(&mut both, options)
 }
 
-fn t_char(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_char(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let flen = (args.len() * 4).min(i32::MAX as usize) as i32;
     Ok((types::binary(flen), Coercibility::Coercible))
 }
 
 /// FIELD compares as numbers when all are numbers, as strings when all are strings, else as doubles.
-fn t_field(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_field(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let text = |e: &Expr| types::eval_type(&e.ty) == types::EvalType::String;
     if args.iter().all(text) {
         let refs: Vec<&Expr> = args.iter().collect();
@@ -78,12 +78,12 @@ fn t_field(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercib
     Ok((types::int(3), Coercibility::Numeric))
 }
 
-fn t_make_set(args: &mut Vec<Expr>, options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_make_set(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let mut members = args[1..].to_vec();
     t_sum(&mut members, options)
 }
 
-fn t_elt(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_elt(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     let choices: Vec<&Expr> = args[1..].iter().collect();
     let flen = choices
         .iter()
@@ -93,14 +93,13 @@ fn t_elt(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibil
     coll::string_type(&choices, flen, "elt")
 }
 
-fn t_space(_: &mut Vec<Expr>, options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
-    let mut none = Vec::new();
-    let (mut ty, coercibility) = t_ascii(&mut none, options)?;
+fn t_space(_: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+    let (mut ty, coercibility) = t_ascii(&mut [], options)?;
     ty.flen = types::MAX_TEXT;
     Ok((ty, coercibility))
 }
 
-fn t_strcmp(args: &mut Vec<Expr>, _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_strcmp(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     coll::of_operands(&[&args[0], &args[1]], "strcmp")?;
     Ok((types::int(2), Coercibility::Numeric))
 }

@@ -79,11 +79,11 @@ fn constant_fsp(args: &[Expr], name: &str) -> Result<i32> {
     }
 }
 
-fn t_now(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_now(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::datetime(constant_fsp(args, "now")?), Coercibility::Numeric))
 }
 
-fn t_curtime(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_curtime(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::time(constant_fsp(args, "curtime")?), Coercibility::Numeric))
 }
 
@@ -115,7 +115,7 @@ fn fsp_of_arg(arg: &Expr) -> i32 {
     }
 }
 
-fn t_unix(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_unix(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((
         match args.first().map(fsp_of_arg) {
             None | Some(0) => types::int(21),
@@ -125,28 +125,28 @@ fn t_unix(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
     ))
 }
 
-fn t_from_unix(args: &mut Vec<Expr>, options: &BuildOptions) -> Typed {
+fn t_from_unix(args: &mut [Expr], options: &BuildOptions) -> Typed {
     if args.len() == 2 {
         return t_ascii(args, options);
     }
     Ok((types::datetime(fsp_of(&args[0].ty)), Coercibility::Numeric))
 }
 
-fn t_time_of(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_time_of(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::time(fsp_of_arg(&args[0])), Coercibility::Numeric))
 }
 
-fn t_timestamp(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_timestamp(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let fsp = args.iter().map(fsp_of_arg).max().unwrap_or(0);
     Ok((types::datetime(fsp), Coercibility::Numeric))
 }
 
-fn t_timediff(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_timediff(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let fsp = args.iter().map(fsp_of_arg).max().unwrap_or(0);
     Ok((types::time(fsp), Coercibility::Numeric))
 }
 
-fn t_addtime(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_addtime(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let fsp = args.iter().map(fsp_of_arg).max().unwrap_or(0);
     Ok((
         match types::eval_type(&args[0].ty) {
@@ -158,20 +158,20 @@ fn t_addtime(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
     ))
 }
 
-fn t_maketime(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_maketime(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::time(fsp_of(&args[2].ty)), Coercibility::Numeric))
 }
 
-fn t_sec_to_time(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_sec_to_time(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::time(fsp_of(&args[0].ty)), Coercibility::Numeric))
 }
 
-fn t_convert_tz(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_convert_tz(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::datetime(fsp_of_arg(&args[0])), Coercibility::Numeric))
 }
 
 /// What a constant format can give decides the type.
-fn t_str_to_date(args: &mut Vec<Expr>, _: &BuildOptions) -> Typed {
+fn t_str_to_date(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let ty = match &args[1].op {
         Op::Const {
             value: Datum::Bytes(b),
