@@ -1,154 +1,280 @@
-//! Auto-increment values: reserved from the store by ranges, handed out from memory.
+//! AUTO_INCREMENT values and hidden row ids (`_tidb_rowid`): one counter for both in each table, as TiDB has it.
 //!
-//! What a node had reserved and not used when it stopped is lost, so values may have gaps, of at most a range a restart.
+//! A node takes a batch from the store and hands it out from memory. What it has left when it stops is never used.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ilmenite_store::{Check, CommitOptions, StoreRef, run_txn};
+use futures::FutureExt;
+use ilmenite_codec::FieldFlags;
+use ilmenite_store::{CommitOptions, Error as StoreError, Transaction, run_txn};
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
-use crate::meta::{auto_id_key, parse_decimal};
-use crate::{SchemaId, TableId};
+use crate::meta::{Meta, auto_id_key, parse_decimal, table_key};
+use crate::metrics::METRICS;
+use crate::{Catalog, SchemaId, SchemaView, TableId};
 
-/// Values reserved at a time.
-const RANGE: i64 = 4000;
+/// Ids taken from the store at once, at least.
+pub(crate) const AUTO_ID_BATCH: u64 = 4000;
+/// Times a request starts anew because its table moved, or others were faster.
+const MAX_ATTEMPTS: u32 = 16;
 
-/// What is reserved and not handed out: `next..=last`.
-#[derive(Debug, Default)]
-struct Range {
-    next: i64,
-    last: i64,
+/// Ids from `next` to `end`, both inclusive; none when `next > end`. 0 is no id.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    next: u64,
+    end: u64,
 }
 
-#[derive(Default)]
-pub(crate) struct AutoIds {
-    ranges: Mutex<HashMap<TableId, Arc<tokio::sync::Mutex<Range>>>>,
+const NONE: Batch = Batch { next: 1, end: 0 };
+
+/// Hands out the automatic ids of one table.
+pub struct AutoId {
+    table_id: TableId,
+    /// The greatest id there may be.
+    limit: u64,
+    batch: Mutex<Batch>,
+    /// Held while a batch is taken from the store.
+    turn: tokio::sync::Mutex<()>,
 }
 
-impl AutoIds {
-    fn range(&self, table: TableId) -> Arc<tokio::sync::Mutex<Range>> {
-        self.ranges.lock().entry(table).or_default().clone()
+/// The least id from `from` on that `increment` and `offset` allow.
+fn align(from: u64, increment: u64, offset: u64) -> Option<u64> {
+    // An offset beyond the increment is ignored.
+    let remainder = offset % increment;
+    from.checked_add((increment + remainder - from % increment) % increment)
+}
+
+impl AutoId {
+    /// Takes `n` ids from what this node holds: the first of them.
+    fn take(&self, n: u64, increment: u64, offset: u64) -> Option<u64> {
+        let mut batch = self.batch.lock();
+        let first = align(batch.next, increment, offset)?;
+        let last = first.checked_add((n - 1).checked_mul(increment)?)?;
+        if last > batch.end {
+            return None;
+        }
+        batch.next = last + 1;
+        Some(first)
+    }
+}
+
+/// An allocator together with the catalog it belongs to.
+pub(crate) struct AutoIds<'a> {
+    catalog: &'a Catalog,
+    ids: Arc<AutoId>,
+}
+
+impl AutoIds<'_> {
+    /// `n` ids that no one had and no one else gets: the first, and each further one `increment` after the one before.
+    /// They are `offset` modulo `increment`; 1 and 1 for any. `n` and `increment` 0 count as 1.
+    /// Errors: `Exhausted`, `NotFound`, the store's.
+    pub async fn alloc(&self, n: u64, increment: u64, offset: u64) -> Result<u64> {
+        let (n, increment) = (n.max(1), increment.max(1));
+        if let Some(first) = self.ids.take(n, increment, offset) {
+            return Ok(first);
+        }
+        let _turn = self.ids.turn.lock().await;
+        let size = n.checked_mul(increment).ok_or(Error::Exhausted)?;
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(first) = self.ids.take(n, increment, offset) {
+                return Ok(first);
+            }
+            let limit = self.ids.limit;
+            let size = size.max(AUTO_ID_BATCH);
+            let (before, end) = self
+                .advance(move |last| Some(last.saturating_add(size).min(limit)).filter(|end| *end > last))
+                .await?;
+            if before == end {
+                return Err(Error::Exhausted);
+            }
+            let mut batch = self.ids.batch.lock();
+            // Nobody else took a batch since: what is left of ours goes on into the new one.
+            if batch.next > batch.end || batch.end != before {
+                batch.next = before + 1;
+            }
+            batch.end = end;
+        }
+        // The end of the counter is reached piece by piece.
+        Err(Error::Exhausted)
     }
 
-    /// Forgets tables that are gone.
-    pub fn retain(&self, exists: impl Fn(TableId) -> bool) {
-        self.ranges.lock().retain(|table, _| exists(*table));
-    }
-
-    /// `n` values, the first at least 1, each equal to `offset` modulo `increment`; returns the first, the others
-    /// follow at a distance of `increment`.
-    pub async fn alloc(
-        &self,
-        store: &StoreRef,
-        options: CommitOptions,
-        (schema, table): (SchemaId, TableId),
-        n: i64,
-        increment: i64,
-        offset: i64,
-    ) -> Result<i64> {
-        let range = self.range(table);
-        let mut range = range.lock().await;
-        let increment = increment.max(1);
-        let first = |next: i64| {
-            let (next, offset) = (next.max(1), offset.rem_euclid(increment));
-            next + (offset - next).rem_euclid(increment)
+    /// Ids up to `at_least` are taken from now on: somebody used one of his own choice.
+    pub async fn rebase(&self, at_least: u64) -> Result<()> {
+        if self.rebase_in_batch(at_least) {
+            return Ok(());
+        }
+        let _turn = self.ids.turn.lock().await;
+        if self.rebase_in_batch(at_least) {
+            return Ok(());
+        }
+        let limit = self.ids.limit;
+        let (before, end) = self
+            .advance(move |last| {
+                (last < at_least).then(|| at_least.saturating_add(AUTO_ID_BATCH).min(limit.max(at_least)))
+            })
+            .await?;
+        let mut batch = self.ids.batch.lock();
+        *batch = if before == end {
+            // Others are beyond it; so will the next batch be.
+            NONE
+        } else {
+            Batch {
+                next: at_least.saturating_add(1),
+                end: end.min(limit),
+            }
         };
-        let span = n
-            .checked_sub(1)
-            .and_then(|n| n.checked_mul(increment))
-            .ok_or(Error::Exhausted)?;
-        if range.next == 0 || first(range.next).checked_add(span).ok_or(Error::Exhausted)? > range.last {
-            let want = span.saturating_add(increment).max(RANGE);
-            *range = reserve(store, options, schema, table, want).await?;
-        }
-        let first = first(range.next);
-        range.next = first
-            .checked_add(span)
-            .and_then(|last| last.checked_add(1))
-            .ok_or(Error::Exhausted)?;
-        Ok(first)
-    }
-
-    /// A value at least this large was written by hand: later ones are greater.
-    pub async fn rebase(
-        &self,
-        store: &StoreRef,
-        options: CommitOptions,
-        (schema, table): (SchemaId, TableId),
-        at_least: i64,
-    ) -> Result<()> {
-        let range = self.range(table);
-        let mut range = range.lock().await;
-        if at_least < range.next {
-            return Ok(());
-        }
-        if range.next > 0 && at_least <= range.last {
-            range.next = at_least.checked_add(1).ok_or(Error::Exhausted)?;
-            return Ok(());
-        }
-        let reserved = reserve_from(store, options, schema, table, at_least).await?;
-        if reserved.next > range.next {
-            *range = reserved;
-        }
         Ok(())
     }
-}
 
-/// Reserves the next `n` values.
-async fn reserve(
-    store: &StoreRef,
-    options: CommitOptions,
-    schema: SchemaId,
-    table: TableId,
-    n: i64,
-) -> Result<Range> {
-    let key = auto_id_key(schema, table);
-    let last = move_counter(store, options, key, move |last| last.checked_add(n)).await?;
-    Ok(Range {
-        next: last - n + 1,
-        last,
-    })
-}
-
-async fn reserve_from(
-    store: &StoreRef,
-    options: CommitOptions,
-    schema: SchemaId,
-    table: TableId,
-    at_least: i64,
-) -> Result<Range> {
-    let key = auto_id_key(schema, table);
-    let last = move_counter(store, options, key, move |last| {
-        if last > at_least {
-            last.checked_add(RANGE)
-        } else {
-            Some(at_least.saturating_add(RANGE))
+    /// Whether what this node holds is all that `at_least` concerns.
+    fn rebase_in_batch(&self, at_least: u64) -> bool {
+        let mut batch = self.ids.batch.lock();
+        if batch.next > batch.end {
+            return at_least == 0;
         }
-    })
-    .await?;
-    Ok(Range {
-        next: (last - RANGE + 1).max(at_least.saturating_add(1)),
-        last,
-    })
+        if at_least >= batch.next && at_least < batch.end {
+            batch.next = at_least + 1;
+        }
+        at_least < batch.end
+    }
+
+    /// Moves the counter in the store from what it is to what `to` makes of it (`None`: as it is). Returns both.
+    async fn advance(
+        &self,
+        to: impl Fn(u64) -> Option<u64> + Copy + Send + Sync + 'static,
+    ) -> Result<(u64, u64)> {
+        let table = self.ids.table_id;
+        for _ in 0..MAX_ATTEMPTS {
+            let view = self.catalog.view();
+            let schema = match view.schema_of(table) {
+                Some(schema) => schema.id,
+                None => match self.catalog.refreshed().await?.schema_of(table) {
+                    Some(schema) => schema.id,
+                    None => return Err(Error::NotFound(format!("table {table}"))),
+                },
+            };
+            let moved: std::result::Result<Option<(u64, u64)>, Error> =
+                run_txn(&self.catalog.store, CommitOptions::default(), |txn| {
+                    step(txn, schema, table, to).boxed()
+                })
+                .await;
+            match moved {
+                Ok(Some(moved)) => {
+                    METRICS.auto_id_batches.inc();
+                    return Ok(moved);
+                }
+                // It is in another schema by now, or gone.
+                Ok(None) => self.catalog.refresh().await?,
+                Err(Error::Store(StoreError::PreconditionFailed { .. })) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::Store(StoreError::Unavailable(format!(
+            "the counter of table {table} changes all the time"
+        ))))
+    }
 }
 
-/// Sets the table's counter to what `to` makes of it, and returns that.
-async fn move_counter(
-    store: &StoreRef,
-    options: CommitOptions,
-    key: Vec<u8>,
-    to: impl Fn(i64) -> Option<i64> + Send + Sync + Clone + 'static,
-) -> Result<i64> {
-    run_txn(store, options, move |txn| {
-        let (key, to) = (key.clone(), to.clone());
-        Box::pin(async move {
-            let last = parse_decimal(txn.get(&key).await?)?;
-            let moved = to(last).ok_or(Error::Exhausted)?;
-            txn.put(key, moved.to_string().into_bytes(), Check::Unchanged)?;
-            Ok(moved)
-        })
-    })
-    .await
+/// `None`: the table is not in this schema.
+async fn step(
+    txn: &mut Transaction,
+    schema: SchemaId,
+    table: TableId,
+    to: impl Fn(u64) -> Option<u64> + Send,
+) -> Result<Option<(u64, u64)>> {
+    let counter = txn.get(&auto_id_key(schema, table)).await?;
+    if counter.is_none() {
+        // No counter yet. It begins here, unless the table leaves at this moment.
+        let key = table_key(schema, table);
+        let Some(row) = txn.get(&key).await? else {
+            return Ok(None);
+        };
+        txn.require(key, Some(row));
+    }
+    // What is beyond the signed integers is stored as a negative number, as TiDB does.
+    let last = parse_decimal(counter)? as u64;
+    match to(last) {
+        None => Ok(Some((last, last))),
+        Some(end) => {
+            Meta::new(txn).put_auto_id(schema, table, end as i64)?;
+            Ok(Some((last, end)))
+        }
+    }
+}
+
+/// The allocators in use on this node.
+#[derive(Default)]
+pub(crate) struct AutoIdTable {
+    ids: Mutex<HashMap<TableId, Arc<AutoId>>>,
+}
+
+impl AutoIdTable {
+    fn get(&self, view: &SchemaView, table_id: TableId) -> Arc<AutoId> {
+        let mut ids = self.ids.lock();
+        let new = || {
+            let unsigned = view.table_by_id(table_id).is_some_and(|t| {
+                t.columns
+                    .iter()
+                    .any(|c| c.field_type.flags.has(FieldFlags::AUTO_INCREMENT) && c.field_type.is_unsigned())
+            });
+            Arc::new(AutoId {
+                table_id,
+                // The greatest of all is left out, so that there is always a next one.
+                limit: if unsigned { u64::MAX - 1 } else { i64::MAX as u64 },
+                batch: Mutex::new(NONE),
+                turn: tokio::sync::Mutex::new(()),
+            })
+        };
+        ids.entry(table_id).or_insert_with(new).clone()
+    }
+
+    /// Forgets tables that are gone, and those in `rebased`.
+    pub fn retain(&self, view: &SchemaView, rebased: &[TableId]) {
+        self.ids
+            .lock()
+            .retain(|id, _| view.table_by_id(*id).is_some() && !rebased.contains(id));
+    }
+
+    pub fn clear(&self) {
+        self.ids.lock().clear();
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.ids.lock().len()
+    }
+}
+
+impl Catalog {
+    pub(crate) fn auto_id(&self, table: TableId) -> AutoIds<'_> {
+        AutoIds {
+            catalog: self,
+            ids: self.auto_ids.get(&self.local.view.load(), table),
+        }
+    }
+
+    /// `n` fresh values of the table's AUTO_INCREMENT column or hidden row id: the first; the others follow at a
+    /// distance of `increment`. All equal `offset` modulo `increment`; 1 and 1 for any. Values of an unsigned column
+    /// beyond the signed integers come with their bits as they are.
+    /// Errors: `Exhausted`, `NotFound`, the store's.
+    pub async fn alloc_auto_ids(&self, table: TableId, n: i64, increment: i64, offset: i64) -> Result<i64> {
+        let at_least_one = |n: i64| n.max(1) as u64;
+        let (n, increment) = (at_least_one(n), at_least_one(increment));
+        let first = self
+            .auto_id(table)
+            .alloc(n, increment, offset.max(0) as u64)
+            .await?;
+        Ok(first as i64)
+    }
+
+    /// Later values will be greater than `at_least`, whose bits count as unsigned when the column is.
+    pub async fn rebase_auto_id(&self, table: TableId, at_least: i64) -> Result<()> {
+        let ids = self.auto_id(table);
+        if at_least < 0 && ids.ids.limit <= i64::MAX as u64 {
+            return Ok(());
+        }
+        ids.rebase(at_least as u64).await
+    }
 }

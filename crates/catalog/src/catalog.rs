@@ -1,39 +1,59 @@
-//! The catalog of one node: its view of the schema, its lease, its part in ownership.
+//! The catalog of one node: its view of the schemas, its place among the nodes, and the tasks that keep both fresh.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use ilmenite_store::{Check, CommitOptions, StoreRef, Timestamp, run_txn};
-use tokio::sync::{Mutex, watch};
+use ilmenite_store::{ErrorClass, StoreRef};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::auto_id::AutoIds;
+use crate::auto_id::AutoIdTable;
+use crate::bootstrap::bootstrap;
 use crate::error::{Error, Result};
-use crate::mdl::{Mdl, TransactionPins};
-use crate::meta::{Meta, SchemaDiff};
-use crate::node::{self, Node, NodeInfo};
-use crate::owner::{self, OwnerInfo, OwnerTerm};
-use crate::{Name, SchemaInfo, SchemaState, SchemaVersion, SchemaView, TableId, metrics};
+use crate::local::Local;
+use crate::mdl::Watch;
+use crate::mdl::{Blocker, TransactionPins};
+use crate::meta::MetaReader;
+use crate::metrics::METRICS;
+use crate::node::Addresses;
+use crate::owner::Ownership;
+use crate::sync::Follower;
+use crate::{SchemaVersion, SchemaView, keys};
 
-/// Its presence says that bootstrap is done.
-const BOOTSTRAP_KEY: &[u8] = b"i/bootstrap";
-/// How often a node looks for new schema versions and requests of the owner, below being told.
-const POLL: Duration = Duration::from_millis(100);
+/// How often a node looks for new versions by itself, where no other node could make one; and where others may.
+const POLL_ALONE: Duration = Duration::from_secs(1);
+const POLL_AMONG_OTHERS: Duration = Duration::from_millis(50);
+/// Attempts to join when the catalog is opened.
+const OPEN_ATTEMPTS: u32 = 10;
+/// How long shutting down takes at most.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
+#[derive(Clone)]
 pub struct CatalogConfig {
     pub store: StoreRef,
+    /// Where clients connect to, `host:port`.
     pub address: String,
     pub status_address: String,
+    /// Of the program.
     pub version: String,
     pub service_scope: String,
+    /// How many subtasks the node can work on at once.
     pub slots: u32,
-    /// How long a node that falls silent is waited for.
+    /// How long the node may be cut off before others go on without it.
     pub lease: Duration,
+    /// How often to look for new versions; `None` for what suits the store.
+    pub poll: Option<Duration>,
 }
 
 impl CatalogConfig {
+    pub const DEFAULT_LEASE: Duration = Duration::from_secs(15);
+
     pub fn new(store: StoreRef) -> Self {
         CatalogConfig {
             store,
@@ -42,339 +62,309 @@ impl CatalogConfig {
             version: env!("CARGO_PKG_VERSION").into(),
             service_scope: String::new(),
             slots: 1,
-            lease: Duration::from_secs(15),
+            lease: Self::DEFAULT_LEASE,
+            poll: None,
         }
     }
 }
 
+/// One per node. Dropped without `shutdown`, it leaves as a crash would: its lease runs out.
 pub struct Catalog {
-    store: StoreRef,
-    id: String,
-    view: Arc<ArcSwap<SchemaView>>,
-    /// One refresh at a time: the second finds that there is nothing left to load.
-    refreshing: Mutex<()>,
-    version: watch::Sender<SchemaVersion>,
+    pub(crate) config: CatalogConfig,
+    pub(crate) store: StoreRef,
+    pub(crate) node_id: String,
+    pub(crate) start_ms: u64,
+    pub(crate) addresses: Mutex<Addresses>,
+    pub(crate) service_scope: Mutex<String>,
+    pub(crate) local: Arc<Local>,
+    pub(crate) owner: Ownership,
+    pub(crate) auto_ids: AutoIdTable,
+    /// Who the waits going on wait for, by job.
+    pub(crate) blockers: Mutex<HashMap<i64, Vec<Blocker>>>,
+    /// Jobs for which there may be a question to other nodes in the store.
+    pub(crate) asked: Mutex<HashSet<i64>>,
+    /// The loss of the lease has been reported.
+    pub(crate) lost_told: AtomicBool,
+    pub(crate) renew_now: Arc<Notify>,
+    follow_now: Arc<Notify>,
+    changed: watch::Sender<SchemaVersion>,
+    settings: Mutex<Option<bytes::Bytes>>,
     settings_changed: watch::Sender<u64>,
-    pub(crate) mdl: Arc<Mdl>,
-    node: Arc<Node>,
-    term: ArcSwapOption<OwnerTerm>,
-    owner_changed: watch::Sender<u64>,
-    auto_ids: AutoIds,
+    /// Held while a version is loaded.
+    turn: tokio::sync::Mutex<()>,
     stop: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+type Round<'a> = Pin<Box<dyn Future<Output = Pause> + Send + 'a>>;
+
+/// How long a background task rests after a round.
+struct Pause {
+    time: Duration,
+    /// Transactions of this node that go end the pause.
+    until_pins_go: bool,
+}
+
+impl Pause {
+    fn of(time: Duration) -> Self {
+        Pause {
+            time,
+            until_pins_go: false,
+        }
+    }
 }
 
 impl Catalog {
-    /// Bootstraps an empty store, joins the cluster and loads the schema.
-    pub async fn open(config: CatalogConfig) -> Result<Arc<Catalog>> {
-        let store = config.store;
-        let id = uuid::Uuid::new_v4().to_string();
-        let info = NodeInfo {
-            id: id.clone(),
-            address: config.address,
-            status_address: config.status_address,
-            version: config.version,
-            service_scope: config.service_scope,
-            slots: config.slots.max(1),
-            start_ms: store.timestamp().await?.millis(),
-            schema_version: 0,
-            lease_end: Timestamp::ZERO,
-        };
-        if store.exclusive() {
-            // Earlier processes on this store cannot be alive: nobody needs to wait for their leases.
-            node::remove_all(&store).await?;
-        }
+    /// Bootstraps a new store, joins the nodes, loads all schemas, and campaigns once for owner. Must be called within
+    /// a runtime, on which it starts its background tasks.
+    pub async fn open(config: CatalogConfig) -> Result<Arc<Self>> {
+        let store = config.store.clone();
         bootstrap(&store).await?;
-        let view = Arc::new(ArcSwap::from_pointee(SchemaView::default()));
+        let start_ms = store.timestamp().await?.millis();
         let catalog = Arc::new(Catalog {
-            mdl: Arc::new(Mdl::new(view.clone())),
-            view,
-            refreshing: Mutex::default(),
-            version: watch::channel(0).0,
-            settings_changed: watch::channel(0).0,
-            node: Node::new(store.clone(), info, config.lease),
-            term: ArcSwapOption::empty(),
-            owner_changed: watch::channel(0).0,
-            auto_ids: AutoIds::default(),
+            node_id: uuid::Uuid::new_v4().to_string(),
+            start_ms,
+            addresses: Mutex::new(Addresses {
+                mysql: config.address.clone(),
+                status: config.status_address.clone(),
+            }),
+            service_scope: Mutex::new(config.service_scope.clone()),
+            local: Arc::new(Local::new()),
+            owner: Ownership::new(),
+            auto_ids: AutoIdTable::default(),
+            blockers: Mutex::default(),
+            asked: Mutex::default(),
+            lost_told: AtomicBool::new(false),
+            renew_now: Arc::default(),
+            follow_now: Arc::default(),
+            changed: watch::Sender::new(0),
+            settings: Mutex::default(),
+            settings_changed: watch::Sender::new(0),
+            turn: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
+            tasks: Mutex::default(),
             store,
-            id,
+            config,
         });
-        catalog.node.renew().await?;
-        catalog.refresh().await?;
-        catalog.campaign().await?;
-        tokio::spawn(Self::keep_lease(
-            Arc::downgrade(&catalog),
-            catalog.stop.clone(),
-            config.lease / 3,
-        ));
-        tokio::spawn(Self::keep_current(Arc::downgrade(&catalog), catalog.stop.clone()));
+        let mut attempt = 1;
+        while let Err(e) = catalog.join().await {
+            if attempt == OPEN_ATTEMPTS || e.class() != ErrorClass::Transient {
+                return Err(e);
+            }
+            tracing::warn!(error = %e, "joining failed; trying again");
+            tokio::time::sleep(Duration::from_millis(20) * attempt).await;
+            attempt += 1;
+        }
+        if let Err(e) = catalog.campaign().await {
+            tracing::warn!(error = %e, "campaigning for owner failed; trying again");
+        }
+        catalog.start();
         Ok(catalog)
+    }
+
+    fn start(self: &Arc<Self>) {
+        let lease = self.config.lease;
+        self.spawn(self.renew_now.clone(), lease / 3, |c| {
+            Box::pin(async { Pause::of(c.keep_lease().await) })
+        });
+        self.spawn(Arc::default(), self.campaign_interval(), |c| {
+            Box::pin(c.owner_round())
+        });
+        let follower = Arc::new(tokio::sync::Mutex::new(Follower::default()));
+        self.spawn(self.follow_now.clone(), Duration::ZERO, move |c| {
+            let follower = follower.clone();
+            Box::pin(async move { c.follow_round(&mut *follower.lock().await).await })
+        });
+    }
+
+    /// A background task: rounds, with pauses between, until the catalog is shut down or gone.
+    fn spawn<F>(self: &Arc<Self>, wake: Arc<Notify>, first: Duration, round: F)
+    where
+        F: for<'a> Fn(&'a Catalog) -> Round<'a> + Send + Sync + 'static,
+    {
+        let weak: Weak<Catalog> = Arc::downgrade(self);
+        let stop = self.stop.clone();
+        let local = self.local.clone();
+        let work = async move {
+            tokio::select! {
+                _ = stop.cancelled() => return,
+                _ = tokio::time::sleep(first) => {}
+            }
+            let mut watch: Option<Watch<'_>> = None;
+            loop {
+                // From before the round on, so that no transaction goes unnoticed after the round looked.
+                let gone = watch.is_some().then(|| local.pins.gone());
+                let Some(catalog) = weak.upgrade() else { return };
+                let pause = round(&catalog).await;
+                drop(catalog);
+                if pause.until_pins_go && gone.is_none() {
+                    watch = Some(local.pins.watch());
+                    continue;
+                }
+                let pins = async {
+                    match gone {
+                        Some(gone) => gone.await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = stop.cancelled() => return,
+                    _ = tokio::time::sleep(pause.time) => {}
+                    _ = wake.notified() => {}
+                    _ = pins => {}
+                }
+                if !pause.until_pins_go {
+                    watch = None;
+                }
+            }
+        };
+        self.tasks.lock().push(tokio::spawn(work));
+    }
+
+    async fn owner_round(&self) -> Pause {
+        if let Err(e) = self.campaign().await {
+            tracing::warn!(error = %e, "looking for the owner failed; trying again");
+        } else if let Some(term) = self.owner_term()
+            && let Err(e) = self.remove_dead_nodes(term.guard()).await
+        {
+            tracing::warn!(error = %e, "removing rows of dead nodes failed; trying again");
+        }
+        Pause::of(self.campaign_interval())
+    }
+
+    async fn follow_round(&self, follower: &mut Follower) -> Pause {
+        let suits = if self.store.exclusive() {
+            POLL_ALONE
+        } else {
+            POLL_AMONG_OTHERS
+        };
+        let open = self.follow(follower).await.unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "looking for new schema versions failed; trying again");
+            false
+        });
+        if let Err(e) = self.look_at_settings().await {
+            tracing::warn!(error = %e, "looking for changed settings failed; trying again");
+        }
+        Pause {
+            time: self.config.poll.unwrap_or(suits),
+            until_pins_go: open,
+        }
+    }
+
+    /// Resigns as owner, leaves the nodes, stops the background tasks. Transactions must have ended before: as long
+    /// as one is open, others wait for this node's lease to end. Gives up after two seconds. Idempotent.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let work = async {
+            for task in tasks {
+                if let Err(e) = task.await {
+                    tracing::error!(error = %e, "a background task of the catalog failed");
+                }
+            }
+            if !self.is_live() {
+                return Ok(());
+            }
+            self.resign().await?;
+            self.leave().await
+        };
+        match tokio::time::timeout(SHUTDOWN_TIME, work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, "leaving the nodes failed; the lease will run out"),
+            Err(_) => tracing::warn!("leaving the nodes took too long; the lease will run out"),
+        }
+        self.local.lease.lost();
+        self.owner.set(None);
     }
 
     pub fn store(&self) -> &StoreRef {
         &self.store
     }
 
-    /// The newest schema this node has loaded.
+    /// The newest view this node holds.
     pub fn view(&self) -> Arc<SchemaView> {
-        self.view.load_full()
+        self.local.view.load_full()
     }
 
-    /// Told of every version loaded.
+    /// The newest version this node holds, whenever it changes.
     pub fn changed(&self) -> watch::Receiver<SchemaVersion> {
-        self.version.subscribe()
+        self.changed.subscribe()
     }
 
-    /// Loads what is newer than the view. Cheap when nothing is.
-    pub async fn refresh(&self) -> Result<()> {
-        let _one = self.refreshing.lock().await;
-        let ts = self.store.timestamp().await?;
-        let timer = metrics::REFRESH_SECONDS.start_timer();
-        let Some(view) = self.view.load().newer(&self.store, ts).await? else {
-            timer.stop_and_discard();
-            return Ok(());
-        };
-        timer.observe_duration();
-        let version = view.version();
-        let view = Arc::new(view);
-        self.auto_ids.retain(|table| view.table_by_id(table).is_some());
-        self.view.store(view);
-        metrics::SCHEMA_VERSION.set(version);
-        self.node.edit(|info| info.schema_version = version);
-        self.version.send_replace(version);
-        Ok(())
+    /// Another node says that there is something new: looks at once instead of at the next poll.
+    pub fn wake(&self) {
+        self.follow_now.notify_one();
     }
 
-    // ---- this node, and the others
-
-    pub fn node_id(&self) -> &str {
-        &self.id
-    }
-
-    pub fn node_info(&self) -> NodeInfo {
-        self.node.info()
-    }
-
-    pub fn service_scope(&self) -> String {
-        self.node.info().service_scope
-    }
-
-    /// Takes effect with the next renewal for others, at once here.
-    pub fn set_service_scope(&self, scope: &str) {
-        self.node.edit(|info| info.service_scope = scope.to_string());
-    }
-
-    /// The ports are known only once they are bound.
-    pub fn set_addresses(&self, address: &str, status_address: &str) {
-        self.node.edit(|info| {
-            info.address = address.to_string();
-            info.status_address = status_address.to_string();
-        });
-    }
-
-    /// Does the node hold its lease, by its own, cautious clock?
-    pub fn is_live(&self) -> bool {
-        self.node.is_live()
-    }
-
-    /// The end of this node's lease: what every commit of the node must not go beyond.
-    pub fn lease_end(&self) -> Timestamp {
-        self.node.lease_end()
-    }
-
-    /// For the node's own commits; refused while the lease is lost.
-    pub fn commit_options(&self) -> Result<CommitOptions> {
-        if !self.is_live() {
-            return Err(Error::LeaseLost);
-        }
-        Ok(CommitOptions {
-            max_commit_ts: Some(self.lease_end()),
-            ..Default::default()
-        })
-    }
-
-    /// Every node whose lease has not ended, this one included.
-    pub async fn live_nodes(&self) -> Result<Vec<NodeInfo>> {
-        let (mut live, _) = node::nodes(&self.store).await?;
-        match live.iter_mut().find(|n| n.id == self.id) {
-            Some(me) => *me = self.node.info(),
-            None if self.is_live() => live.push(self.node.info()),
-            None => {}
-        }
-        Ok(live)
-    }
-
-    pub(crate) async fn other_nodes(&self) -> Result<Vec<NodeInfo>> {
-        let (live, _) = node::nodes(&self.store).await?;
-        Ok(live.into_iter().filter(|n| n.id != self.id).collect())
-    }
-
-    // ---- ownership
-
-    /// This node's term as owner, while it is the owner.
-    pub fn owner_term(&self) -> Option<OwnerTerm> {
-        self.term.load().as_deref().cloned()
-    }
-
-    /// Told whenever this node becomes the owner or stops being it.
-    pub fn owner_changed(&self) -> watch::Receiver<u64> {
-        self.owner_changed.subscribe()
-    }
-
-    /// Who the owner is, as the store has it.
-    pub async fn owner(&self) -> Result<Option<OwnerInfo>> {
-        Ok(owner::read(&self.store)
-            .await?
-            .map(|(info, _)| info)
-            .filter(|info| !info.node_id.is_empty()))
-    }
-
-    async fn campaign(&self) -> Result<()> {
-        let term = owner::campaign(&self.store, &self.node).await?;
-        self.set_term(term);
-        Ok(())
-    }
-
-    fn set_term(&self, term: Option<OwnerTerm>) {
-        if self.term.load().as_deref() == term.as_ref() {
-            return;
-        }
-        tracing::info!(
-            node = self.id,
-            epoch = term.as_ref().map_or(0, |t| t.epoch),
-            owner = term.is_some(),
-            "ownership changed"
-        );
-        self.term.store(term.map(Arc::new));
-        self.owner_changed.send_modify(|n| *n += 1);
-    }
-
-    // ---- the metadata lock
-
-    /// The pins of one connection.
+    /// The pins of one connection's transactions; with whom to name when others wait for one.
     pub fn pins(&self, connection_id: u64, user: &str) -> TransactionPins {
-        self.mdl.pins(connection_id, user)
+        TransactionPins::new(self.local.clone(), connection_id, user.into())
     }
 
-    // ---- auto-increment
-
-    /// `n` fresh values for the table, see `AutoIds::alloc`: `increment` apart, congruent to `offset`.
-    pub async fn alloc_auto_ids(&self, table: TableId, n: i64, increment: i64, offset: i64) -> Result<i64> {
-        let of = self.auto_id_home(table)?;
-        self.auto_ids
-            .alloc(&self.store, self.commit_options()?, of, n, increment, offset)
-            .await
-    }
-
-    /// Later values will be greater than `at_least`.
-    pub async fn rebase_auto_id(&self, table: TableId, at_least: i64) -> Result<()> {
-        let of = self.auto_id_home(table)?;
-        self.auto_ids
-            .rebase(&self.store, self.commit_options()?, of, at_least)
-            .await
-    }
-
-    fn auto_id_home(&self, table: TableId) -> Result<(i64, TableId)> {
-        let view = self.view.load();
-        let schema = view
-            .schema_of(table)
-            .ok_or_else(|| Error::NotFound(format!("table {table}")))?;
-        Ok((schema.id, table))
-    }
-
-    // ---- settings
-
-    /// Told whenever a setting was changed on this node, and at every poll elsewhere.
+    /// Told whenever settings were changed, on this node or another.
     pub fn settings_changed(&self) -> watch::Receiver<u64> {
         self.settings_changed.subscribe()
     }
 
-    pub(crate) fn notify_settings(&self) {
-        self.settings_changed.send_modify(|n| *n += 1);
+    /// Looks whether settings have changed, at whichever node.
+    pub(crate) async fn look_at_settings(&self) -> Result<()> {
+        let ts = self.store.timestamp().await?;
+        let now = self.store.get(keys::SETTINGS, ts).await?;
+        let mut known = self.settings.lock();
+        if *known != now {
+            *known = now;
+            drop(known);
+            self.settings_changed.send_modify(|n| *n += 1);
+        }
+        Ok(())
     }
 
-    // ---- life
-
-    /// Resigns and leaves, so that nobody waits for this node.
-    pub async fn shutdown(&self) {
-        self.stop.cancel();
-        if let Some(term) = self.owner_term() {
-            self.set_term(None);
-            if let Err(e) = owner::resign(&self.store, &term).await {
-                tracing::warn!(error = %e, "resigning failed: the next owner waits for the lease to end");
-            }
-        }
-        if let Err(e) = self.node.retire().await {
-            tracing::warn!(error = %e, "leaving failed: others wait for the lease to end");
-        }
+    /// Brings the view to the version the store has now. Cheap when there is nothing new.
+    pub async fn refresh(&self) -> Result<()> {
+        self.refreshed().await.map(drop)
     }
 
-    async fn keep_lease(this: std::sync::Weak<Self>, stop: CancellationToken, every: Duration) {
-        let mut live = true;
-        loop {
-            tokio::select! {
-                _ = stop.cancelled() => return,
-                _ = tokio::time::sleep(every) => {}
-            }
-            let Some(this) = this.upgrade() else { return };
-            if live && !this.is_live() {
-                this.lost_lease();
-                live = false;
-            }
-            if let Err(e) = this.node.renew().await {
-                metrics::LEASE_FAILURES.inc();
-                tracing::warn!(error = %e, live = this.is_live(), "the node's lease could not be renewed");
-                if live && !this.is_live() {
-                    this.lost_lease();
-                    live = false;
-                }
-                continue;
-            }
-            if !live {
-                tracing::info!("the node has its lease again");
-                live = true;
-            }
-            if let Err(e) = this.refresh().await {
-                tracing::warn!(error = %e, "the schema could not be loaded");
-            }
-            if let Err(e) = this.campaign().await {
-                tracing::warn!(error = %e, "ownership could not be looked at");
-            }
-            if this.owner_term().is_some()
-                && let Err(e) = this.remove_dead_nodes().await
-            {
-                tracing::warn!(error = %e, "rows of dead nodes could not be removed");
-            }
+    /// `refresh`, and the view.
+    pub(crate) async fn refreshed(&self) -> Result<Arc<SchemaView>> {
+        let _turn = self.turn.lock().await;
+        let held = self.view();
+        let ts = self.store.timestamp().await?;
+        let version = MetaReader::at(&self.store, ts).schema_version().await?;
+        if version == held.version() {
+            return Ok(held);
         }
+        if version < held.version() {
+            return Err(Error::Bug(format!(
+                "the store has schema version {version}, but {} was there before",
+                held.version()
+            )));
+        }
+        let began = Instant::now();
+        let advanced = held.advance(&self.store, ts, version).await?;
+        let (next, rebased) = match advanced {
+            Some(advanced) => (advanced.view, Some(advanced.rebased)),
+            None => {
+                METRICS.full_loads.inc();
+                (SchemaView::load(&self.store, ts).await?, None)
+            }
+        };
+        let next = Arc::new(next);
+        // Before anyone looks for pins on older versions: see `mdl`.
+        self.local.view.store(next.clone());
+        match rebased {
+            Some(rebased) => self.auto_ids.retain(&next, &rebased),
+            None => self.auto_ids.clear(),
+        }
+        METRICS.schema_version.set(version);
+        METRICS.refresh_seconds.observe(began.elapsed().as_secs_f64());
+        self.changed.send_replace(version);
+        Ok(next)
     }
 
-    /// Others may have moved on: what this node's open transactions know of the schema proves nothing any more.
-    fn lost_lease(&self) {
-        tracing::error!("the node has lost its lease: no writes until it has it again");
-        self.mdl.lease_generation.fetch_add(1, Ordering::SeqCst);
-        self.set_term(None);
-    }
-
-    async fn remove_dead_nodes(&self) -> Result<()> {
-        let (_, dead) = node::nodes(&self.store).await?;
-        if dead.is_empty() {
-            Ok(())
-        } else {
-            node::remove(&self.store, dead).await
-        }
-    }
-
-    async fn keep_current(this: std::sync::Weak<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                _ = stop.cancelled() => return,
-                _ = tokio::time::sleep(POLL) => {}
-            }
-            let Some(this) = this.upgrade() else { return };
-            if let Err(e) = this.answer_requests().await {
-                tracing::warn!(error = %e, "the schema could not be synchronised");
-            }
-        }
+    /// A failpoint of this node alone, among several in a process.
+    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
+    pub(crate) fn failpoint(&self, name: &str) -> String {
+        format!("{name}:{}", self.config.address)
     }
 }
 
@@ -382,30 +372,4 @@ impl Drop for Catalog {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// What an empty store starts with: databases `mysql` and `test`, schema version 1.
-async fn bootstrap(store: &StoreRef) -> Result<()> {
-    run_txn(store, CommitOptions::default(), |txn| {
-        Box::pin(async move {
-            if txn.get(BOOTSTRAP_KEY).await?.is_some() {
-                return Ok::<_, Error>(());
-            }
-            let mut meta = Meta::new(txn);
-            for name in ["mysql", "test"] {
-                let id = meta.alloc_global_ids(1).await?;
-                meta.put_schema(&SchemaInfo {
-                    id,
-                    name: Name::new(name),
-                    charset: "utf8mb4".into(),
-                    collate: "utf8mb4_bin".into(),
-                    state: SchemaState::Public,
-                })?;
-            }
-            meta.bump_schema_version(SchemaDiff::default()).await?;
-            txn.put(BOOTSTRAP_KEY, env!("CARGO_PKG_VERSION"), Check::Unchanged)?;
-            Ok(())
-        })
-    })
-    .await
 }

@@ -1,4 +1,8 @@
+//! What can go wrong in the catalog.
+
+use bytes::Bytes;
 use ilmenite_store::ErrorClass;
+use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 #[derive(Debug, Clone, Error)]
@@ -19,6 +23,11 @@ pub enum Error {
     Exhausted,
     #[error("cancelled")]
     Cancelled,
+    /// Another node is the owner now, or none is.
+    #[error("this node is not the owner of schema changes")]
+    NotOwner,
+    #[error("invariant broken: {0}")]
+    Bug(String),
 }
 
 impl Error {
@@ -28,9 +37,22 @@ impl Error {
             Error::LeaseLost => ErrorClass::Transient,
             Error::Codec(_) | Error::Damaged(_) => ErrorClass::Permanent,
             Error::NotFound(_) | Error::Exhausted => ErrorClass::User,
-            Error::Cancelled => ErrorClass::Cancelled,
+            Error::Cancelled | Error::NotOwner => ErrorClass::Cancelled,
+            Error::Bug(_) => ErrorClass::Bug,
         }
     }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Encodes a row of the catalog.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|e| Error::Bug(format!("a row that cannot be encoded: {e}")))
+}
+
+/// Decodes a row; `what` names it in the error.
+pub(crate) fn decode<T: DeserializeOwned>(what: impl FnOnce() -> String, value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|e| Error::Damaged(format!("{}: {e}", what())))
+}

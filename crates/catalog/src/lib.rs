@@ -4,13 +4,17 @@
 //! - `view`: one schema version as a node sees it;
 //! - `node`, `owner`: who is there, and who decides;
 //! - `mdl`, `sync`: which transactions use which version, and the owner's wait for them;
+//! - `catalog`: ties these together, with the background tasks;
 //! - `auto_id`: auto-increment values; `settings`: global variables and users.
 //!
 //! Knows nothing of jobs.
 
 mod auto_id;
+mod bootstrap;
 mod catalog;
 mod error;
+mod keys;
+mod local;
 mod mdl;
 mod meta;
 mod metrics;
@@ -30,3 +34,6 @@ pub use node::NodeInfo;
 pub use owner::{OwnerInfo, OwnerTerm};
 pub use settings::Settings;
 pub use view::SchemaView;
+
+#[cfg(test)]
+mod tests;

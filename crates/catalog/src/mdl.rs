@@ -1,257 +1,289 @@
-//! The metadata lock: which version of which table each open transaction works with, so that a schema change can wait
-//! for those that still use the old one, and name them.
+//! The metadata lock: which open transactions go by which version of which table.
 //!
-//! Pinning races with loading a new version. A pin is first put down and then checked against the newest view; a load
-//! first publishes the view and then looks at the pins. With a full fence between the two halves on both sides, at
-//! least one of them sees the other: either the pin notices the new version and is taken back, or the load finds the pin.
+//! A transaction pins a table before it touches it; it then goes by that version of it to its end. The owner of schema
+//! changes waits until nobody goes by an older one. A pin is made under the mutex of its transaction, and against the
+//! view that is the newest at that moment. Whoever looks for old pins has made the new view visible before, and takes
+//! each transaction's mutex: so either it sees a pin, or that pin was made against the new view.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use ilmenite_store::CommitOptions;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+use crate::error::{Error, Result};
+use crate::local::Local;
 use crate::{SchemaVersion, SchemaView, TableId, TableRef};
 
-/// A transaction that a schema change waits for.
+/// Transactions are spread over so many maps, so that beginning one rarely waits for another.
+const SHARDS: usize = 32;
+
+/// What `TransactionPins::pin` says.
+#[derive(Debug, Clone)]
+pub enum Pinned {
+    /// Go by this to the end of the transaction.
+    As(TableRef),
+    /// The table changed, or went, since the caller's view was taken: resolve its name again in the newest one. It is
+    /// not pinned.
+    Changed,
+}
+
+/// A transaction, or a node, that a schema change waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocker {
+    /// The node's id.
     pub node: String,
+    /// 0: it is the node itself that has not answered yet.
     pub connection_id: u64,
     pub user: String,
     /// The statement it runs, or ran last.
     pub statement: String,
-    /// Since the transaction's first pin, in milliseconds.
+    /// Since the transaction's first pin, in milliseconds; for a node, how long it has been waited for.
     pub age_ms: u64,
     /// The table it holds.
     pub table_id: TableId,
+    /// `schema.table`
     pub table: String,
 }
 
+#[derive(Debug)]
 struct Pin {
     table: TableRef,
-    /// The newest view's version when it was pinned.
     version: SchemaVersion,
 }
 
-struct Holder {
-    connection_id: u64,
-    user: Mutex<Arc<str>>,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    pins: Vec<Pin>,
-    since: Option<Instant>,
+#[derive(Debug)]
+struct Holding {
+    user: Arc<str>,
     statement: Arc<str>,
+    /// When the first of the pins was made.
+    since: Option<Instant>,
+    pins: Vec<Pin>,
+    /// The incarnation of the node the first pin was made in.
+    incarnation: u64,
 }
 
-/// All pins of a node.
-pub(crate) struct Mdl {
-    view: Arc<ArcSwap<SchemaView>>,
-    holders: Mutex<Vec<Weak<Holder>>>,
+#[derive(Debug)]
+struct Cell {
+    id: u64,
+    connection_id: u64,
+    holding: Mutex<Holding>,
+}
+
+/// A transaction that goes by an old version of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    pub connection_id: u64,
+    pub user: Arc<str>,
+    /// What it runs now, or ran last.
+    pub statement: Arc<str>,
+    /// Since the transaction's first pin.
+    pub age: Duration,
+    pub table: TableRef,
+}
+
+/// Every open transaction of the node.
+#[derive(Debug)]
+pub(crate) struct PinTable {
+    shards: Vec<Mutex<HashMap<u64, Arc<Cell>>>>,
+    next_id: AtomicU64,
+    /// Those who want to be told when pins go.
     waiters: AtomicUsize,
-    released: Notify,
-    /// Counts losses of the lease: a transaction that began before one must not commit after it.
-    pub lease_generation: AtomicU64,
+    gone: Notify,
 }
 
-impl Mdl {
-    pub fn new(view: Arc<ArcSwap<SchemaView>>) -> Self {
-        Mdl {
-            view,
-            holders: Mutex::default(),
+impl PinTable {
+    pub fn new() -> Self {
+        PinTable {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            next_id: AtomicU64::new(0),
             waiters: AtomicUsize::new(0),
-            released: Notify::new(),
-            lease_generation: AtomicU64::new(0),
+            gone: Notify::new(),
         }
     }
 
-    pub fn pins(self: &Arc<Self>, connection_id: u64, user: &str) -> TransactionPins {
-        let holder = Arc::new(Holder {
-            connection_id,
-            user: Mutex::new(user.into()),
-            inner: Mutex::new(Inner {
-                statement: "".into(),
-                ..Default::default()
-            }),
-        });
-        let mut holders = self.holders.lock();
-        // Amortised: dead entries are dropped whenever the list would grow.
-        if holders.len() == holders.capacity() {
-            holders.retain(|h| h.strong_count() > 0);
-        }
-        holders.push(Arc::downgrade(&holder));
-        TransactionPins {
-            mdl: self.clone(),
-            holder,
-            generation: None,
-        }
+    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Cell>>> {
+        &self.shards[id as usize % SHARDS]
     }
 
-    /// Transactions that hold one of the tables as it was before `version`.
-    pub fn older_than(&self, tables: &[TableId], version: SchemaVersion, node: &str) -> Vec<Blocker> {
-        fence(Ordering::SeqCst);
-        let holders: Vec<Arc<Holder>> = self.holders.lock().iter().filter_map(Weak::upgrade).collect();
-        let mut blockers = Vec::new();
-        for holder in holders {
-            let inner = holder.inner.lock();
-            for pin in inner
-                .pins
-                .iter()
-                .filter(|p| p.version < version && tables.contains(&p.table.id))
-            {
-                blockers.push(Blocker {
-                    node: node.to_string(),
-                    connection_id: holder.connection_id,
-                    user: holder.user.lock().to_string(),
-                    statement: inner.statement.to_string(),
-                    age_ms: inner.since.map_or(0, |s| s.elapsed().as_millis() as u64),
-                    table_id: pin.table.id,
-                    table: pin.table.name.original.clone(),
-                });
+    /// Who goes by a version of one of `tables` older than `version`, the longest-running first.
+    pub fn holders_older_than(&self, tables: &[TableId], version: SchemaVersion) -> Vec<Holder> {
+        if tables.is_empty() {
+            return Vec::new();
+        }
+        let mut holders = Vec::new();
+        for shard in &self.shards {
+            for cell in shard.lock().values() {
+                let holding = cell.holding.lock();
+                let old = holding
+                    .pins
+                    .iter()
+                    .filter(|pin| pin.version < version && tables.contains(&pin.table.id));
+                holders.extend(old.map(|pin| Holder {
+                    connection_id: cell.connection_id,
+                    user: holding.user.clone(),
+                    statement: holding.statement.clone(),
+                    age: holding.since.map_or(Duration::ZERO, |s| s.elapsed()),
+                    table: pin.table.clone(),
+                }));
             }
         }
-        blockers
+        holders.sort_by_key(|h| std::cmp::Reverse(h.age));
+        holders
     }
 
-    /// Registers as one who waits for pins to go: until dropped, every release wakes `wait`.
-    pub fn waiter(&self) -> Waiter<'_> {
+    /// Is any transaction open that pinned something?
+    pub fn any(&self) -> bool {
+        self.shards.iter().any(|shard| {
+            shard
+                .lock()
+                .values()
+                .any(|cell| !cell.holding.lock().pins.is_empty())
+        })
+    }
+
+    /// Pins that go are told of as long as the guard lives.
+    pub fn watch(&self) -> Watch<'_> {
         self.waiters.fetch_add(1, Ordering::SeqCst);
-        Waiter { mdl: self }
+        Watch { table: self }
+    }
+
+    /// Completes when a transaction let go after this call. To be called under a guard of `watch`, and before looking
+    /// at the holders, so that none that goes in between is missed.
+    pub fn gone(&self) -> impl Future<Output = ()> + '_ {
+        // Registered at its creation, not at its first poll: `notify_waiters` reaches it from here on.
+        self.gone.notified()
+    }
+
+    fn tell(&self) {
+        if self.waiters.load(Ordering::SeqCst) > 0 {
+            self.gone.notify_waiters();
+        }
     }
 }
 
-pub(crate) struct Waiter<'a> {
-    mdl: &'a Mdl,
+pub(crate) struct Watch<'a> {
+    table: &'a PinTable,
 }
 
-impl Waiter<'_> {
-    /// Create it before looking at the pins, await it after: then no release in between is missed.
-    pub fn released(&self) -> tokio::sync::futures::Notified<'_> {
-        self.mdl.released.notified()
-    }
-}
-
-impl Drop for Waiter<'_> {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.mdl.waiters.fetch_sub(1, Ordering::SeqCst);
+        self.table.waiters.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// What came of pinning a table.
-#[derive(Debug, Clone)]
-pub enum Pinned {
-    /// The table as this transaction sees it from now on: the caller's, or what it had pinned before.
-    As(TableRef),
-    /// A newer version is in effect (or the table is gone): resolve it again in the newest view.
-    Changed,
-}
-
-/// One connection's pins: those of its open transaction.
+/// The tables a connection's open transaction goes by. Dropping it lets go of all.
 pub struct TransactionPins {
-    mdl: Arc<Mdl>,
-    holder: Arc<Holder>,
-    /// The lease's generation at the first pin.
-    generation: Option<u64>,
+    local: Arc<Local>,
+    cell: Arc<Cell>,
 }
 
 impl TransactionPins {
-    /// Pins the table as it is in `view`, until `clear`.
-    pub fn pin(&mut self, view: &SchemaView, table: TableId) -> Pinned {
-        let Some(wanted) = view.table_by_id(table) else {
-            return Pinned::Changed;
-        };
-        {
-            let mut inner = self.holder.inner.lock();
-            if let Some(pin) = inner.pins.iter().find(|p| p.table.id == table) {
-                return Pinned::As(pin.table.clone());
-            }
-            if inner.since.is_none() {
-                inner.since = Some(Instant::now());
-            }
-            inner.pins.push(Pin {
-                table: wanted.clone(),
-                version: view.version(),
-            });
-        }
-        self.generation
-            .get_or_insert_with(|| self.mdl.lease_generation.load(Ordering::SeqCst));
-        fence(Ordering::SeqCst);
-        let newest = self.mdl.view.load();
-        let same = newest.version() == view.version()
-            || newest
-                .table_by_id(table)
-                .is_some_and(|t| Arc::ptr_eq(t, wanted) || t == wanted);
-        let mut inner = self.holder.inner.lock();
-        let Some(at) = inner.pins.iter().position(|p| p.table.id == table) else {
-            return Pinned::Changed;
-        };
-        if same {
-            // The same table in a newer version: it holds up nothing that this version brought.
-            inner.pins[at].version = newest.version();
-            return Pinned::As(inner.pins[at].table.clone());
-        }
-        inner.pins.swap_remove(at);
-        drop(inner);
-        self.wake();
-        Pinned::Changed
+    pub(crate) fn new(local: Arc<Local>, connection_id: u64, user: Arc<str>) -> Self {
+        let id = local.pins.next_id.fetch_add(1, Ordering::Relaxed);
+        let cell = Arc::new(Cell {
+            id,
+            connection_id,
+            holding: Mutex::new(Holding {
+                user,
+                statement: "".into(),
+                since: None,
+                pins: Vec::new(),
+                incarnation: 0,
+            }),
+        });
+        local.pins.shard(id).lock().insert(id, cell.clone());
+        TransactionPins { local, cell }
     }
 
-    /// The table as pinned by this transaction, if it is.
-    pub fn pinned(&self, table: TableId) -> Option<TableRef> {
-        self.holder
-            .inner
-            .lock()
-            .pins
-            .iter()
-            .find(|p| p.table.id == table)
-            .map(|p| p.table.clone())
-    }
-
-    /// For whoever is told what it waits for.
+    /// What the transaction does now, for whoever has to wait for it.
     pub fn set_statement(&self, statement: Arc<str>) {
-        self.holder.inner.lock().statement = statement;
+        self.cell.holding.lock().statement = statement;
     }
 
     pub fn set_user(&self, user: &str) {
-        *self.holder.user.lock() = user.into();
+        self.cell.holding.lock().user = user.into();
     }
 
-    /// Has the node lost its lease since the first pin? Then the transaction's view of the schema proves nothing.
+    /// Pins `table`, found in `view`, until `clear`. Pinned before, it stays as it is, whatever `view` says.
+    pub fn pin(&mut self, view: &SchemaView, table: TableId) -> Pinned {
+        let mut holding = self.cell.holding.lock();
+        if let Some(pin) = holding.pins.iter().find(|pin| pin.table.id == table) {
+            return Pinned::As(pin.table.clone());
+        }
+        // Read before the view: should the node join again in between, the view is the newer for it.
+        let incarnation = self.local.lease.incarnation();
+        let newest = self.local.view.load();
+        let Some(now) = newest.table_by_id(table) else {
+            return Pinned::Changed;
+        };
+        let same = |seen: &TableRef| Arc::ptr_eq(seen, now) || seen == now;
+        if newest.version() != view.version() && !view.table_by_id(table).is_some_and(same) {
+            return Pinned::Changed;
+        }
+        if holding.pins.is_empty() {
+            holding.incarnation = incarnation;
+            holding.since = Some(Instant::now());
+        }
+        holding.pins.push(Pin {
+            table: now.clone(),
+            version: newest.version(),
+        });
+        Pinned::As(now.clone())
+    }
+
+    /// Has the node been taken for dead since the first pin? Then others went on without it, and the transaction must
+    /// not commit.
     pub fn lease_was_lost(&self) -> bool {
-        self.generation
-            .is_some_and(|g| g != self.mdl.lease_generation.load(Ordering::SeqCst))
+        let holding = self.cell.holding.lock();
+        self.outlived(&holding)
     }
 
-    /// The transaction has ended.
+    fn outlived(&self, holding: &Holding) -> bool {
+        !holding.pins.is_empty() && holding.incarnation != self.local.lease.incarnation()
+    }
+
+    /// The version of a table the transaction goes by, when it pinned it.
+    pub fn pinned(&self, table: TableId) -> Option<TableRef> {
+        let holding = self.cell.holding.lock();
+        let pin = holding.pins.iter().find(|pin| pin.table.id == table);
+        pin.map(|pin| pin.table.clone())
+    }
+
+    /// What the transaction must commit with: the store refuses it once the node's lease has ended.
+    /// Errors: `LeaseLost`, when it must roll back.
+    pub fn commit_options(&self) -> Result<CommitOptions> {
+        let holding = self.cell.holding.lock();
+        // The lease's end first: read after the check, it could be that of a later incarnation.
+        let options = self.local.lease.commit_options();
+        if !self.local.lease.is_live() || self.outlived(&holding) {
+            return Err(Error::LeaseLost);
+        }
+        Ok(options)
+    }
+
+    /// The transaction has ended: lets go of all.
     pub fn clear(&mut self) {
-        self.generation = None;
-        {
-            let mut inner = self.holder.inner.lock();
-            if inner.pins.is_empty() {
-                return;
-            }
-            inner.pins.clear();
-            inner.since = None;
+        let mut holding = self.cell.holding.lock();
+        if holding.pins.is_empty() {
+            return;
         }
-        self.wake();
-    }
-
-    fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.mdl.waiters.load(Ordering::SeqCst) > 0 {
-            self.mdl.released.notify_waiters();
-        }
+        holding.pins.clear();
+        holding.since = None;
+        drop(holding);
+        self.local.pins.tell();
     }
 }
 
 impl Drop for TransactionPins {
     fn drop(&mut self) {
-        self.clear();
+        let removed = self.local.pins.shard(self.cell.id).lock().remove(&self.cell.id);
+        drop(removed);
+        self.local.pins.tell();
     }
 }

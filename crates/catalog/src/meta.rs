@@ -6,16 +6,20 @@
 //! - hash `DB:<id>`: `Table:<id>` → `TableInfo`; `TID:<id>` → the last auto-increment value reserved, in decimal
 
 use bytes::Bytes;
+use fail::fail_point;
 use ilmenite_codec::key::meta::{hash_key, hash_prefix, string_key};
 use ilmenite_store::{Check, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, decode, encode};
 use crate::{SchemaId, SchemaInfo, SchemaVersion, TableId, TableInfo};
 
 const DBS: &[u8] = b"DBs";
 const NEXT_GLOBAL_ID: &[u8] = b"NextGlobalID";
 const SCHEMA_VERSION: &[u8] = b"SchemaVersionKey";
+
+/// Diffs older than so many versions are removed: a node that far behind loads everything.
+pub(crate) const DIFFS_KEPT: SchemaVersion = 1024;
 
 /// What one schema version changed: enough to bring a loaded view up to date.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,8 +38,13 @@ pub struct SchemaDiff {
     #[serde(default)]
     pub old_schema_id: SchemaId,
     /// More tables changed by the same version (DROP TABLE a, b).
-    #[serde(rename = "affected_options", default)]
+    #[serde(rename = "affected_options", default, deserialize_with = "null_as_empty")]
     pub affected: Vec<AffectedTable>,
+}
+
+/// Go writes an empty list as null.
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<AffectedTable>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -59,6 +68,17 @@ impl SchemaDiff {
         };
         std::iter::once(main).chain(self.affected.iter().cloned())
     }
+
+    /// (schema, table) of everything to load anew, repetitions included; table 0: the schema and all in it.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = (SchemaId, TableId)> + '_ {
+        let or = |old, new| if old == 0 { new } else { old };
+        self.tables()
+            .flat_map(move |t| {
+                let old = (or(t.old_schema_id, t.schema_id), or(t.old_table_id, t.table_id));
+                [old, (t.schema_id, t.table_id)]
+            })
+            .filter(|(schema, _)| *schema != 0)
+    }
 }
 
 fn schema_field(id: SchemaId) -> Vec<u8> {
@@ -73,16 +93,12 @@ pub(crate) fn auto_id_key(schema: SchemaId, table: TableId) -> Vec<u8> {
     hash_key(&schema_field(schema), format!("TID:{table}").as_bytes())
 }
 
+pub(crate) fn table_key(schema: SchemaId, table: TableId) -> Vec<u8> {
+    hash_key(&schema_field(schema), &table_field(table))
+}
+
 fn diff_key(version: SchemaVersion) -> Vec<u8> {
     string_key(format!("Diff:{version}").as_bytes())
-}
-
-fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T> {
-    serde_json::from_slice(raw).map_err(|e| Error::Damaged(e.to_string()))
-}
-
-fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|e| Error::Damaged(e.to_string()))
 }
 
 pub(crate) fn parse_decimal(raw: Option<Bytes>) -> Result<i64> {
@@ -121,8 +137,8 @@ impl<'a> MetaReader<'a> {
     }
 
     async fn hash<T: DeserializeOwned>(&self, name: &[u8], field_prefix: &[u8]) -> Result<Vec<T>> {
-        // Fields are memcomparable: those with a common prefix do not share bytes beyond it, so filter by decoding.
-        let range = KeyRange::prefix(&hash_prefix(name));
+        // Fields are stored in groups of eight bytes, so one of up to eight is a prefix of the stored field too.
+        let range = KeyRange::prefix(&[&hash_prefix(name), field_prefix].concat());
         let mut scan = match self.source {
             Source::Snapshot(store, ts) => store.scan(range, ts, ScanOptions::default())?,
             Source::Transaction(txn) => txn.scan(range, ScanOptions::default())?,
@@ -130,9 +146,7 @@ impl<'a> MetaReader<'a> {
         let (mut batch, mut values) = (KvBatch::new(), Vec::new());
         while scan.next_batch(&mut batch).await? {
             for (key, value) in batch.iter() {
-                if ilmenite_codec::key::meta::hash_field(name, key)?.starts_with(field_prefix) {
-                    values.push(parse(value)?);
-                }
+                values.push(decode(|| format!("row {}", key.escape_ascii()), value)?);
             }
         }
         Ok(values)
@@ -145,7 +159,7 @@ impl<'a> MetaReader<'a> {
     pub async fn diff(&self, version: SchemaVersion) -> Result<Option<SchemaDiff>> {
         self.get(&diff_key(version))
             .await?
-            .map(|raw| parse(&raw))
+            .map(|raw| decode(|| format!("schema diff {version}"), &raw))
             .transpose()
     }
 
@@ -156,7 +170,7 @@ impl<'a> MetaReader<'a> {
     pub async fn schema(&self, id: SchemaId) -> Result<Option<SchemaInfo>> {
         self.get(&hash_key(DBS, &schema_field(id)))
             .await?
-            .map(|raw| parse(&raw))
+            .map(|raw| decode(|| format!("schema {id}"), &raw))
             .transpose()
     }
 
@@ -165,8 +179,10 @@ impl<'a> MetaReader<'a> {
     }
 
     pub async fn table(&self, schema: SchemaId, id: TableId) -> Result<Option<TableInfo>> {
-        let key = hash_key(&schema_field(schema), &table_field(id));
-        self.get(&key).await?.map(|raw| parse(&raw)).transpose()
+        self.get(&table_key(schema, id))
+            .await?
+            .map(|raw| decode(|| format!("table {id}"), &raw))
+            .transpose()
     }
 }
 
@@ -187,7 +203,7 @@ impl<'a> Meta<'a> {
         }
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<()> {
+    fn put(&mut self, key: Vec<u8>, value: impl Into<Bytes>) -> Result<()> {
         Ok(self.txn.put(key, value, Check::Unchanged)?)
     }
 
@@ -199,21 +215,30 @@ impl<'a> Meta<'a> {
     pub async fn alloc_global_ids(&mut self, n: i64) -> Result<i64> {
         let key = string_key(NEXT_GLOBAL_ID);
         let last = parse_decimal(self.txn.get(&key).await?)?;
-        self.put(key, (last + n).to_string().into_bytes())?;
+        let end = last
+            .checked_add(n)
+            .ok_or_else(|| Error::Bug("global ids are used up".into()))?;
+        self.put(key, end.to_string().into_bytes())?;
         Ok(last + 1)
     }
 
     /// The next schema version, with what it changes; `diff.version` is filled in.
     pub async fn bump_schema_version(&mut self, mut diff: SchemaDiff) -> Result<SchemaVersion> {
+        fail_point!("catalog::version::before_write", |_| Err(Error::Store(
+            ilmenite_store::Error::Unavailable("injected before the schema version is written".into())
+        )));
         let version = self.read().schema_version().await? + 1;
         diff.version = version;
         self.put(string_key(SCHEMA_VERSION), version.to_string().into_bytes())?;
-        self.put(diff_key(version), json(&diff)?)?;
+        self.put(diff_key(version), encode(&diff)?)?;
+        if version > DIFFS_KEPT {
+            self.delete(diff_key(version - DIFFS_KEPT))?;
+        }
         Ok(version)
     }
 
     pub fn put_schema(&mut self, schema: &SchemaInfo) -> Result<()> {
-        self.put(hash_key(DBS, &schema_field(schema.id)), json(schema)?)
+        self.put(hash_key(DBS, &schema_field(schema.id)), encode(schema)?)
     }
 
     pub fn delete_schema(&mut self, id: SchemaId) -> Result<()> {
@@ -221,15 +246,12 @@ impl<'a> Meta<'a> {
     }
 
     pub fn put_table(&mut self, schema: SchemaId, table: &TableInfo) -> Result<()> {
-        self.put(
-            hash_key(&schema_field(schema), &table_field(table.id)),
-            json(table)?,
-        )
+        self.put(table_key(schema, table.id), encode(table)?)
     }
 
     /// Removes the table and its auto-increment counter.
     pub fn delete_table(&mut self, schema: SchemaId, id: TableId) -> Result<()> {
-        self.delete(hash_key(&schema_field(schema), &table_field(id)))?;
+        self.delete(table_key(schema, id))?;
         self.delete(auto_id_key(schema, id))
     }
 

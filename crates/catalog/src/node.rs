@@ -1,194 +1,303 @@
-//! Nodes and their leases, in store time.
+//! The registry of nodes, with a lease for each, in store time.
 //!
-//! Each node has a row, `i/node/<id>`, with the end of its lease. Every commit of the node carries that end as
-//! `max_commit_ts`, so the store itself refuses what comes too late: no clock of ours is trusted. Whoever waits for a
-//! node waits at most until its lease has ended.
+//! A node writes its row anew well before its lease ends, and every commit it makes carries the lease's end as the
+//! latest timestamp it may get. So once the store's time is past the end of a lease as it stands in the row, that node
+//! changes nothing any more, whatever its clock says: nobody has to wait for it. A node that finds its lease ended
+//! joins again: it writes its row, loads the schemas as they are after that, and only then lets transactions begin.
 
-use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fail::fail_point;
 use ilmenite_store::{
-    Check, CommitRequest, Durability, KeyRange, KvBatch, Mutation, ScanOptions, StoreRef, Timestamp,
+    Check, CommitOptions, Durability, Error as StoreError, KvBatch, ScanOptions, StoreRef, Timestamp,
+    Transaction, TxnMode,
 };
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::SchemaVersion;
-use crate::error::{Error, Result};
-use crate::metrics;
+use crate::error::{Error, Result, decode, encode};
+use crate::metrics::METRICS;
+use crate::{Catalog, SchemaVersion, keys};
 
-const PREFIX: &[u8] = b"i/node/";
+/// Tells rows of this process from those of earlier ones.
+static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
-/// What a node says of itself.
+/// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
+    /// Unique for each start of a node.
     pub id: String,
-    /// `host:port` of the MySQL protocol.
+    /// Where clients connect to, `host:port`.
     pub address: String,
     pub status_address: String,
     pub version: String,
     pub service_scope: String,
-    /// Subtasks it runs at once.
+    /// How many subtasks it can work on at once.
     pub slots: u32,
+    /// Milliseconds since 1970, in store time.
     pub start_ms: u64,
-    /// The schema version it has loaded.
+    /// The newest it held at the last renewal: for people, nothing rests on it.
     pub schema_version: SchemaVersion,
     pub lease_end: Timestamp,
+    process: String,
 }
 
-fn key(id: &str) -> Bytes {
-    [PREFIX, id.as_bytes()].concat().into()
+impl NodeInfo {
+    pub(crate) fn is_live_at(&self, ts: Timestamp) -> bool {
+        self.lease_end >= ts
+    }
 }
 
-/// This node's lease as it stands.
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    end: Timestamp,
-    /// By this process's own clock, counted from before the renewal was sent: earlier than the store's end, never later.
-    valid_until: Instant,
+/// Where a node is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    pub mysql: String,
+    pub status: String,
 }
 
-pub(crate) struct Node {
-    store: StoreRef,
-    info: Mutex<NodeInfo>,
-    lease: Mutex<Option<Lease>>,
-    pub length: Duration,
+/// All rows, dead nodes' too, as of `ts`.
+pub(crate) async fn nodes_at(store: &StoreRef, ts: Timestamp) -> Result<Vec<NodeInfo>> {
+    let mut scan = store.scan(keys::nodes(), ts, ScanOptions::default())?;
+    let mut batch = KvBatch::new();
+    let mut nodes = Vec::new();
+    while scan.next_batch(&mut batch).await? {
+        for (key, value) in batch.iter() {
+            nodes.push(decode(|| format!("node {}", key.escape_ascii()), value)?);
+        }
+    }
+    Ok(nodes)
 }
 
-impl Node {
-    pub fn new(store: StoreRef, info: NodeInfo, length: Duration) -> Arc<Self> {
-        Arc::new(Node {
-            store,
-            info: Mutex::new(info),
-            lease: Mutex::default(),
-            length,
-        })
+impl Catalog {
+    /// This node's id: unique for each start.
+    pub fn node_id(&self) -> &str {
+        &self.node_id
     }
 
-    pub fn info(&self) -> NodeInfo {
-        self.info.lock().clone()
+    pub fn service_scope(&self) -> String {
+        self.service_scope.lock().clone()
     }
 
-    pub fn edit(&self, edit: impl FnOnce(&mut NodeInfo)) {
-        edit(&mut self.info.lock());
+    /// Shows to other nodes with the next renewal, which this brings about at once.
+    pub fn set_service_scope(&self, scope: &str) {
+        *self.service_scope.lock() = scope.to_owned();
+        self.renew_now.notify_one();
     }
 
-    /// Zero before the first renewal: such commits are refused.
-    pub fn lease_end(&self) -> Timestamp {
-        self.lease.lock().map_or(Timestamp::ZERO, |l| l.end)
-    }
-
-    pub fn is_live(&self) -> bool {
-        self.lease.lock().is_some_and(|l| Instant::now() < l.valid_until)
-    }
-
-    /// Writes the row with a new lease. The old lease stays what it is when that fails.
-    pub async fn renew(&self) -> Result<()> {
-        fail_point!("catalog_before_lease_renewal", |_| Err(Error::Store(
-            ilmenite_store::Error::Unavailable("failpoint catalog_before_lease_renewal".into())
-        )));
-        let began = Instant::now();
-        let end = self.store.timestamp().await?.plus(self.length);
-        let info = {
-            let mut info = self.info.lock();
-            info.lease_end = end;
-            info.clone()
+    /// The ports are known only once they are bound. Shows to other nodes as `set_service_scope` does.
+    pub fn set_addresses(&self, address: &str, status_address: &str) {
+        *self.addresses.lock() = Addresses {
+            mysql: address.to_owned(),
+            status: status_address.to_owned(),
         };
-        let value = serde_json::to_vec(&info).map_err(|e| Error::Damaged(e.to_string()))?;
-        // A write that arrives only after its own lease has ended says nothing any more.
-        put_relaxed(&self.store, vec![(key(&info.id), Some(value.into()))], Some(end)).await?;
-        *self.lease.lock() = Some(Lease {
-            end,
-            valid_until: began + self.length,
-        });
-        metrics::LEASE_RENEWALS.inc();
+        self.renew_now.notify_one();
+    }
+
+    /// May this node write? False once its lease ended, until it has joined again.
+    pub fn is_live(&self) -> bool {
+        self.local.lease.is_live()
+    }
+
+    /// The latest commit timestamp this node may get. Of a node that lost its lease, it lies in the past.
+    pub fn lease_end(&self) -> Timestamp {
+        self.local.lease.end()
+    }
+
+    /// For commits that rest on no table's definition; others take theirs from `TransactionPins`.
+    /// Errors: `LeaseLost`.
+    pub fn commit_options(&self) -> Result<CommitOptions> {
+        if self.is_live() {
+            Ok(self.local.lease.commit_options())
+        } else {
+            Err(Error::LeaseLost)
+        }
+    }
+
+    /// The nodes whose lease has not ended, by id.
+    pub async fn live_nodes(&self) -> Result<Vec<NodeInfo>> {
+        let ts = self.store.timestamp().await?;
+        let mut nodes = nodes_at(&self.store, ts).await?;
+        nodes.retain(|node| node.is_live_at(ts));
+        Ok(nodes)
+    }
+
+    /// The node's row as it is now.
+    pub fn node_info(&self) -> NodeInfo {
+        self.node_row(self.lease_end())
+    }
+
+    fn node_row(&self, lease_end: Timestamp) -> NodeInfo {
+        let addresses = self.addresses.lock().clone();
+        NodeInfo {
+            id: self.node_id.clone(),
+            address: addresses.mysql,
+            status_address: addresses.status,
+            version: self.config.version.clone(),
+            service_scope: self.service_scope(),
+            slots: self.config.slots,
+            start_ms: self.start_ms,
+            schema_version: self.local.view.load().version(),
+            lease_end,
+            process: PROCESS.clone(),
+        }
+    }
+
+    /// Writes the node's row anew, and begins to take part. Transactions begun before are doomed, unless this node has
+    /// been the owner all the time: then no schema changed but through it, and it waits for its own in any case.
+    pub(crate) async fn join(&self) -> Result<()> {
+        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
+            Error::Store(StoreError::Unavailable(
+                "injected before the lease is renewed".into()
+            ))
+        ));
+        let asked = Instant::now();
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        let now = txn.start_ts();
+        if self.store.exclusive() {
+            for node in nodes_at(&self.store, now).await? {
+                if node.process != *PROCESS {
+                    txn.delete(keys::node(&node.id), Check::Unchanged)?;
+                }
+            }
+        }
+        let term = self.owner.held();
+        if let Some(term) = &term {
+            let guard = term.guard();
+            txn.require(guard.key, guard.value);
+        }
+        let end = now.plus(self.config.lease);
+        txn.put(
+            keys::node(&self.node_id),
+            encode(&self.node_row(end))?,
+            Check::Unchanged,
+        )?;
+        let relaxed = CommitOptions {
+            durability: Durability::Relaxed,
+            ..CommitOptions::default()
+        };
+        match txn.commit(relaxed).await {
+            Ok(_) => {}
+            Err(StoreError::PreconditionFailed { .. }) if term.is_some() => {
+                self.owner.set(None);
+                return Err(Error::NotOwner);
+            }
+            Err(e) => return Err(e.into()),
+        }
+        // Whoever changes schemas from here on sees the row and waits for us; what changed before is loaded now.
+        self.refresh().await?;
+        if term.is_none() {
+            self.local.lease.next_incarnation();
+        }
+        self.local.lease.renewed(asked, self.config.lease, end);
+        self.owner.announce();
         Ok(())
     }
 
-    /// Tells everyone at once that this node is gone.
-    pub async fn retire(&self) -> Result<()> {
-        *self.lease.lock() = None;
-        let id = self.info().id;
-        put_relaxed(&self.store, vec![(key(&id), None)], None).await
-    }
-}
-
-/// Writes rows that mean nothing after a crash.
-pub(crate) async fn put_relaxed(
-    store: &StoreRef,
-    rows: Vec<(Bytes, Option<Bytes>)>,
-    max_commit_ts: Option<Timestamp>,
-) -> Result<()> {
-    let start_ts = store.begin_timestamp().await?;
-    let mutations = rows
-        .into_iter()
-        .map(|(key, value)| Mutation {
-            key,
-            value,
-            check: Check::None,
-        })
-        .collect();
-    let request = CommitRequest {
-        start_ts,
-        mutations,
-        max_commit_ts,
-        durability: Durability::Relaxed,
-        ..Default::default()
-    };
-    let committed = store.commit(request).await;
-    if committed.is_err() {
-        store.unlock(start_ts, None).await?;
-    }
-    committed?;
-    Ok(())
-}
-
-/// All rows below a prefix, with the timestamp they were read at.
-pub(crate) async fn scan_prefix(store: &StoreRef, prefix: &[u8]) -> Result<(Timestamp, Vec<(Bytes, Bytes)>)> {
-    let ts = store.timestamp().await?;
-    let mut scan = store.scan(KeyRange::prefix(prefix), ts, ScanOptions::default())?;
-    let (mut batch, mut rows) = (KvBatch::new(), Vec::new());
-    while scan.next_batch(&mut batch).await? {
-        rows.extend(
-            batch
-                .iter()
-                .map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))),
-        );
-    }
-    Ok((ts, rows))
-}
-
-/// Nodes whose lease has not ended, and the keys of those whose has.
-pub(crate) async fn nodes(store: &StoreRef) -> Result<(Vec<NodeInfo>, Vec<Bytes>)> {
-    let (now, rows) = scan_prefix(store, PREFIX).await?;
-    let (mut live, mut dead) = (Vec::new(), Vec::new());
-    for (key, value) in rows {
-        let info: NodeInfo = serde_json::from_slice(&value).map_err(|e| Error::Damaged(e.to_string()))?;
-        if info.lease_end > now {
-            live.push(info);
-        } else {
-            dead.push(key);
+    /// `LeaseLost` when it is too late.
+    async fn renew(&self) -> Result<()> {
+        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
+            Error::Store(StoreError::Unavailable(
+                "injected before the lease is renewed".into()
+            ))
+        ));
+        let asked = Instant::now();
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        let key = keys::node(&self.node_id);
+        if txn.get(&key).await?.is_none() {
+            // Taken for dead, and cleaned up after.
+            return Err(Error::LeaseLost);
+        }
+        let end = txn.start_ts().plus(self.config.lease);
+        txn.put(key, encode(&self.node_row(end))?, Check::Unchanged)?;
+        let options = CommitOptions {
+            // Not after others may have taken this node for dead.
+            max_commit_ts: Some(self.lease_end()),
+            durability: Durability::Relaxed,
+        };
+        match txn.commit(options).await {
+            Ok(_) => {
+                self.local.lease.renewed(asked, self.config.lease, end);
+                METRICS.lease_renewals.inc();
+                Ok(())
+            }
+            Err(StoreError::CommitTooLate { .. }) => Err(Error::LeaseLost),
+            Err(e) => Err(e.into()),
         }
     }
-    Ok((live, dead))
-}
 
-/// Removes the rows of all nodes: of an embedded store's earlier processes, none of which can be alive.
-pub(crate) async fn remove_all(store: &StoreRef) -> Result<()> {
-    let (_, rows) = scan_prefix(store, PREFIX).await?;
-    if rows.is_empty() {
-        return Ok(());
+    /// One round of the lease's task: renew, or join again. Returns how long to wait for the next.
+    pub(crate) async fn keep_lease(&self) -> Duration {
+        let lease = self.config.lease;
+        let failed = if self.is_live() {
+            match self.renew().await {
+                Ok(()) => return lease / 3,
+                Err(e) => {
+                    METRICS.lease_renewals_failed.inc();
+                    e
+                }
+            }
+        } else {
+            Error::LeaseLost
+        };
+        if !matches!(failed, Error::LeaseLost) {
+            tracing::warn!(error = %failed, node = %self.node_id, "renewing the node's lease failed; trying again");
+            return lease / 12;
+        }
+        self.local.lease.lost();
+        self.owner.silence();
+        if !self.lost_told.swap(true, Ordering::Relaxed) {
+            METRICS.leases_lost.inc();
+            tracing::error!(node = %self.node_id, "this node lost its lease: it refuses writes until it has joined again");
+        }
+        match self.join().await {
+            Ok(()) => {
+                self.lost_told.store(false, Ordering::Relaxed);
+                tracing::info!(node = %self.node_id, "this node joined again");
+                lease / 3
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, node = %self.node_id, "joining again failed; trying again");
+                lease / 12
+            }
+        }
     }
-    put_relaxed(
-        store,
-        rows.into_iter().map(|(key, _)| (key, None)).collect(),
-        None,
-    )
-    .await
-}
 
-pub(crate) async fn remove(store: &StoreRef, keys: Vec<Bytes>) -> Result<()> {
-    put_relaxed(store, keys.into_iter().map(|key| (key, None)).collect(), None).await
+    /// Removes the node's row, so that nobody waits for it, provided no transaction is open: one could still commit.
+    pub(crate) async fn leave(&self) -> Result<()> {
+        self.local.lease.lost();
+        if self.local.pins.any() {
+            return Ok(());
+        }
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        txn.delete(keys::node(&self.node_id), Check::Unchanged)?;
+        let relaxed = CommitOptions {
+            durability: Durability::Relaxed,
+            ..CommitOptions::default()
+        };
+        txn.commit(relaxed).await?;
+        Ok(())
+    }
+
+    /// The owner's: removes rows of nodes long dead. A node that comes back finds its row gone and joins again.
+    pub(crate) async fn remove_dead_nodes(&self, guard: ilmenite_store::Precondition) -> Result<()> {
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        let now = txn.start_ts();
+        let dead: Vec<Bytes> = nodes_at(&self.store, now)
+            .await?
+            .into_iter()
+            .filter(|node| node.lease_end.plus(self.config.lease * 10) < now)
+            .map(|node| keys::node(&node.id))
+            .collect();
+        if dead.is_empty() {
+            return Ok(());
+        }
+        for key in dead {
+            txn.delete(key, Check::Unchanged)?;
+        }
+        txn.require(guard.key, guard.value);
+        txn.commit(self.commit_options()?).await?;
+        Ok(())
+    }
 }

@@ -1,123 +1,238 @@
-//! The owner: the one node that takes decisions on schema changes and tasks.
+//! The owner: the one node that changes schemas and plans tasks, and the terms it does so in.
 //!
-//! Row `i/owner` names the node and counts terms. Its bytes are the same for a whole term, so a commit that requires
-//! them is refused as soon as anyone else is the owner: a late owner changes nothing, whatever it believes.
+//! The row's bytes stay the same during a term and are others in every later one. So a commit that requires them is
+//! refused once the term is over, however late it comes.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
-use ilmenite_store::{Check, CommitRequest, Mutation, Precondition, StoreRef};
+use ilmenite_store::{Check, Error as StoreError, Precondition, Transaction, TxnMode};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
-use crate::error::{Error, Result};
-use crate::node;
+use crate::error::{Error, Result, decode, encode};
+use crate::metrics::METRICS;
+use crate::{Catalog, keys};
 
-const KEY: &[u8] = b"i/owner";
-
+/// The owner's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerInfo {
+    /// Empty when the last owner resigned.
     pub node_id: String,
-    /// Counts changes of ownership.
+    /// One more with each owner.
     pub epoch: u64,
 }
 
-/// This node's ownership, from one campaign to the loss of it.
+/// A term of this node as owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerTerm {
     pub epoch: u64,
-    raw: Bytes,
+    row: Bytes,
 }
 
 impl OwnerTerm {
-    /// Makes a commit hold only within this term.
+    /// Holds exactly as long as the term lasts.
     pub fn guard(&self) -> Precondition {
         Precondition {
-            key: Bytes::from_static(KEY),
-            value: Some(self.raw.clone()),
+            key: Bytes::from_static(keys::OWNER),
+            value: Some(self.row.clone()),
         }
     }
 }
 
-pub(crate) async fn read(store: &StoreRef) -> Result<Option<(OwnerInfo, Bytes)>> {
-    let ts = store.timestamp().await?;
-    match store.get(KEY, ts).await? {
-        None => Ok(None),
-        Some(raw) => {
-            let info = serde_json::from_slice(&raw).map_err(|e| Error::Damaged(e.to_string()))?;
-            Ok(Some((info, raw)))
+/// What this node knows of its own ownership.
+pub(crate) struct Ownership {
+    terms: Mutex<Terms>,
+    /// Counts changes of what is announced.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Terms {
+    /// The term it holds as far as it knows, be it cut off just now or not.
+    held: Option<OwnerTerm>,
+    /// The same, `None` while cut off.
+    announced: Option<OwnerTerm>,
+}
+
+impl Ownership {
+    pub fn new() -> Self {
+        Ownership {
+            terms: Mutex::default(),
+            changed: watch::Sender::new(0),
         }
+    }
+
+    pub fn held(&self) -> Option<OwnerTerm> {
+        self.terms.lock().held.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Terms)) {
+        let mut terms = self.terms.lock();
+        let before = terms.announced.clone();
+        change(&mut terms);
+        if terms.announced != before {
+            drop(terms);
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
+    pub fn set(&self, term: Option<OwnerTerm>) {
+        self.change(|terms| {
+            terms.held = term;
+            terms.announced = terms.held.clone();
+        });
+    }
+
+    /// The node is back.
+    pub fn announce(&self) {
+        self.change(|terms| terms.announced = terms.held.clone());
+    }
+
+    /// The node is cut off.
+    pub fn silence(&self) {
+        self.change(|terms| terms.announced = None);
     }
 }
 
-/// This node's term, if it is the owner or can become it: when there is none, or its lease has ended.
-pub(crate) async fn campaign(store: &StoreRef, me: &node::Node) -> Result<Option<OwnerTerm>> {
-    fail_point!("catalog_before_campaign", |_| Err(Error::Store(
-        ilmenite_store::Error::Unavailable("failpoint catalog_before_campaign".into())
-    )));
-    let id = me.info().id;
-    let current = read(store).await?;
-    let (epoch, before) = match &current {
-        None => (1, None),
-        Some((info, raw)) if info.node_id == id => {
-            return Ok(Some(OwnerTerm {
-                epoch: info.epoch,
-                raw: raw.clone(),
-            }));
+impl Catalog {
+    /// This node's term, while it is the owner and its lease holds.
+    pub fn owner_term(&self) -> Option<OwnerTerm> {
+        if self.is_live() {
+            self.owner.terms.lock().announced.clone()
+        } else {
+            None
         }
-        Some((info, raw)) => {
-            let (live, _) = node::nodes(store).await?;
-            if live.iter().any(|n| n.id == info.node_id) {
-                return Ok(None);
+    }
+
+    /// Told whenever this node becomes the owner, ceases to be it, or begins another term.
+    pub fn owner_changed(&self) -> watch::Receiver<u64> {
+        self.owner.changed.subscribe()
+    }
+
+    /// Who is the owner by the store; `None` when nobody was yet, or the last one resigned.
+    pub async fn owner(&self) -> Result<Option<OwnerInfo>> {
+        let ts = self.store.timestamp().await?;
+        let row = self.store.get(keys::OWNER, ts).await?;
+        let info: Option<OwnerInfo> = row.map(|row| decode(|| "the owner".into(), &row)).transpose()?;
+        Ok(info.filter(|info| !info.node_id.is_empty()))
+    }
+
+    /// How often the owner's row is looked at.
+    pub(crate) fn campaign_interval(&self) -> Duration {
+        (self.config.lease / 3).min(Duration::from_secs(1))
+    }
+
+    /// Finds out who is the owner, and becomes it when nobody is.
+    pub(crate) async fn campaign(&self) -> Result<()> {
+        if !self.is_live() {
+            return Ok(());
+        }
+        let ts = self.store.timestamp().await?;
+        let row = self.store.get(keys::OWNER, ts).await?;
+        let info: Option<OwnerInfo> = match &row {
+            Some(row) => Some(decode(|| "the owner".into(), row)?),
+            None => None,
+        };
+        if let (Some(info), Some(row)) = (&info, row) {
+            if info.node_id == self.node_id {
+                self.owner.set(Some(OwnerTerm {
+                    epoch: info.epoch,
+                    row,
+                }));
+                return Ok(());
             }
-            (info.epoch + 1, Some(raw.clone()))
+            // Also what came of a term that was thought to last.
+            self.owner.set(None);
+            let node = self.store.get(&keys::node(&info.node_id), ts).await?;
+            if let Some(node) = node {
+                let node: crate::NodeInfo = decode(|| format!("node {}", info.node_id), &node)?;
+                if node.is_live_at(ts) {
+                    return Ok(());
+                }
+            }
         }
-    };
-    let info = OwnerInfo { node_id: id, epoch };
-    let raw = Bytes::from(serde_json::to_vec(&info).map_err(|e| Error::Damaged(e.to_string()))?);
-    match write(store, before, Some(raw.clone()), Some(me.lease_end())).await {
-        Ok(()) => Ok(Some(OwnerTerm { epoch, raw })),
-        Err(Error::Store(ilmenite_store::Error::PreconditionFailed { .. })) => Ok(None),
-        Err(e) => Err(e),
+        self.begin_term(info).await
     }
-}
 
-/// Makes room for another owner at once.
-pub(crate) async fn resign(store: &StoreRef, term: &OwnerTerm) -> Result<()> {
-    // The epoch must go on counting: the row stays, and names nobody.
-    let info = OwnerInfo {
-        node_id: String::new(),
-        epoch: term.epoch,
-    };
-    let raw = Bytes::from(serde_json::to_vec(&info).map_err(|e| Error::Damaged(e.to_string()))?);
-    match write(store, Some(term.raw.clone()), Some(raw), None).await {
-        Err(Error::Store(ilmenite_store::Error::PreconditionFailed { .. })) => Ok(()),
-        other => other,
+    /// Follows the owner `before`, if it still is what the row says.
+    async fn begin_term(&self, before: Option<OwnerInfo>) -> Result<()> {
+        fail_point!(&self.failpoint("catalog::owner::campaign"), |_| Err(
+            Error::Store(StoreError::Unavailable(
+                "injected before the owner's row is written".into()
+            ))
+        ));
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        let row = txn.get(keys::OWNER).await?;
+        let now: Option<OwnerInfo> = row.map(|row| decode(|| "the owner".into(), &row)).transpose()?;
+        if now != before {
+            return Ok(());
+        }
+        let info = OwnerInfo {
+            node_id: self.node_id.clone(),
+            epoch: before.map_or(0, |b| b.epoch) + 1,
+        };
+        let row = encode(&info)?;
+        txn.put(keys::OWNER, row.clone(), Check::Unchanged)?;
+        match txn.commit(self.commit_options()?).await {
+            Ok(_) => {}
+            // Another node was faster.
+            Err(StoreError::WriteConflict { .. }) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+        let term = OwnerTerm {
+            epoch: info.epoch,
+            row,
+        };
+        METRICS.owner_terms.inc();
+        tracing::info!(node = %self.node_id, epoch = info.epoch, "this node is the owner now");
+        // Nobody of an earlier term waits for answers any more.
+        if let Err(e) = self.forget_waits(&term).await {
+            tracing::warn!(error = %e, "removing what earlier owners waited for failed");
+        }
+        self.owner.set(Some(term));
+        Ok(())
     }
-}
 
-async fn write(
-    store: &StoreRef,
-    before: Option<Bytes>,
-    after: Option<Bytes>,
-    max_commit_ts: Option<ilmenite_store::Timestamp>,
-) -> Result<()> {
-    let key = Bytes::from_static(KEY);
-    let start_ts = store.begin_timestamp().await?;
-    let committed = store
-        .commit(CommitRequest {
-            start_ts,
-            mutations: vec![Mutation {
-                key: key.clone(),
-                value: after,
-                check: Check::None,
-            }],
-            preconditions: vec![Precondition { key, value: before }],
-            max_commit_ts,
-            ..Default::default()
-        })
-        .await;
-    if committed.is_err() {
-        store.unlock(start_ts, None).await?;
+    /// Ends this node's term, so that another one can begin at once.
+    pub(crate) async fn resign(&self) -> Result<()> {
+        let Some(term) = self.owner.held() else {
+            return Ok(());
+        };
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        if txn.get(keys::OWNER).await?.as_ref() == Some(&term.row) {
+            let info = OwnerInfo {
+                node_id: String::new(),
+                epoch: term.epoch,
+            };
+            txn.put(keys::OWNER, encode(&info)?, Check::Unchanged)?;
+            txn.commit(self.commit_options()?).await?;
+        }
+        self.owner.set(None);
+        Ok(())
     }
-    committed?;
-    Ok(())
+
+    /// Commits a step of a schema change: only as the owner, in this very term.
+    /// Errors: `NotOwner`, `LeaseLost`, and the store's.
+    pub async fn commit_as_owner(
+        &self,
+        mut txn: Transaction,
+        term: &OwnerTerm,
+    ) -> Result<ilmenite_store::Timestamp> {
+        fail_point!("catalog::version::before_commit", |_| Err(Error::Store(
+            StoreError::Unavailable("injected before the step is committed".into())
+        )));
+        let guard = term.guard();
+        txn.require(guard.key, guard.value);
+        let committed = txn.commit(self.commit_options()?).await.map_err(|e| match e {
+            StoreError::PreconditionFailed { key } if key == keys::OWNER => Error::NotOwner,
+            e => e.into(),
+        })?;
+        fail_point!("catalog::version::after_commit", |_| Err(Error::Store(
+            StoreError::Undetermined("injected after the step was committed".into())
+        )));
+        Ok(committed)
+    }
 }

@@ -2,11 +2,10 @@
 //! What a value means is its user's business.
 
 use bytes::Bytes;
-use ilmenite_store::{Check, run_txn};
+use ilmenite_store::{Check, KeyRange, run_txn};
 
-use crate::Catalog;
 use crate::error::{Error, Result};
-use crate::node::scan_prefix;
+use crate::{Catalog, keys};
 
 /// A family of named values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +30,13 @@ impl Settings {
 impl Catalog {
     /// All values of a family, by name.
     pub async fn settings(&self, of: Settings) -> Result<Vec<(String, Bytes)>> {
-        let (_, rows) = scan_prefix(self.store(), of.prefix()).await?;
+        let ts = self.store().timestamp().await?;
+        let rows = self.pairs(KeyRange::prefix(of.prefix()), ts).await?;
         rows.into_iter()
             .map(|(key, value)| {
-                let name = String::from_utf8(key[of.prefix().len()..].to_vec())
-                    .map_err(|_| Error::Damaged(format!("key {key:?}")))?;
+                let name = key.get(of.prefix().len()..).unwrap_or_default();
+                let name = String::from_utf8(name.to_vec())
+                    .map_err(|_| Error::Damaged(format!("key {}", key.escape_ascii())))?;
                 Ok((name, value))
             })
             .collect()
@@ -46,7 +47,8 @@ impl Catalog {
         Ok(self.store().get(&of.key(name), ts).await?)
     }
 
-    /// Sets (`Some`) or removes (`None`) values, all or none, and tells everyone on this node.
+    /// Sets (`Some`) or removes (`None`) values, all or none. Tells everyone on this node at once, and on others with
+    /// their next look.
     pub async fn put_settings(&self, of: Settings, values: Vec<(String, Option<Bytes>)>) -> Result<()> {
         run_txn(self.store(), self.commit_options()?, |txn| {
             let values = values.clone();
@@ -57,11 +59,12 @@ impl Catalog {
                         None => txn.delete(of.key(&name), Check::None)?,
                     }
                 }
+                // Unique, whoever writes it: that is all the others look at.
+                txn.put(keys::SETTINGS, txn.start_ts().to_string(), Check::None)?;
                 Ok::<_, Error>(())
             })
         })
         .await?;
-        self.notify_settings();
-        Ok(())
+        self.look_at_settings().await
     }
 }

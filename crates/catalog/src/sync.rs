@@ -1,215 +1,407 @@
-//! The owner's wait after each step of a schema change: until every live node has the new version, and no transaction
-//! anywhere still works with the old one on the tables it changed.
+//! Waiting until a schema version is everywhere: every node holds it, and no transaction goes by an older one.
 //!
-//! This node answers from memory. For the others the owner puts down `i/mdl/<job>`; each of them reports into
-//! `i/sync/<job>/<node>`: the version once it holds, or who is in the way. Neither row outlives its purpose, so they
-//! are written without waiting for the disk.
+//! On the owner's own node that is a matter of memory. For the others the owner writes what it waits for
+//! (`i/mdl/<job>`); each node answers once its transactions allow (`i/sync/<job>/<node>`), or says who is in the way.
+//! A node that does not answer is waited for until its lease ends, and no longer.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ilmenite_store::{
+    Check, CommitOptions, Durability, Error as StoreError, ErrorClass, KeyRange, KvBatch, ScanOptions,
+    Timestamp, Transaction, TxnMode,
+};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
-use crate::node::{put_relaxed, scan_prefix};
-use crate::{Blocker, Catalog, SchemaVersion, TableId, metrics};
+use crate::error::{Error, Result, decode, encode};
+use crate::mdl::Holder;
+use crate::metrics::METRICS;
+use crate::node::nodes_at;
+use crate::owner::OwnerTerm;
+use crate::{Blocker, Catalog, SchemaVersion, TableId, keys};
 
-const REQUESTS: &[u8] = b"i/mdl/";
-const REPORTS: &[u8] = b"i/sync/";
-/// How often the owner reads what other nodes report.
-const REPORT_POLL: Duration = Duration::from_millis(20);
-/// The safety net below being woken, and how often the list of blockers is refreshed.
-const LOCAL_POLL: Duration = Duration::from_secs(1);
+/// How often the owner looks for answers of other nodes.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
+/// How often it looks again while only transactions of its own node are in the way: these wake it.
+const OWN_INTERVAL: Duration = Duration::from_secs(1);
+/// Passing errors of the store in a row that a wait bears.
+const MAX_ERRORS: u32 = 20;
+/// Blockers a node names.
+const MAX_BLOCKERS: usize = 256;
+/// Characters of a blocker's statement that are kept.
+const MAX_STATEMENT: usize = 1024;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Request {
-    version: SchemaVersion,
-    tables: Vec<TableId>,
-    /// The owner's node: it needs no report of its own.
-    owner: String,
+/// But for the age, which always changes.
+fn same(a: &[Blocker], b: &[Blocker]) -> bool {
+    let ageless = |b: &Blocker| Blocker {
+        age_ms: 0,
+        ..b.clone()
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| ageless(a) == ageless(b))
 }
 
+/// What an owner waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Report {
-    /// Held from here on; 0 while `blockers` are in the way.
+struct WaitRow {
+    owner: String,
+    epoch: u64,
     version: SchemaVersion,
+    table_ids: Vec<TableId>,
+}
+
+/// A node's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ReportRow {
+    version: SchemaVersion,
+    /// Empty: the node holds the version, and so do all its transactions on those tables.
     blockers: Vec<Blocker>,
 }
 
-fn request_key(job: i64) -> Bytes {
-    [REQUESTS, &job.to_be_bytes()].concat().into()
+/// What this node has answered to an owner's question.
+struct Answered {
+    question: Bytes,
+    blockers: Vec<Blocker>,
 }
 
-fn report_key(job: i64, node: &str) -> Bytes {
-    [REPORTS, &job.to_be_bytes(), b"/", node.as_bytes()]
-        .concat()
-        .into()
+/// What a node's follower remembers between its rounds.
+#[derive(Default)]
+pub(crate) struct Follower {
+    answered: HashMap<i64, Answered>,
+    incarnation: u64,
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Bytes> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|e| Error::Damaged(e.to_string()))
+/// A wait going on. Its blockers are shown as long as it lasts.
+struct Waiting<'a> {
+    catalog: &'a Catalog,
+    job_id: i64,
 }
 
-fn parse<'a, T: Deserialize<'a>>(raw: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(raw).map_err(|e| Error::Damaged(e.to_string()))
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.catalog.blockers.lock().remove(&self.job_id);
+    }
 }
 
 impl Catalog {
-    /// Returns once every live node holds `version` and no transaction uses an older one of `tables`.
-    /// `on_blocked` hears who is in the way, at first and whenever that changes; an empty list when nobody is any more.
+    /// Waits, after a step of a job, until every node holds `version` and no transaction that touched one of
+    /// `table_ids` goes by an older one. `on_blocked` gets all who are in the way at once, and again whenever they
+    /// change; once nobody is any more, an empty list.
+    /// Errors: `Cancelled` as soon as `cancel` fires; `NotOwner`, `LeaseLost`; the store's.
     pub async fn wait_synced(
         &self,
-        job: i64,
+        job_id: i64,
         version: SchemaVersion,
-        tables: &[TableId],
+        table_ids: &[TableId],
         cancel: &CancellationToken,
         mut on_blocked: impl FnMut(Vec<Blocker>) + Send,
     ) -> Result<()> {
-        let timer = metrics::MDL_WAIT_SECONDS.start_timer();
-        let others = self.other_nodes().await?;
-        if !others.is_empty() {
-            let request = Request {
-                version,
-                tables: tables.to_vec(),
-                owner: self.node_id().to_string(),
-            };
-            self.put_relaxed(vec![(request_key(job), Some(json(&request)?))])
-                .await?;
+        let began = Instant::now();
+        if self.view().version() < version && self.refreshed().await?.version() < version {
+            return Err(Error::Bug(format!(
+                "schema version {version} is not in the store"
+            )));
         }
-        let mut told: Vec<Blocker> = Vec::new();
-        let mut tell = |blockers: Vec<Blocker>| {
-            let same = blockers.len() == told.len()
-                && blockers.iter().zip(&told).all(|(a, b)| {
-                    (&a.node, a.connection_id, a.table_id, &a.statement)
-                        == (&b.node, b.connection_id, b.table_id, &b.statement)
-                });
-            if !same {
-                told = blockers.clone();
-                on_blocked(blockers);
-            }
+        let _shown = Waiting {
+            catalog: self,
+            job_id,
         };
-        self.wait_here(version, tables, cancel, &mut tell).await?;
-        if !others.is_empty() {
-            self.wait_others(job, version, cancel, &mut tell).await?;
-            let mut rows = vec![(request_key(job), None)];
-            let (_, reports) = scan_prefix(self.store(), &[REPORTS, &job.to_be_bytes()].concat()).await?;
-            rows.extend(reports.into_iter().map(|(key, _)| (key, None)));
-            self.put_relaxed(rows).await?;
-        }
-        tell(Vec::new());
-        timer.observe_duration();
-        Ok(())
-    }
-
-    async fn wait_here(
-        &self,
-        version: SchemaVersion,
-        tables: &[TableId],
-        cancel: &CancellationToken,
-        tell: &mut (impl FnMut(Vec<Blocker>) + Send),
-    ) -> Result<()> {
-        while self.view().version() < version {
-            self.refresh().await?;
-        }
-        let waiter = self.mdl.waiter();
+        let _watch = self.local.pins.watch();
+        let mut told: Option<Vec<Blocker>> = None;
+        let mut errors = 0;
         loop {
-            let released = waiter.released();
-            let blockers = self.mdl.older_than(tables, version, self.node_id());
-            if blockers.is_empty() {
-                return Ok(());
+            let gone = self.local.pins.gone();
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
             }
-            tell(blockers);
+            let holders = self.local.pins.holders_older_than(table_ids, version);
+            let mut blockers = self.blockers_of(holders);
+            let own = blockers.len();
+            match self.others_in_the_way(job_id, version, table_ids, began).await {
+                Ok(others) => {
+                    errors = 0;
+                    blockers.extend(others);
+                    if blockers.is_empty() {
+                        break;
+                    }
+                    if told.as_ref().is_none_or(|told| !same(told, &blockers)) {
+                        if told.is_none() {
+                            METRICS.mdl_waits.inc();
+                        }
+                        self.blockers.lock().insert(job_id, blockers.clone());
+                        on_blocked(blockers.clone());
+                        told = Some(blockers.clone());
+                    }
+                }
+                Err(e) if e.class() == ErrorClass::Transient && errors < MAX_ERRORS => {
+                    errors += 1;
+                    tracing::warn!(error = %e, job = job_id, "asking other nodes for a schema version failed; trying again");
+                }
+                Err(e) => return Err(e),
+            }
+            let pause = if errors > 0 || blockers.len() > own {
+                ANSWER_INTERVAL
+            } else {
+                OWN_INTERVAL
+            };
             tokio::select! {
+                _ = gone => {}
+                _ = tokio::time::sleep(pause) => {}
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
-                _ = released => {}
-                _ = tokio::time::sleep(LOCAL_POLL) => {}
             }
         }
-    }
-
-    async fn wait_others(
-        &self,
-        job: i64,
-        version: SchemaVersion,
-        cancel: &CancellationToken,
-        tell: &mut (impl FnMut(Vec<Blocker>) + Send),
-    ) -> Result<()> {
-        loop {
-            // A node that came later reports like the rest: it reads the request within its own poll.
-            let others = self.other_nodes().await?;
-            let (_, rows) = scan_prefix(self.store(), &[REPORTS, &job.to_be_bytes()].concat()).await?;
-            let mut waiting = false;
-            let mut blockers = Vec::new();
-            for node in others
-                .iter()
-                .filter(|n| !has_reported(&rows, job, &n.id, version))
-            {
-                waiting = true;
-                if let Some((_, raw)) = rows.iter().find(|(key, _)| *key == report_key(job, &node.id)) {
-                    blockers.extend(parse::<Report>(raw)?.blockers);
+        if told.is_some() {
+            on_blocked(Vec::new());
+        }
+        METRICS.mdl_wait_seconds.observe(began.elapsed().as_secs_f64());
+        if self.asked.lock().contains(&job_id)
+            && let Some(term) = self.owner_term()
+        {
+            // Left behind, it is harmless, and removed with the job's next wait or the next owner's term.
+            match self.forget_wait(job_id, &term).await {
+                Ok(()) => drop(self.asked.lock().remove(&job_id)),
+                Err(e) => {
+                    tracing::warn!(error = %e, job = job_id, "removing the answers of other nodes failed")
                 }
             }
-            if !waiting {
-                return Ok(());
-            }
-            tell(blockers);
-            tokio::select! {
-                _ = cancel.cancelled() => return Err(Error::Cancelled),
-                _ = tokio::time::sleep(REPORT_POLL) => {}
-            }
-        }
-    }
-
-    /// The other side: loads what is new and answers every owner's request that this node can answer.
-    pub(crate) async fn answer_requests(&self) -> Result<()> {
-        self.refresh().await?;
-        let me = self.node_id().to_string();
-        let (_, requests) = scan_prefix(self.store(), REQUESTS).await?;
-        let mut rows = Vec::new();
-        for (key, raw) in requests {
-            let request: Request = parse(&raw)?;
-            let Some(job) = key
-                .strip_prefix(REQUESTS)
-                .and_then(|k| k.try_into().ok())
-                .map(i64::from_be_bytes)
-            else {
-                return Err(Error::Damaged(format!("key {key:?}")));
-            };
-            if request.owner == me || self.view().version() < request.version {
-                continue;
-            }
-            let blockers = self.mdl.older_than(&request.tables, request.version, &me);
-            let version = if blockers.is_empty() { request.version } else { 0 };
-            let report = json(&Report { version, blockers })?;
-            let key = report_key(job, &me);
-            if self
-                .store()
-                .get(&key, self.store().timestamp().await?)
-                .await?
-                .as_ref()
-                != Some(&report)
-            {
-                rows.push((key, Some(report)));
-            }
-        }
-        if !rows.is_empty() {
-            self.put_relaxed(rows).await?;
         }
         Ok(())
     }
 
-    async fn put_relaxed(&self, rows: Vec<(Bytes, Option<Bytes>)>) -> Result<()> {
-        put_relaxed(self.store(), rows, Some(self.lease_end())).await
+    /// Whoever jobs wait for just now, on this node as their owner: (job, blocker).
+    pub fn blockers(&self) -> Vec<(i64, Blocker)> {
+        let blockers = self.blockers.lock();
+        let of_job = |(job, list): (&i64, &Vec<Blocker>)| {
+            let job = *job;
+            list.iter().map(move |b| (job, b.clone())).collect::<Vec<_>>()
+        };
+        blockers.iter().flat_map(of_job).collect()
     }
-}
 
-/// Has the node reported the version?
-fn has_reported(rows: &[(Bytes, Bytes)], job: i64, node: &str, version: SchemaVersion) -> bool {
-    rows.iter()
-        .find(|(key, _)| *key == report_key(job, node))
-        .and_then(|(_, raw)| parse::<Report>(raw).ok())
-        .is_some_and(|report| report.version >= version)
+    fn blockers_of(&self, holders: Vec<Holder>) -> Vec<Blocker> {
+        let view = self.view();
+        let blocker = |h: Holder| Blocker {
+            node: self.node_id.clone(),
+            connection_id: h.connection_id,
+            user: h.user.to_string(),
+            statement: h.statement.chars().take(MAX_STATEMENT).collect(),
+            age_ms: h.age.as_millis() as u64,
+            table_id: h.table.id,
+            table: view
+                .qualified_name(h.table.id)
+                .unwrap_or_else(|| h.table.name.to_string()),
+        };
+        holders.into_iter().take(MAX_BLOCKERS).map(blocker).collect()
+    }
+
+    /// Other nodes that are live and have not answered, or whose transactions are in the way.
+    async fn others_in_the_way(
+        &self,
+        job_id: i64,
+        version: SchemaVersion,
+        table_ids: &[TableId],
+        began: Instant,
+    ) -> Result<Vec<Blocker>> {
+        if !self.is_live() {
+            return Err(Error::LeaseLost);
+        }
+        // A node that joins later than this loads the version before it does anything.
+        let ts = self.store.timestamp().await?;
+        let mut others = nodes_at(&self.store, ts).await?;
+        others.retain(|node| node.id != self.node_id && node.is_live_at(ts));
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let term = self.owner_term().ok_or(Error::NotOwner)?;
+        self.ask(job_id, version, table_ids, &term, ts).await?;
+        let reports = self.reports_at(job_id, ts).await?;
+        let mut blockers = Vec::new();
+        for node in others {
+            match reports.get(&node.id) {
+                Some(report) if report.version >= version => blockers.extend(report.blockers.iter().cloned()),
+                _ => blockers.push(Blocker {
+                    statement: format!(
+                        "(node {} has not loaded schema version {version} yet)",
+                        node.address
+                    ),
+                    node: node.id,
+                    connection_id: 0,
+                    user: String::new(),
+                    age_ms: began.elapsed().as_millis() as u64,
+                    table_id: 0,
+                    table: String::new(),
+                }),
+            }
+        }
+        Ok(blockers)
+    }
+
+    async fn ask(
+        &self,
+        job_id: i64,
+        version: SchemaVersion,
+        table_ids: &[TableId],
+        term: &OwnerTerm,
+        ts: Timestamp,
+    ) -> Result<()> {
+        let key = keys::wait(job_id);
+        let row = encode(&WaitRow {
+            owner: self.node_id.clone(),
+            epoch: term.epoch,
+            version,
+            table_ids: table_ids.to_vec(),
+        })?;
+        if self.store.get(&key, ts).await?.as_ref() == Some(&row) {
+            return Ok(());
+        }
+        self.asked.lock().insert(job_id);
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        txn.put(key, row, Check::Unchanged)?;
+        self.commit_relaxed(txn, term).await
+    }
+
+    /// Rows that mean nothing after a crash, or are written again: no need to wait for the disk.
+    async fn commit_relaxed(&self, mut txn: Transaction, term: &OwnerTerm) -> Result<()> {
+        let guard = term.guard();
+        txn.require(guard.key, guard.value);
+        let options = CommitOptions {
+            durability: Durability::Relaxed,
+            ..self.commit_options()?
+        };
+        match txn.commit(options).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::PreconditionFailed { .. }) => Err(Error::NotOwner),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    async fn reports_at(&self, job_id: i64, ts: Timestamp) -> Result<HashMap<String, ReportRow>> {
+        let range = keys::reports(job_id);
+        let mut reports = HashMap::new();
+        for (key, value) in self.pairs(range.clone(), ts).await? {
+            let report = decode(|| format!("answer to job {job_id}"), &value)?;
+            reports.insert(keys::suffix(&range, &key).to_owned(), report);
+        }
+        Ok(reports)
+    }
+
+    /// All pairs of a range with few of them.
+    pub(crate) async fn pairs(&self, range: KeyRange, ts: Timestamp) -> Result<Vec<(Bytes, Bytes)>> {
+        let mut scan = self.store.scan(range, ts, ScanOptions::default())?;
+        let mut batch = KvBatch::new();
+        let mut pairs = Vec::new();
+        while scan.next_batch(&mut batch).await? {
+            pairs.extend(
+                batch
+                    .iter()
+                    .map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))),
+            );
+        }
+        Ok(pairs)
+    }
+
+    async fn forget_wait(&self, job_id: i64, term: &OwnerTerm) -> Result<()> {
+        let question = KeyRange::new(keys::wait(job_id), [&keys::wait(job_id)[..], &[0]].concat());
+        self.forget(&[question, keys::reports(job_id)], term).await
+    }
+
+    /// All questions and answers there are: those of earlier terms, when one begins.
+    pub(crate) async fn forget_waits(&self, term: &OwnerTerm) -> Result<()> {
+        self.forget(&[keys::waits(), keys::all_reports()], term).await
+    }
+
+    async fn forget(&self, ranges: &[KeyRange], term: &OwnerTerm) -> Result<()> {
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        let mut keys = Vec::new();
+        for range in ranges {
+            keys.extend(self.pairs(range.clone(), txn.start_ts()).await?);
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in keys {
+            // An answer may be written anew meanwhile; it goes all the same.
+            txn.delete(key, Check::None)?;
+        }
+        self.commit_relaxed(txn, term).await
+    }
+
+    /// One round of a node's follower: takes over a new version, and answers owners' questions. Says whether a question
+    /// is open because of transactions of this node.
+    pub(crate) async fn follow(&self, follower: &mut Follower) -> Result<bool> {
+        if !self.is_live() {
+            return Ok(false);
+        }
+        let incarnation = self.local.lease.incarnation();
+        if follower.incarnation != incarnation {
+            follower.answered.clear();
+            follower.incarnation = incarnation;
+        }
+        let ts = self.store.timestamp().await?;
+        let range = keys::waits();
+        let mut questions = HashMap::new();
+        for (key, raw) in self.pairs(range.clone(), ts).await? {
+            let Ok(job_id) = keys::suffix(&range, &key).parse::<i64>() else {
+                return Err(Error::Damaged(format!(
+                    "an owner's question: no job id in its key {}",
+                    key.escape_ascii()
+                )));
+            };
+            let row: WaitRow = decode(|| format!("question of job {job_id}"), &raw)?;
+            if row.owner != self.node_id {
+                questions.insert(job_id, (row, raw));
+            }
+        }
+        follower
+            .answered
+            .retain(|job_id, _| questions.contains_key(job_id));
+        // After the questions: so it is at least as new as any of them.
+        let view = self.refreshed().await?;
+        let mut open = false;
+        for (job_id, (row, raw)) in questions {
+            if view.version() < row.version {
+                return Err(Error::Bug(format!(
+                    "schema version {} is not in the store",
+                    row.version
+                )));
+            }
+            let holders = self.local.pins.holders_older_than(&row.table_ids, row.version);
+            let blockers = self.blockers_of(holders);
+            open |= !blockers.is_empty();
+            let known = follower.answered.get(&job_id);
+            if known.is_some_and(|a| a.question == raw && same(&a.blockers, &blockers)) {
+                continue;
+            }
+            let report = ReportRow {
+                version: row.version,
+                blockers,
+            };
+            if self.answer(job_id, &raw, &report).await? {
+                let blockers = report.blockers;
+                let answered = Answered {
+                    question: raw,
+                    blockers,
+                };
+                follower.answered.insert(job_id, answered);
+            }
+        }
+        Ok(open)
+    }
+
+    /// False when nobody waits for the answer any more.
+    async fn answer(&self, job_id: i64, question: &Bytes, report: &ReportRow) -> Result<bool> {
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        txn.put(keys::report(job_id, &self.node_id), encode(report)?, Check::None)?;
+        txn.require(keys::wait(job_id), Some(question.clone()));
+        let options = CommitOptions {
+            durability: Durability::Relaxed,
+            ..self.commit_options()?
+        };
+        match txn.commit(options).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::PreconditionFailed { .. }) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
 }
