@@ -106,9 +106,14 @@ impl Comparer {
         }
     }
 
-    /// The order of two values, neither NULL.
+    /// The order of two values, neither NULL; what cannot be converted comes first.
     pub fn order(&self, l: &Datum, r: &Datum, ctx: &EvalContext) -> Result<Ordering> {
-        Ok(match (self, l, r) {
+        Ok(self.known_order(l, r, ctx)?.unwrap_or(Ordering::Less))
+    }
+
+    /// The order of two values, neither NULL; `None` when one cannot be converted to what is compared.
+    fn known_order(&self, l: &Datum, r: &Datum, ctx: &EvalContext) -> Result<Option<Ordering>> {
+        Ok(Some(match (self, l, r) {
             (Comparer::Int, Datum::Int(l), Datum::Int(r)) => l.cmp(r),
             (Comparer::Int, Datum::UInt(l), Datum::UInt(r)) => l.cmp(r),
             (Comparer::Int, ..) => value::to_i128(l, ctx)?.cmp(&value::to_i128(r, ctx)?),
@@ -117,13 +122,13 @@ impl Comparer {
             (Comparer::Time, Datum::Time(l), Datum::Time(r)) => l.cmp(r),
             (Comparer::Time, ..) => {
                 let (Some(l), Some(r)) = (value::to_time(l, ctx)?, value::to_time(r, ctx)?) else {
-                    return Ok(Ordering::Less);
+                    return Ok(None);
                 };
                 l.cmp(&r)
             }
             (Comparer::Duration, ..) => {
                 let (Some(l), Some(r)) = (value::to_duration(l, ctx)?, value::to_duration(r, ctx)?) else {
-                    return Ok(Ordering::Less);
+                    return Ok(None);
                 };
                 l.micros().cmp(&r.micros())
             }
@@ -132,7 +137,7 @@ impl Comparer {
                 .partial_cmp(&value::to_f64(r, ctx)?)
                 .unwrap_or(Ordering::Equal),
             (Comparer::Json, ..) => value::compare_json(l, r)?,
-        })
+        }))
     }
 
     /// The order with NULL first and equal to NULL: for sorting.
@@ -157,7 +162,7 @@ pub fn compare(
     match (l, r) {
         (Datum::Null, Datum::Null) if op == CmpOp::NullSafeEq => Ok(Some(true)),
         (Datum::Null, _) | (_, Datum::Null) => Ok((op == CmpOp::NullSafeEq).then_some(false)),
-        _ => Ok(Some(op.holds(comparer.order(l, r, ctx)?))),
+        _ => Ok(comparer.known_order(l, r, ctx)?.map(|order| op.holds(order))),
     }
 }
 

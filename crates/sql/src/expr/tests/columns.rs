@@ -68,6 +68,8 @@ fn columns_of_every_type_in_expressions() {
         ("d > '2024-01-01'", "1"),
         ("d = 20240102", "1"),
         ("d = dt", "1"),
+        ("d = s", "NULL"),
+        ("d < s", "NULL"),
         ("dt = '2024-01-02'", "1"),
         ("d + INTERVAL 1 DAY", "2024-01-03"),
         ("n * 2", "25.00"),
