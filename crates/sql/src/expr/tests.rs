@@ -4,6 +4,7 @@ mod aggregates;
 mod columns;
 mod conversion;
 mod errors;
+mod extremes;
 mod functions;
 mod operators;
 

@@ -100,13 +100,24 @@ pub(crate) fn to_f64(value: &Datum, ctx: &EvalContext) -> Result<f64> {
     })
 }
 
+/// A double as a decimal; the largest there is for one that is larger, with a warning.
+fn f64_to_decimal(value: f64, ctx: &EvalContext) -> Result<Decimal> {
+    if let Ok(d) = Decimal::from_f64(value) {
+        return Ok(d);
+    }
+    ctx.lossy(Error::value_out_of_range("DECIMAL", format_double(value)))?;
+    let max = Decimal::max_value(types::MAX_DECIMAL_PRECISION as u8, 0);
+    Ok(if value < 0.0 { max.negated() } else { max })
+}
+
 pub(crate) fn to_decimal(value: &Datum, ctx: &EvalContext) -> Result<Decimal> {
     Ok(match value {
         Datum::Null => Decimal::ZERO,
         Datum::Int(n) => Decimal::from(*n),
         Datum::UInt(n) | Datum::Enum(n) | Datum::Set(n) | Datum::Bit(n) => Decimal::from(*n),
-        Datum::Float(f) => Decimal::parse(&f.to_string())?,
-        Datum::Double(d) => Decimal::from_f64(*d)?,
+        // By the float's own digits: 0.1 is 0.1 and not 0.100000001.
+        Datum::Float(f) => f64_to_decimal(f.to_string().parse().unwrap_or(f64::from(*f)), ctx)?,
+        Datum::Double(d) => f64_to_decimal(*d, ctx)?,
         Datum::Decimal(d) => *d,
         Datum::Bytes(b) => {
             let parsed = Decimal::parse_prefix(b);
@@ -117,7 +128,7 @@ pub(crate) fn to_decimal(value: &Datum, ctx: &EvalContext) -> Result<Decimal> {
         }
         Datum::Time(t) => t.to_decimal(),
         Datum::Duration(d) => d.to_decimal(),
-        Datum::Json(j) => Decimal::from_f64(json::to_f64(j, ctx)?)?,
+        Datum::Json(j) => f64_to_decimal(json::to_f64(j, ctx)?, ctx)?,
     })
 }
 

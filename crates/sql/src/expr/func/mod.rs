@@ -4,8 +4,10 @@ mod encode;
 mod info;
 mod json;
 mod math;
+mod regexp;
 mod string;
 mod time;
+mod zone;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -104,6 +106,7 @@ pub(crate) const fn volatile(
 static BY_NAME: LazyLock<HashMap<&'static str, &'static FuncDef>> = LazyLock::new(|| {
     let tables = [
         string::FUNCTIONS,
+        regexp::FUNCTIONS,
         encode::FUNCTIONS,
         math::FUNCTIONS,
         time::FUNCTIONS,
@@ -334,4 +337,10 @@ pub(crate) fn t_date(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coe
 pub(crate) fn t_json(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((types::json(), Coercibility::Implicit))
 }
-pub use time::zone_named;
+pub use zone::zone_named;
+
+/// All there are.
+#[cfg(test)]
+pub(crate) fn all() -> impl Iterator<Item = &'static FuncDef> {
+    BY_NAME.values().copied()
+}

@@ -2,13 +2,14 @@
 
 use ilmenite_codec::time::{date_of_day_number, days_in_month};
 use ilmenite_codec::{DateFlags, Datum, Decimal, Duration, FieldType, Time, TimeKind, TypeCode};
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 
 use super::super::build::BuildOptions;
 use super::super::node::{Coercibility, Expr, Op};
 use super::super::time_format;
 use super::super::types::EvalType;
 use super::super::{cast, types, value};
+use super::zone::zone_named;
 use super::*;
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
@@ -578,30 +579,6 @@ fn from_days(a: &Args<'_>) -> Result<Datum> {
     from_day_number(arg!(a.int(0)))
 }
 
-/// A time zone by name: IANA's, `SYSTEM`, `UTC`, or an offset from -13:59 to +14:00.
-pub fn zone_named(name: &str) -> Option<TimeZone> {
-    if name.eq_ignore_ascii_case("system") {
-        return Some(TimeZone::system());
-    }
-    let sign = match name.as_bytes().first() {
-        Some(b'+') => 1,
-        Some(b'-') => -1,
-        _ => return TimeZone::get(name).ok(),
-    };
-    let (hours, minutes) = name[1..].split_once(':')?;
-    let number = |s: &str| -> Option<i32> {
-        let digits = !s.is_empty() && s.len() <= 2 && s.bytes().all(|b| b.is_ascii_digit());
-        if digits { s.parse().ok() } else { None }
-    };
-    let (hours, minutes) = (number(hours)?, number(minutes)?);
-    let total = hours * 60 + minutes;
-    let limit = if sign > 0 { 14 * 60 } else { 13 * 60 + 59 };
-    if minutes > 59 || total > limit {
-        return None;
-    }
-    Offset::from_seconds(sign * total * 60).ok().map(TimeZone::fixed)
-}
-
 fn convert_tz(a: &Args<'_>) -> Result<Datum> {
     let t = arg!(a.time(0)).with_kind(TimeKind::DateTime);
     let (from, to) = (arg!(a.string(1)), arg!(a.string(2)));
@@ -625,7 +602,7 @@ fn convert_tz(a: &Args<'_>) -> Result<Datum> {
 /// Months of a period YYYYMM or YYMM.
 fn period_months(period: i64) -> Option<i64> {
     let (mut year, month) = (period / 100, period % 100);
-    if period <= 0 || !(1..=12).contains(&month) {
+    if !(1..=999_999_999_999).contains(&period) || !(1..=12).contains(&month) {
         return None;
     }
     if year < 70 {
@@ -639,7 +616,7 @@ fn period_months(period: i64) -> Option<i64> {
 fn period_add(a: &Args<'_>) -> Result<Datum> {
     let (period, months) = (arg!(a.int(0)), arg!(a.int(1)));
     let start = period_months(period).ok_or_else(|| Error::wrong_arguments("period_add"))?;
-    let sum = start.saturating_add(months);
+    let sum = start.saturating_add(months.clamp(-1_000_000_000_000, 1_000_000_000_000));
     int(sum / 12 * 100 + sum % 12 + 1)
 }
 
