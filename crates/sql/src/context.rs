@@ -39,6 +39,9 @@ pub struct SessionContext {
 impl SessionContext {
     /// The text of system variable `name` in `scope`.
     pub fn variable(&self, name: &str, scope: Scope) -> Result<Arc<str>> {
+        if let Some(computed) = self.computed(name, scope)? {
+            return Ok(computed.into());
+        }
         self.vars.get(&self.engine.globals, name, scope)
     }
 
@@ -139,10 +142,12 @@ impl Warnings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum StopReason {
-    /// KILL QUERY, KILL CONNECTION, the client is gone, or the process ends.
+    /// KILL QUERY or KILL CONNECTION.
     Killed = 1,
     /// max_execution_time.
     Timeout = 2,
+    /// Nobody is there to be answered any more, or the process ends: what goes on by itself may go on.
+    ClientGone = 3,
 }
 
 /// The running statement. A new one for each.
@@ -184,6 +189,13 @@ impl StatementContext {
         } else {
             Ok(())
         }
+    }
+
+    /// Why it is to end; `None` while it is not.
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        [StopReason::Killed, StopReason::Timeout, StopReason::ClientGone]
+            .into_iter()
+            .find(|reason| *reason as u8 == self.stop_reason.load(Ordering::Acquire))
     }
 
     /// The error to report once `cancel` has fired.

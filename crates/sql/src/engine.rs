@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ilmenite_catalog::Catalog;
+use ilmenite_ddl::Ddl;
 use ilmenite_store::StoreRef;
 
 use crate::variables::Globals;
@@ -15,6 +17,8 @@ pub struct EngineConfig {
 
 pub struct Engine {
     pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub ddl: Arc<Ddl>,
     pub globals: Arc<Globals>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of sockets: the server hands text in and takes rows out through `ResultSink`.
 
+pub mod admin;
 pub mod context;
 pub mod ddl_translate;
 pub mod engine;
@@ -11,9 +12,10 @@ pub mod infoschema;
 pub mod parse;
 pub mod privilege;
 mod result;
+pub mod rowset;
 pub mod variables;
 
 pub use context::SessionContext;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Result};
-pub use result::{OkInfo, ResultColumn, ResultSink, Row};
+pub use result::{OkInfo, ResultColumn, ResultSink, Row, StatementOutcome};

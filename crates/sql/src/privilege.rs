@@ -226,6 +226,44 @@ impl Grants {
                 .is_some_and(|set| set.has(privilege))
     }
 
+    /// The statements that would grant all this, as SHOW GRANTS lists them.
+    pub fn statements(&self, user: &str, host: &str) -> Vec<String> {
+        let name = |text: &str| format!("`{}`", text.replace('`', "``"));
+        let to = format!("{}@{}", name(user), name(host));
+        let option = PrivilegeSet::of([Privilege::GrantOption]);
+        let line = |set: PrivilegeSet, all: PrivilegeSet, on: String| {
+            let named = set.minus(option);
+            let privileges = if named.is_empty() {
+                "USAGE".to_string()
+            } else if named.contains(all) {
+                "ALL PRIVILEGES".to_string()
+            } else {
+                named.iter().map(Privilege::as_str).collect::<Vec<_>>().join(", ")
+            };
+            let with = if set.contains(option) {
+                " WITH GRANT OPTION"
+            } else {
+                ""
+            };
+            format!("GRANT {privileges} ON {on} TO {to}{with}")
+        };
+        let mut lines = vec![line(self.global, PrivilegeSet::all_global(), "*.*".into())];
+        for (database, set) in &self.databases {
+            lines.push(line(
+                *set,
+                PrivilegeSet::all_database(),
+                format!("{}.*", name(database)),
+            ));
+        }
+        for (database, tables) in &self.tables {
+            for (table, set) in tables {
+                let on = format!("{}.{}", name(database), name(table));
+                lines.push(line(*set, PrivilegeSet::all_table(), on));
+            }
+        }
+        lines
+    }
+
     /// Any privilege at all on the database or something in it: is it visible?
     pub fn sees_database(&self, database: &str) -> bool {
         let database = database.to_lowercase();
@@ -334,6 +372,30 @@ mod tests {
         );
         assert!(user.grants.sees_database("SHOP"));
         assert!(!user.grants.sees_database("hr"));
+    }
+
+    #[test]
+    fn grants_read_as_the_statements_that_made_them() {
+        let mut grants = Grants::default();
+        assert_eq!(grants.statements("u", "%"), ["GRANT USAGE ON *.* TO `u`@`%`"]);
+        grants.databases.insert("d".into(), PrivilegeSet::all_database());
+        let select = PrivilegeSet::of([Privilege::Select, Privilege::GrantOption]);
+        grants
+            .tables
+            .entry("e".into())
+            .or_default()
+            .insert("t".into(), select);
+        assert_eq!(
+            grants.statements("u", "%")[1..],
+            [
+                "GRANT ALL PRIVILEGES ON `d`.* TO `u`@`%`",
+                "GRANT SELECT ON `e`.`t` TO `u`@`%` WITH GRANT OPTION"
+            ]
+        );
+        assert_eq!(
+            Grants::everything().statements("root", "%"),
+            ["GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"]
+        );
     }
 
     #[test]

@@ -48,6 +48,20 @@ pub struct OkInfo {
     pub more_results: bool,
 }
 
+/// How a statement ended; the session makes the final OK of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StatementOutcome {
+    /// Rows written.
+    pub affected: u64,
+    pub last_insert_id: u64,
+    /// For example `Records: 3  Duplicates: 0  Warnings: 0`.
+    pub info: String,
+    /// Rows of the result set; `None` when there was none.
+    pub rows_sent: Option<u64>,
+    /// The statement has set what FOUND_ROWS() answers itself (SQL_CALC_FOUND_ROWS).
+    pub keeps_found_rows: bool,
+}
+
 /// Receives the results of statements, in order: per statement either `columns`, `rows`…, `finish`, or only `finish`.
 /// Rows are handed over in batches as they are made; a slow receiver slows the statement down, and that is all the
 /// buffering there is.

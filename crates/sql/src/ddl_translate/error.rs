@@ -5,6 +5,15 @@ use ilmenite_store::ErrorClass;
 
 use crate::error::Error;
 
+impl From<ilmenite_catalog::Error> for Error {
+    fn from(error: ilmenite_catalog::Error) -> Self {
+        match error {
+            ilmenite_catalog::Error::Store(error) => error.into(),
+            other => Error::other(other.class(), other.to_string()),
+        }
+    }
+}
+
 impl From<DdlError> for Error {
     fn from(error: DdlError) -> Self {
         use DdlError as D;

@@ -2,6 +2,7 @@
 
 mod column;
 mod error;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use crate::parse::{
     AlterAction, ColumnDef, ColumnPosition, CreateTable, Ddl, IndexDef, IndexKind, IndexPartDef,
     OnlineOptions, TableName, TableOptions,
 };
+pub use run::run;
+
 use column::{ColumnContext, ColumnDefault, charset_and_collation, column_info, default_of, origin_default};
 
 /// What translation needs to know of the session and the schema.

@@ -3,8 +3,8 @@
 use sqlparser::tokenizer::Token;
 
 use super::ast::*;
-use super::cursor::{Cursor, Parse};
-use super::statement::skip_rest;
+use super::cursor::{Cursor, Parse, Stop};
+use crate::error::Error;
 
 /// `user`, `'user'@'host'`, CURRENT_USER.
 pub fn account_name(c: &mut Cursor) -> Parse<AccountName> {
@@ -65,12 +65,38 @@ fn auth_spec(c: &mut Cursor) -> Parse<AuthSpec> {
     Ok(auth)
 }
 
-/// Options after the users: REQUIRE, WITH limits, PASSWORD EXPIRE, ACCOUNT LOCK, COMMENT. Read; only NONE-like ones
-/// change nothing, and the others are the caller's to warn of.
-fn user_options(c: &mut Cursor) {
-    if !c.at_end() {
-        skip_rest(c);
+/// Options after the users. Promises that would not be kept are refused.
+fn user_options(c: &mut Cursor) -> Parse<UserOptions> {
+    let mut options = UserOptions::default();
+    let refused = |what: &str| Err(Stop::Error(Error::not_supported_yet(what)));
+    while !c.at_end() {
+        if c.words(&["ACCOUNT", "LOCK"]) {
+            options.locked = Some(true);
+        } else if c.words(&["ACCOUNT", "UNLOCK"]) {
+            options.locked = Some(false);
+        } else if c.words(&["REQUIRE", "NONE"])
+            || c.words(&["PASSWORD", "EXPIRE", "NEVER"])
+            || c.words(&["PASSWORD", "EXPIRE", "DEFAULT"])
+            || c.words(&["PASSWORD", "HISTORY", "DEFAULT"])
+            || c.words(&["PASSWORD", "REUSE", "INTERVAL", "DEFAULT"])
+            || c.words(&["PASSWORD", "REQUIRE", "CURRENT", "DEFAULT"])
+        {
+            // What holds anyway.
+        } else if c.any_word(&["COMMENT", "ATTRIBUTE"]).is_some() {
+            c.string()?;
+        } else if c.word("REQUIRE") {
+            return refused("REQUIRE for an account");
+        } else if c.word("PASSWORD") {
+            return refused("password expiry and history");
+        } else if c.word("WITH") {
+            return refused("resource limits of an account");
+        } else if c.words(&["DEFAULT", "ROLE"]) {
+            return refused("roles");
+        } else {
+            return c.stop();
+        }
     }
+    Ok(options)
 }
 
 fn users(c: &mut Cursor) -> Parse<Vec<(AccountName, AuthSpec)>> {
@@ -80,29 +106,15 @@ fn users(c: &mut Cursor) -> Parse<Vec<(AccountName, AuthSpec)>> {
     })
 }
 
-fn expect_user_option(c: &Cursor) -> Parse<()> {
-    let known = [
-        "REQUIRE",
-        "WITH",
-        "PASSWORD",
-        "ACCOUNT",
-        "COMMENT",
-        "ATTRIBUTE",
-        "DEFAULT",
-        "FAILED_LOGIN_ATTEMPTS",
-    ]
-    .iter()
-    .any(|word| c.peek_word(word));
-    if known || c.at_end() { Ok(()) } else { c.stop() }
-}
-
 pub fn create_user(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("USER")?;
     let if_not_exists = c.if_not_exists();
     let users = users(c)?;
-    expect_user_option(c)?;
-    user_options(c);
-    Ok(Statement::Account(Account::Create { users, if_not_exists }))
+    Ok(Statement::Account(Account::Create {
+        users,
+        if_not_exists,
+        options: user_options(c)?,
+    }))
 }
 
 pub fn alter_user(c: &mut Cursor) -> Parse<Statement> {
@@ -121,12 +133,15 @@ pub fn alter_user(c: &mut Cursor) -> Parse<Statement> {
         return Ok(Statement::Account(Account::Alter {
             users: vec![(current, auth)],
             if_exists,
+            options: UserOptions::default(),
         }));
     }
     let users = users(c)?;
-    expect_user_option(c)?;
-    user_options(c);
-    Ok(Statement::Account(Account::Alter { users, if_exists }))
+    Ok(Statement::Account(Account::Alter {
+        users,
+        if_exists,
+        options: user_options(c)?,
+    }))
 }
 
 pub fn drop_user(c: &mut Cursor) -> Parse<Statement> {
@@ -165,9 +180,7 @@ fn privileges(c: &mut Cursor) -> Parse<Vec<String>> {
                     c.parser.advance_token();
                 }
                 Token::LParen => {
-                    return Err(super::cursor::Stop::Error(
-                        crate::error::Error::not_supported_yet("privileges on columns"),
-                    ));
+                    return Err(Stop::Error(Error::not_supported_yet("privileges on columns")));
                 }
                 _ => break,
             }
@@ -223,9 +236,7 @@ pub fn grant_or_revoke(c: &mut Cursor) -> Parse<Statement> {
     }
     if !c.word("ON") {
         // GRANT role TO user.
-        return Err(super::cursor::Stop::Error(
-            crate::error::Error::not_supported_yet("roles"),
-        ));
+        return Err(Stop::Error(Error::not_supported_yet("roles")));
     }
     let level = level(c)?;
     c.expect_word(if grant { "TO" } else { "FROM" })?;

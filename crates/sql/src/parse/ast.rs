@@ -609,6 +609,13 @@ pub struct AuthSpec {
     pub hash: Option<String>,
 }
 
+/// What follows the users. Options that would have to be kept, and are not, are refused when read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UserOptions {
+    /// ACCOUNT LOCK or UNLOCK.
+    pub locked: Option<bool>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantLevel {
     Global,
@@ -622,10 +629,12 @@ pub enum Account {
     Create {
         users: Vec<(AccountName, AuthSpec)>,
         if_not_exists: bool,
+        options: UserOptions,
     },
     Alter {
         users: Vec<(AccountName, AuthSpec)>,
         if_exists: bool,
+        options: UserOptions,
     },
     Drop {
         users: Vec<AccountName>,

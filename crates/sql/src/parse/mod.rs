@@ -10,6 +10,7 @@ mod create;
 mod cursor;
 mod dialect;
 mod lexer;
+mod literal;
 mod load_data;
 mod rewrite;
 mod set;
@@ -25,6 +26,7 @@ pub use ast::*;
 pub use cache::ParseCache;
 use cursor::{Cursor, RESERVED, Stop};
 pub use lexer::LexMode;
+pub use literal::literal_value;
 
 /// Texts quoted in syntax errors are cut to this many characters, as MySQL does.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -88,6 +90,11 @@ fn parse_one(text: &[u8], start: usize, end: usize, tokens: Vec<TokenWithSpan>) 
         .iter()
         .filter(|t| matches!(t.token, Token::Placeholder(_)))
         .count();
+    let strings: Vec<(usize, usize)> = tokens
+        .iter()
+        .filter(|t| matches!(t.token, Token::SingleQuotedString(_) | Token::HexStringLiteral(_)))
+        .map(|t| (t.span.start.column as usize - 1, t.span.end.column as usize - 1))
+        .collect();
     let mut tokens = rewrite::before_parsing(tokens);
     let into = rewrite::take_into(&mut tokens);
     let mut cursor = Cursor::new(tokens, end);
@@ -106,6 +113,13 @@ fn parse_one(text: &[u8], start: usize, end: usize, tokens: Vec<TokenWithSpan>) 
     if params > usize::from(u16::MAX) {
         return Err(Error::too_many_placeholders());
     }
+    if has_secrets(&statement) {
+        return Ok(Some(Parsed {
+            text: masked(text, from..to.max(from), &strings).into(),
+            statement,
+            params,
+        }));
+    }
     // Comments that are run would end before their `*/`: the text runs to the statement's end.
     let text = String::from_utf8_lossy(&text[from..to.max(from)]);
     Ok(Some(Parsed {
@@ -113,6 +127,42 @@ fn parse_one(text: &[u8], start: usize, end: usize, tokens: Vec<TokenWithSpan>) 
         statement,
         params,
     }))
+}
+
+/// May a string of the statement be a password or a storage URI? Its text is shown in process lists and logs.
+fn has_secrets(statement: &Statement) -> bool {
+    match statement {
+        Statement::Account(Account::Create { .. } | Account::Alter { .. } | Account::Grant { .. }) => true,
+        Statement::Set(items) => items.iter().any(|item| match item {
+            SetItem::Password { .. } | SetItem::UserVariable { .. } => true,
+            SetItem::Variable { name, .. } => name == "tidb_cloud_storage_uri",
+            _ => false,
+        }),
+        Statement::Prepare { .. } => true,
+        _ => false,
+    }
+}
+
+/// The text with its string literals masked: of URIs the secret parts, of others all.
+fn masked(text: &[u8], range: std::ops::Range<usize>, strings: &[(usize, usize)]) -> String {
+    let mut out = String::new();
+    let mut at = range.start;
+    let inside = strings
+        .iter()
+        .filter(|(start, end)| *start >= range.start && *end <= range.end);
+    for (start, end) in inside {
+        out.push_str(&String::from_utf8_lossy(&text[at..*start]));
+        let literal = String::from_utf8_lossy(&text[*start..*end]);
+        let inner = literal.trim_matches(['\'', '"']);
+        if inner.contains("://") && !inner.contains(char::is_whitespace) {
+            out.push_str(&format!("'{}'", ilmenite_sort::redact_uri(inner)));
+        } else {
+            out.push_str("'***'");
+        }
+        at = *end;
+    }
+    out.push_str(&String::from_utf8_lossy(&text[at..range.end]));
+    out
 }
 
 /// 1064, quoting the text from where it stopped making sense.

@@ -556,3 +556,48 @@ fn a_cached_text_is_read_once() {
         .unwrap();
     assert!(!std::sync::Arc::ptr_eq(&first, &other));
 }
+
+#[test]
+fn secrets_are_not_in_the_text_that_is_shown() {
+    let text = |sql: &str| {
+        parse_single(sql.as_bytes(), LexMode::default())
+            .unwrap()
+            .text
+            .to_string()
+    };
+    let shown = text(
+        "SET GLOBAL tidb_cloud_storage_uri = 's3://b/p?access-key=AKIA&secret-access-key=hush&region=x'",
+    );
+    assert!(
+        !shown.contains("hush") && !shown.contains("AKIA") && shown.contains("s3://b/p"),
+        "{shown}"
+    );
+    assert_eq!(
+        text("CREATE USER u IDENTIFIED BY 'hush'"),
+        "CREATE USER u IDENTIFIED BY '***'"
+    );
+    assert_eq!(
+        text("ALTER USER u IDENTIFIED BY \"hush\" ACCOUNT LOCK"),
+        "ALTER USER u IDENTIFIED BY '***' ACCOUNT LOCK"
+    );
+    assert_eq!(text("SET PASSWORD = 'hush'"), "SET PASSWORD = '***'");
+    assert!(!text("PREPARE s FROM 'CREATE USER u IDENTIFIED BY ''hush'''").contains("hush"));
+    assert_eq!(text("SET sql_mode = 'ANSI'"), "SET sql_mode = 'ANSI'");
+}
+
+#[test]
+fn promises_about_accounts_that_are_not_kept_are_refused() {
+    for text in [
+        "CREATE USER u REQUIRE SSL",
+        "CREATE USER u WITH MAX_QUERIES_PER_HOUR 5",
+        "ALTER USER u PASSWORD EXPIRE",
+        "CREATE USER u DEFAULT ROLE r",
+        "GRANT r TO u",
+        "GRANT SELECT (a) ON d.t TO u",
+    ] {
+        let code = parse(text.as_bytes(), LexMode::default())
+            .map_err(|e| e.code)
+            .err();
+        assert_eq!(code, Some(1235), "{text}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What a system variable is, and which values it takes.
 
+use ilmenite_codec::{Datum, FieldType, TypeCode};
+
 use super::charset;
 use crate::error::{Error, Result};
 
@@ -145,6 +147,28 @@ pub enum SetValue {
 }
 
 impl SetValue {
+    /// The value of an expression.
+    pub fn from_datum(value: &Datum) -> SetValue {
+        match value {
+            Datum::Null => SetValue::Null,
+            Datum::Int(n) => SetValue::Int(*n),
+            Datum::UInt(n) => SetValue::UInt(*n),
+            Datum::Float(n) => SetValue::Double(f64::from(*n)),
+            Datum::Double(n) => SetValue::Double(*n),
+            Datum::Decimal(n) if n.scale() == 0 => match n.to_i64() {
+                Ok(n) => SetValue::Int(n),
+                Err(_) => SetValue::Double(n.to_f64()),
+            },
+            Datum::Decimal(n) => SetValue::Double(n.to_f64()),
+            other => {
+                let text = other
+                    .to_text(&FieldType::new(TypeCode::VarString))
+                    .unwrap_or_default();
+                SetValue::Text(String::from_utf8_lossy(&text).into_owned())
+            }
+        }
+    }
+
     /// As error messages quote it.
     pub fn text(&self) -> String {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod charset;
 mod kind;
+mod read;
 mod table;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
+use crate::expr::SqlMode;
 pub use kind::{Kind, Normalized, Scopes, SetValue, VarDef, parse_bytes};
 pub use table::VARIABLES;
 
@@ -89,6 +91,7 @@ pub struct TypedVars {
     pub pessimistic: bool,
     pub lock_wait_timeout: Duration,
     pub time_zone: TimeZone,
+    pub sql_mode: SqlMode,
     /// 0: none.
     pub max_execution_time_ms: u64,
     /// 0: no limit.
@@ -127,6 +130,7 @@ impl TypedVars {
             pessimistic: &*value("tidb_txn_mode") != "optimistic",
             lock_wait_timeout: Duration::from_secs(number("innodb_lock_wait_timeout")),
             time_zone: time_zone(&value("time_zone")).unwrap_or(TimeZone::UTC),
+            sql_mode: SqlMode::parse(&value("sql_mode")).unwrap_or_default(),
             max_execution_time_ms: number("max_execution_time"),
             mem_quota_query_bytes: number("tidb_mem_quota_query"),
             sql_select_limit: number("sql_select_limit"),
@@ -255,6 +259,15 @@ pub struct SessionVars {
     base: Arc<GlobalValues>,
     own: HashMap<usize, Arc<str>>,
     typed: TypedVars,
+    /// SET TRANSACTION without SESSION or GLOBAL.
+    next_transaction: NextTransaction,
+}
+
+/// Characteristics of one transaction, the next to begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NextTransaction {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
 }
 
 impl std::ops::Deref for SessionVars {
@@ -271,6 +284,7 @@ impl SessionVars {
         SessionVars {
             own: HashMap::new(),
             typed: base.typed.clone(),
+            next_transaction: NextTransaction::default(),
             base,
         }
     }
@@ -283,9 +297,18 @@ impl SessionVars {
         }
     }
 
-    /// 1193 for an unknown name, 1238 when the variable has no value in that scope.
+    /// As anyone may see it: secrets are masked. 1193 for an unknown name, 1238 when the variable has no value in that
+    /// scope.
     pub fn get(&self, globals: &Globals, name: &str, scope: Scope) -> Result<Arc<str>> {
         let (at, def) = find(name)?;
+        let value = self.get_raw(globals, at, def, scope)?;
+        if def.kind == Kind::StorageUri && !value.is_empty() {
+            return Ok(ilmenite_sort::redact_uri(&value).into());
+        }
+        Ok(value)
+    }
+
+    fn get_raw(&self, globals: &Globals, at: usize, def: &VarDef, scope: Scope) -> Result<Arc<str>> {
         match scope {
             Scope::Session if !def.has_session() && !def.session_readable => {
                 Err(Error::wrong_variable_scope(def.name, "GLOBAL"))
@@ -304,6 +327,25 @@ impl SessionVars {
             None => Arc::from(""),
         });
         self.typed = typed;
+    }
+
+    /// What SET TRANSACTION asked for the transaction that begins now: asked once, and gone.
+    pub fn take_next_transaction(&mut self) -> NextTransaction {
+        std::mem::take(&mut self.next_transaction)
+    }
+
+    /// Adds to what the next transaction is to be.
+    pub fn set_next_transaction(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) {
+        let next = &mut self.next_transaction;
+        next.isolation = isolation.or(next.isolation);
+        next.read_only = read_only.or(next.read_only);
+    }
+
+    /// Puts a value there to be read, without meaning anything by it.
+    fn show(&mut self, name: &str, text: &str) {
+        if let Some(at) = position(name) {
+            self.own.insert(at, text.into());
+        }
     }
 
     /// Sets a variable by name, to a value known to be right.
@@ -369,8 +411,14 @@ fn time_zone_text(text: &str) -> Result<String> {
     Ok(text.into())
 }
 
+/// By number as MySQL has them, or by names; kept with all that combinations stand for.
 fn sql_mode_text(value: &SetValue) -> Result<String> {
-    Ok(value.text().to_ascii_uppercase())
+    let mode = match value {
+        SetValue::Int(bits) => SqlMode(*bits as u64),
+        SetValue::UInt(bits) => SqlMode(*bits),
+        other => SqlMode::parse(&other.text())?,
+    };
+    Ok(mode.to_string())
 }
 
 #[cfg(test)]
