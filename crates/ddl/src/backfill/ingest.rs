@@ -195,20 +195,27 @@ impl<'a> Ingesting<'a> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
-        if self.looked_at.elapsed() > Duration::from_secs(1) {
-            self.settings = self
-                .context
-                .runtime
-                .block_on(self.engine.settings(self.meta.job_id))?
-                .0;
-            self.looked_at = std::time::Instant::now();
-        }
-        let turn = self
-            .settings
-            .limiter
-            .take(batch.bytes() as u64, &self.context.cancel);
-        if !self.context.runtime.block_on(turn) {
-            return Err(cancelled());
+        loop {
+            if self.looked_at.elapsed() > Duration::from_secs(1) {
+                self.settings = self
+                    .context
+                    .runtime
+                    .block_on(self.engine.settings(self.meta.job_id))?
+                    .0;
+                self.looked_at = std::time::Instant::now();
+            }
+            let Some(wait) = self.settings.limiter.take(batch.bytes() as u64) else {
+                break;
+            };
+            let cancelled_meanwhile = async {
+                tokio::select! {
+                    _ = self.context.cancel.cancelled() => true,
+                    _ = tokio::time::sleep(wait) => false,
+                }
+            };
+            if self.context.runtime.block_on(cancelled_meanwhile) {
+                return Err(cancelled());
+            }
         }
         self.context
             .runtime

@@ -1,0 +1,511 @@
+//! One node over an embedded store: what a server starts, without SQL and sockets.
+#![allow(dead_code)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_catalog::{
+    Catalog, CatalogConfig, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins,
+};
+use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_codec::{Datum, FieldFlags, FieldType, Handle, RowDecoder, TypeCode};
+use ilmenite_ddl::maintain::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
+use ilmenite_ddl::*;
+use ilmenite_sort::{MemoryBudget, ObjectStorage};
+use ilmenite_store::{
+    EmbeddedOptions, EmbeddedStore, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Transaction,
+    TxnMode,
+};
+use ilmenite_task::{RetryPolicy, Tasks, TasksConfig};
+use tokio_util::sync::CancellationToken;
+
+pub struct Node {
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub tasks: Arc<Tasks>,
+    pub ddl: Arc<Ddl>,
+}
+
+pub struct Options {
+    pub sync: bool,
+    pub memory_bytes: u64,
+    pub slots: u32,
+    pub wrap_storage: Option<WrapStorage>,
+    pub pause_hold: Duration,
+    pub retry: RetryPolicy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            sync: false,
+            memory_bytes: 64 << 20,
+            slots: 2,
+            wrap_storage: None,
+            pause_hold: Duration::from_secs(3600),
+            retry: RetryPolicy {
+                attempts_max: 5,
+                elapsed_max: Duration::from_secs(5),
+                delay_first: Duration::from_millis(5),
+                delay_max: Duration::from_millis(50),
+            },
+        }
+    }
+}
+
+impl Node {
+    pub async fn open(directory: &Path) -> Node {
+        Node::open_with(directory, Options::default()).await
+    }
+
+    pub async fn open_with(directory: &Path, options: Options) -> Node {
+        let embedded = EmbeddedOptions {
+            sync: options.sync,
+            cache_bytes: 16 << 20,
+            partition: partition_prefix_len,
+            ..Default::default()
+        };
+        let store: StoreRef = Arc::new(EmbeddedStore::open(directory.join("data"), embedded).unwrap());
+        let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
+        let backfill = Backfill::new(BackfillConfig {
+            store: store.clone(),
+            catalog: catalog.clone(),
+            slots: options.slots,
+            memory: MemoryBudget::new(options.memory_bytes),
+            scratch_directory: directory.join("scratch"),
+            cluster_id: "test".into(),
+            wrap_storage: options.wrap_storage,
+        });
+        let mut config = TasksConfig::new(store.clone(), catalog.clone(), options.slots);
+        config.retry = options.retry;
+        let tasks = Tasks::start(config, task_kinds(&backfill));
+        let mut config = DdlConfig::new(store.clone(), catalog.clone(), tasks.clone(), backfill);
+        config.retry = options.retry;
+        config.pause_hold = options.pause_hold;
+        let ddl = Ddl::start(config);
+        Node {
+            store,
+            catalog,
+            tasks,
+            ddl,
+        }
+    }
+
+    /// As a process ends: nothing is finished, nothing is handed over.
+    pub async fn stop(self) {
+        self.ddl.shutdown(Duration::from_secs(10)).await;
+        self.tasks.shutdown(Duration::from_secs(10)).await;
+        self.catalog.shutdown().await;
+        drop(self.ddl);
+        drop(self.tasks);
+        self.store.close().await.unwrap();
+    }
+
+    pub async fn run(&self, statement: DdlStatement) -> Result<JobOutcome> {
+        self.run_with(statement, JobSettings::default()).await
+    }
+
+    pub async fn run_with(&self, statement: DdlStatement, settings: JobSettings) -> Result<JobOutcome> {
+        let request = JobRequest {
+            query: format!("{statement:?}"),
+            statement,
+            settings,
+        };
+        let cancel = CancellationToken::new();
+        let ran = self.ddl.run(request, &cancel);
+        tokio::time::timeout(Duration::from_secs(60), ran)
+            .await
+            .expect("the job ends")
+    }
+
+    pub async fn submit(&self, statement: DdlStatement, settings: JobSettings) -> JobId {
+        let request = JobRequest {
+            query: String::new(),
+            statement,
+            settings,
+        };
+        self.ddl.submit(request).await.unwrap()
+    }
+
+    pub async fn wait(&self, id: JobId) -> Result<JobOutcome> {
+        let cancel = CancellationToken::new();
+        let waited = self.ddl.wait(id, &cancel);
+        tokio::time::timeout(Duration::from_secs(60), waited)
+            .await
+            .expect("the job ends")
+    }
+
+    pub fn table(&self, name: &str) -> TableRef {
+        self.find(name).unwrap_or_else(|| panic!("no table {name}"))
+    }
+
+    pub fn find(&self, name: &str) -> Option<TableRef> {
+        self.catalog.view().table("test", name).cloned()
+    }
+
+    pub async fn create(&self, create: CreateTable) -> TableRef {
+        let name = create.table.name.original.clone();
+        self.run(DdlStatement::CreateTable(Box::new(create)))
+            .await
+            .unwrap();
+        self.table(&name)
+    }
+
+    pub async fn alter(&self, table: &str, actions: Vec<AlterAction>) -> Result<JobOutcome> {
+        self.run(alter(table, actions)).await
+    }
+
+    /// Inserts rows in one transaction, with the table as it now is.
+    pub async fn insert(&self, table: &str, rows: &[Vec<Datum>]) {
+        for chunk in rows.chunks(500) {
+            let outcomes = self
+                .write(table, chunk.iter().map(|r| Op::Insert(r.clone())).collect())
+                .await
+                .unwrap();
+            assert!(outcomes.iter().all(|o| *o == RowOutcome::Written), "{outcomes:?}");
+        }
+    }
+
+    /// One transaction, as DML makes it: pinned, locked, maintained, committed within the lease.
+    pub async fn write(&self, table: &str, ops: Vec<Op>) -> Result<Vec<RowOutcome>> {
+        let mut pins = self.catalog.pins(1, "root");
+        let mut txn = Transaction::begin(&self.store, TxnMode::Pessimistic).await?;
+        let outcomes = self.write_in(&mut txn, &mut pins, table, ops).await?;
+        txn.commit(self.catalog.commit_options()?).await?;
+        Ok(outcomes)
+    }
+
+    pub async fn write_in(
+        &self,
+        txn: &mut Transaction,
+        pins: &mut TransactionPins,
+        name: &str,
+        ops: Vec<Op>,
+    ) -> Result<Vec<RowOutcome>> {
+        let info = loop {
+            let view = self.catalog.view();
+            let id = view.table("test", name).expect("table").id;
+            if let Pinned::As(table) = pins.pin(&view, id) {
+                break table;
+            }
+        };
+        let writer = TableWriter::new(info.clone())?;
+        let options = WriteOptions {
+            for_update_ts: self.store.timestamp().await?,
+            wait: Duration::from_secs(5),
+            zone: None,
+        };
+        let mut rows: Vec<(Option<Handle>, Option<(Handle, Vec<Datum>)>)> = Vec::new();
+        for op in ops {
+            match op {
+                Op::Insert(mut datums) => {
+                    let handle = handle_of(&info, &datums);
+                    writer.complete(None, &mut datums)?;
+                    rows.push((None, Some((handle, datums))));
+                }
+                Op::Delete(handle) => rows.push((Some(handle), None)),
+                Op::Update(handle, mut datums) => {
+                    let new = handle_of(&info, &datums);
+                    // Values of hidden columns stay as they are.
+                    match self.read_row(txn, &info, &handle, options).await? {
+                        Some(old) => datums.extend_from_slice(&old[datums.len()..]),
+                        None => writer.complete(None, &mut datums)?,
+                    }
+                    rows.push((Some(handle), Some((new, datums))));
+                }
+            }
+        }
+        let changes: Vec<RowChange<'_>> = rows
+            .iter()
+            .map(|(old, new)| RowChange {
+                old: old.as_ref().map(|handle| OldRow { handle, stored: None }),
+                new: new.as_ref().map(|(handle, datums)| Row { handle, datums }),
+            })
+            .collect();
+        writer.apply(txn, &changes, options).await
+    }
+
+    async fn read_row(
+        &self,
+        txn: &mut Transaction,
+        table: &TableInfo,
+        handle: &Handle,
+        options: WriteOptions<'_>,
+    ) -> Result<Option<Vec<Datum>>> {
+        let key = ilmenite_codec::key::record_key(table.id, handle.as_ref()).into();
+        let row = txn
+            .lock(vec![key], options.for_update_ts, options.wait)
+            .await?
+            .pop()
+            .flatten();
+        let Some(row) = row else { return Ok(None) };
+        let columns = table.columns.iter().map(row_column).collect::<Result<Vec<_>>>()?;
+        let mut values = Vec::new();
+        RowDecoder::new(&columns, &handle_layout(table)?)?.decode(
+            &row,
+            handle.as_ref(),
+            None,
+            &mut values,
+        )?;
+        Ok(Some(values))
+    }
+
+    /// All rows, by handle.
+    pub async fn rows(&self, name: &str) -> Vec<(Handle, Vec<Datum>)> {
+        let table = self.table(name);
+        let columns: Vec<_> = table.public_columns().map(|c| row_column(c).unwrap()).collect();
+        let decoder = RowDecoder::new(&columns, &handle_layout(&table).unwrap()).unwrap();
+        let (start, end) = ilmenite_codec::key::record_range(table.id);
+        let mut rows = Vec::new();
+        for (key, value) in self.scan(KeyRange::new(start, end)).await {
+            let handle = ilmenite_codec::key::decode_record_handle(&key)
+                .unwrap()
+                .to_owned();
+            let mut values = Vec::new();
+            decoder
+                .decode(&value.into(), handle.as_ref(), None, &mut values)
+                .unwrap();
+            rows.push((handle, values));
+        }
+        rows
+    }
+
+    pub async fn scan(&self, range: KeyRange) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let ts = self.store.timestamp().await.unwrap();
+        let mut scan = self.store.scan(range, ts, ScanOptions::default()).unwrap();
+        let (mut batch, mut pairs) = (KvBatch::new(), Vec::new());
+        while scan.next_batch(&mut batch).await.unwrap() {
+            pairs.extend(batch.iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+        }
+        pairs
+    }
+
+    pub async fn entries(&self, table: i64, index: i64) -> usize {
+        let (start, end) = ilmenite_codec::key::index_range(table, index);
+        self.scan(KeyRange::new(start, end)).await.len()
+    }
+
+    pub async fn check(&self, name: &str) {
+        self.ddl
+            .check_table(&self.table(name), &CancellationToken::new())
+            .await
+            .unwrap();
+    }
+
+    /// Nothing of any job is left: no live row, task, hold, note, range to delete, object.
+    pub async fn assert_nothing_left(&self, directory: &Path) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let mut left = Vec::new();
+            for prefix in [
+                "i/ddl/job/",
+                "i/ddl/delete_range/",
+                "i/ddl/storage/",
+                "i/task/t/",
+                "i/task/s/",
+                "i/note/",
+            ] {
+                let n = self.scan(KeyRange::prefix(prefix.as_bytes())).await.len();
+                if n > 0 {
+                    left.push(format!("{n} rows under {prefix}"));
+                }
+            }
+            let holds = self.store.gc_holds().await.unwrap();
+            if holds.iter().any(|h| h.id.starts_with("ddl/")) {
+                left.push(format!("holds {holds:?}"));
+            }
+            for name in ["scratch", "bucket"] {
+                let path = directory.join(name);
+                if path.exists() {
+                    let storage = ObjectStorage::local(&path).unwrap();
+                    let objects = storage.list("", &CancellationToken::new()).await.unwrap();
+                    if !objects.is_empty() {
+                        left.push(format!("objects {objects:?}"));
+                    }
+                }
+            }
+            if left.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "left behind: {left:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// One row's change; values of public columns.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Insert(Vec<Datum>),
+    Delete(Handle),
+    Update(Handle, Vec<Datum>),
+}
+
+pub fn handle_of(table: &TableInfo, datums: &[Datum]) -> Handle {
+    if let Some(column) = table.handle_column() {
+        return match &datums[column.offset] {
+            Datum::Int(n) => Handle::Int(*n),
+            Datum::UInt(n) => Handle::Int(*n as i64),
+            other => panic!("not an integer key: {other:?}"),
+        };
+    }
+    if table.is_common_handle {
+        let layout = handle_layout(table).unwrap();
+        let ilmenite_codec::HandleLayout::Common { columns, .. } = layout else {
+            panic!("not a common handle")
+        };
+        let primary = table.primary_index().unwrap();
+        let values: Vec<Datum> = primary.columns.iter().map(|p| datums[p.offset].clone()).collect();
+        return ilmenite_codec::HandleEncoder::new(&columns)
+            .unwrap()
+            .encode(&values, None)
+            .unwrap();
+    }
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static NEXT: AtomicI64 = AtomicI64::new(1_000_000);
+    Handle::Int(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn name(table: &str) -> TableName {
+    TableName::new("test", table)
+}
+
+pub fn alter(table: &str, actions: Vec<AlterAction>) -> DdlStatement {
+    DdlStatement::AlterTable {
+        table: name(table),
+        actions,
+    }
+}
+
+pub fn int(name: &str) -> ColumnInfo {
+    column(
+        name,
+        FieldType {
+            flen: 11,
+            ..FieldType::new(TypeCode::Long)
+        },
+    )
+}
+
+pub fn varchar(name: &str, len: i32) -> ColumnInfo {
+    column(
+        name,
+        FieldType {
+            flen: len,
+            ..FieldType::new(TypeCode::Varchar)
+        },
+    )
+}
+
+pub fn not_null(mut column: ColumnInfo) -> ColumnInfo {
+    column.field_type.flags.set(FieldFlags::NOT_NULL, true);
+    column
+}
+
+pub fn column(name: &str, field_type: FieldType) -> ColumnInfo {
+    ColumnInfo {
+        id: 0,
+        name: Name::new(name),
+        offset: 0,
+        field_type,
+        state: SchemaState::None,
+        default: None,
+        default_is_expr: false,
+        origin_default: None,
+        comment: String::new(),
+    }
+}
+
+pub fn create(table: &str, columns: Vec<ColumnInfo>, indexes: Vec<IndexSpec>) -> CreateTable {
+    CreateTable {
+        schema: Name::new("test"),
+        table: TableInfo {
+            id: 0,
+            name: Name::new(table),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            columns,
+            indexes: Vec::new(),
+            state: SchemaState::None,
+            pk_is_handle: false,
+            is_common_handle: false,
+            common_handle_version: 0,
+            comment: String::new(),
+            auto_inc_id: 0,
+            max_col_id: 0,
+            max_idx_id: 0,
+            update_ts: 0,
+        },
+        indexes,
+        clustered: None,
+        if_not_exists: false,
+    }
+}
+
+pub fn key(name: &str, columns: &[&str]) -> IndexSpec {
+    IndexSpec {
+        name: (!name.is_empty()).then(|| Name::new(name)),
+        columns: columns
+            .iter()
+            .map(|c| {
+                let (column, length) = match c.split_once('(') {
+                    Some((column, rest)) => (column, Some(rest.trim_end_matches(')').parse().unwrap())),
+                    None => (*c, None),
+                };
+                IndexPart {
+                    column: Name::new(column),
+                    length,
+                }
+            })
+            .collect(),
+        unique: false,
+        primary: false,
+        invisible: false,
+        comment: String::new(),
+        if_not_exists: false,
+    }
+}
+
+pub fn unique(name: &str, columns: &[&str]) -> IndexSpec {
+    IndexSpec {
+        unique: true,
+        ..key(name, columns)
+    }
+}
+
+pub fn primary(columns: &[&str]) -> IndexSpec {
+    IndexSpec {
+        primary: true,
+        unique: true,
+        ..key("", columns)
+    }
+}
+
+pub fn add(spec: IndexSpec) -> AlterAction {
+    AlterAction::AddIndex(spec)
+}
+
+pub fn drop_index(name: &str) -> AlterAction {
+    AlterAction::DropIndex {
+        name: Name::new(name),
+        if_exists: false,
+    }
+}
+
+/// `id INT PRIMARY KEY, a INT, b VARCHAR(20)`
+pub fn plain(table: &str) -> CreateTable {
+    create(
+        table,
+        vec![int("id"), int("a"), varchar("b", 20)],
+        vec![primary(&["id"])],
+    )
+}
+
+pub fn row(id: i64, a: Option<i64>, b: &str) -> Vec<Datum> {
+    vec![Datum::Int(id), a.map_or(Datum::Null, Datum::Int), Datum::text(b)]
+}
+
+pub fn is_transient(error: &DdlError) -> bool {
+    error.class() == ErrorClass::Transient
+}
