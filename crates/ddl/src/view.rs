@@ -343,7 +343,9 @@ impl Ddl {
             },
             bytes: sum.bytes,
             object_requests: sum.object_requests,
-            eta_seconds: (shown >= 1.0 && shown < 100.0).then(|| seconds * (100.0 - shown) / shown),
+            eta_seconds: (1.0..100.0)
+                .contains(&shown)
+                .then(|| seconds * (100.0 - shown) / shown),
             subtasks: steps.iter().map(|s| s.subtasks).sum(),
             subtasks_done: steps.iter().map(|s| s.succeeded).sum(),
         }

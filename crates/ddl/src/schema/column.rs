@@ -166,18 +166,12 @@ pub(super) fn check_modify(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
         return refuse("another type");
     } else {
         match o.tp {
-            TypeCode::Varchar | TypeCode::VarString => {
-                if n.flen < o.flen {
-                    return refuse("a shorter length");
-                }
-            }
+            TypeCode::Varchar | TypeCode::VarString if n.flen < o.flen => return refuse("a shorter length"),
+            TypeCode::Varchar | TypeCode::VarString => {}
             // A longer BINARY(n) is padded to another value; of CHAR trailing spaces are not kept.
             TypeCode::String if o.is_binary_string() && o.flen != n.flen => return refuse("another length"),
-            TypeCode::String => {
-                if n.flen < o.flen {
-                    return refuse("a shorter length");
-                }
-            }
+            TypeCode::String if n.flen < o.flen => return refuse("a shorter length"),
+            TypeCode::String => {}
             TypeCode::Enum | TypeCode::Set => {
                 let (o, n) = (
                     o.elems.as_deref().unwrap_or(&[]),

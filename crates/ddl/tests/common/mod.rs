@@ -196,7 +196,8 @@ impl Node {
             wait: Duration::from_secs(5),
             zone: None,
         };
-        let mut rows: Vec<(Option<Handle>, Option<(Handle, Vec<Datum>)>)> = Vec::new();
+        type Change = (Option<Handle>, Option<(Handle, Vec<Datum>)>);
+        let mut rows: Vec<Change> = Vec::new();
         for op in ops {
             match op {
                 Op::Insert(mut datums) => {
