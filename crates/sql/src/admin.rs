@@ -1,5 +1,8 @@
 //! ADMIN statements, and the maintenance statements of MySQL (ANALYZE, CHECK, … TABLE).
 
+#[cfg(test)]
+mod tests;
+
 use ilmenite_catalog::TableRef;
 use ilmenite_codec::Datum;
 use ilmenite_ddl::{DdlError, JobChange, JobId, JobRow};

@@ -13,6 +13,8 @@ pub mod parse;
 pub mod privilege;
 mod result;
 pub mod rowset;
+#[cfg(test)]
+mod testing;
 pub mod variables;
 
 pub use context::SessionContext;

@@ -150,12 +150,13 @@ async fn submit_and_wait(ctx: &mut SessionContext, request: JobRequest) -> Resul
         }
         other => other,
     };
+    // What this session does next sees the change, or that it was undone.
+    ctx.engine.catalog.refresh().await?;
     for warning in outcome?.warnings {
         ctx.warnings
             .push(WarningLevel::Note, warning.code, warning.message);
     }
-    // What this session does next sees the change, whoever made it.
-    ctx.engine.catalog.refresh().await.map_err(Error::from)
+    Ok(())
 }
 
 fn check_rights(ctx: &SessionContext, ddl: &Ddl) -> Result<()> {

@@ -100,10 +100,8 @@ pub fn default_value(c: &mut Cursor) -> Parse<sqlparser::ast::Expr> {
 }
 
 pub fn clustered(c: &mut Cursor) -> Option<bool> {
-    match c.any_word(&["CLUSTERED", "NONCLUSTERED"]) {
-        Some(word) => Some(word == "CLUSTERED"),
-        None => None,
-    }
+    c.any_word(&["CLUSTERED", "NONCLUSTERED"])
+        .map(|word| word == "CLUSTERED")
 }
 
 /// `CHECK (condition) [[NOT] ENFORCED]`

@@ -58,16 +58,14 @@ pub fn load_data(c: &mut Cursor) -> Parse<Statement> {
             return c.stop();
         }
     }
-    if c.token(&Token::LParen) {
-        if !c.token(&Token::RParen) {
-            load.columns = c.list(|c| match &c.parser.peek_token_ref().token {
-                Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
-                    Ok(LoadTarget::Variable(user_variable(c)?))
-                }
-                _ => Ok(LoadTarget::Column(c.identifier()?)),
-            })?;
-            c.expect_token(&Token::RParen)?;
-        }
+    if c.token(&Token::LParen) && !c.token(&Token::RParen) {
+        load.columns = c.list(|c| match &c.parser.peek_token_ref().token {
+            Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
+                Ok(LoadTarget::Variable(user_variable(c)?))
+            }
+            _ => Ok(LoadTarget::Column(c.identifier()?)),
+        })?;
+        c.expect_token(&Token::RParen)?;
     }
     if c.word("SET") {
         load.assignments = c.list(|c| {

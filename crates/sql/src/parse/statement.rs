@@ -206,10 +206,9 @@ fn transaction(c: &mut Cursor) -> Parse<Statement> {
     use TransactionStatement::*;
     let statement = if c.word("BEGIN") {
         c.word("WORK");
-        let pessimistic = match c.any_word(&["PESSIMISTIC", "OPTIMISTIC"]) {
-            Some(word) => Some(word == "PESSIMISTIC"),
-            None => None,
-        };
+        let pessimistic = c
+            .any_word(&["PESSIMISTIC", "OPTIMISTIC"])
+            .map(|word| word == "PESSIMISTIC");
         Begin {
             read_only: None,
             consistent_snapshot: false,

@@ -1,0 +1,188 @@
+//! A node over an embedded store, and a session on it, for tests.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ilmenite_catalog::{Catalog, CatalogConfig};
+use ilmenite_codec::Datum;
+use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, task_kinds};
+use ilmenite_sort::MemoryBudget;
+use ilmenite_store::{EmbeddedOptions, EmbeddedStore, StoreRef};
+use ilmenite_task::{Tasks, TasksConfig};
+
+use crate::context::{MemoryTracker, SessionContext, StatementContext, Warnings};
+use crate::engine::{Engine, SERVER_VERSION};
+use crate::error::{Error, Result};
+use crate::parse::{LexMode, Statement, parse_single};
+use crate::privilege::{Grants, UserPrivileges};
+use crate::result::{OkInfo, ResultColumn, ResultSink, Row};
+use crate::variables::{Globals, SessionVars};
+use crate::{admin, ddl_translate};
+
+pub struct Node {
+    pub engine: Arc<Engine>,
+    tasks: Arc<Tasks>,
+    _directory: tempfile::TempDir,
+}
+
+impl Node {
+    pub async fn open() -> Node {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, catalog, tasks, ddl) = parts(directory.path()).await;
+        let engine = Arc::new(Engine {
+            store,
+            globals: Arc::new(Globals::new(&[("version", SERVER_VERSION.to_string())])),
+            catalog,
+            ddl,
+        });
+        Node {
+            engine,
+            tasks,
+            _directory: directory,
+        }
+    }
+
+    pub async fn stop(self) {
+        self.engine.ddl.shutdown(Duration::from_secs(10)).await;
+        self.tasks.shutdown(Duration::from_secs(10)).await;
+        self.engine.catalog.shutdown().await;
+    }
+
+    /// A session of `root`, in database `test`.
+    pub fn session(&self) -> SessionContext {
+        self.session_of(Grants::everything())
+    }
+
+    pub fn session_of(&self, grants: Grants) -> SessionContext {
+        let memory = Arc::new(MemoryTracker::new(0, 1));
+        SessionContext {
+            engine: self.engine.clone(),
+            connection_id: 1,
+            user: "root".into(),
+            host: "localhost".into(),
+            database: Some("test".into()),
+            vars: SessionVars::new(&self.engine.globals),
+            warnings: Warnings::default(),
+            last_insert_id: 0,
+            row_count: 0,
+            found_rows: 0,
+            user_vars: HashMap::new(),
+            privileges: Arc::new(UserPrivileges {
+                user: "root".into(),
+                account_host: "%".into(),
+                host: "localhost".into(),
+                grants,
+            }),
+            client_found_rows: false,
+            statement: StatementContext::new("".into(), memory),
+        }
+    }
+}
+
+async fn parts(directory: &Path) -> (StoreRef, Arc<Catalog>, Arc<Tasks>, Arc<Ddl>) {
+    let options = EmbeddedOptions {
+        sync: false,
+        cache_bytes: 16 << 20,
+        partition: partition_prefix_len,
+        ..Default::default()
+    };
+    let store: StoreRef = Arc::new(EmbeddedStore::open(directory.join("data"), options).unwrap());
+    let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
+    let backfill = Backfill::new(BackfillConfig {
+        store: store.clone(),
+        catalog: catalog.clone(),
+        slots: 2,
+        memory: MemoryBudget::new(64 << 20),
+        scratch_directory: directory.join("scratch"),
+        cluster_id: "test".into(),
+        wrap_storage: None,
+    });
+    let tasks = Tasks::start(
+        TasksConfig::new(store.clone(), catalog.clone(), 2),
+        task_kinds(&backfill),
+    );
+    let ddl = Ddl::start(DdlConfig::new(
+        store.clone(),
+        catalog.clone(),
+        tasks.clone(),
+        backfill,
+    ));
+    (store, catalog, tasks, ddl)
+}
+
+/// Keeps what a statement returns.
+#[derive(Default)]
+pub struct Captured {
+    pub columns: Vec<ResultColumn>,
+    pub rows: Vec<Row>,
+}
+
+#[async_trait]
+impl ResultSink for Captured {
+    async fn columns(&mut self, columns: &[ResultColumn]) -> Result<()> {
+        self.columns = columns.to_vec();
+        Ok(())
+    }
+
+    async fn rows(&mut self, rows: &[Row]) -> Result<()> {
+        self.rows.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn finish(&mut self, _info: OkInfo) -> Result<()> {
+        Ok(())
+    }
+
+    async fn request_file(&mut self, _name: &str) -> Result<()> {
+        Err(Error::unknown_command())
+    }
+
+    async fn read_file(&mut self) -> Result<Bytes> {
+        Err(Error::unknown_command())
+    }
+}
+
+impl Captured {
+    pub fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(|c| c.name.as_str()).collect()
+    }
+
+    /// The rows as the text protocol would send them.
+    pub fn text(&self) -> Vec<Vec<String>> {
+        let cell = |datum: &Datum, column: &ResultColumn| {
+            let text = datum.to_text(&column.field_type);
+            text.map_or("NULL".into(), |t| String::from_utf8_lossy(&t).into_owned())
+        };
+        let row = |row: &Row| row.iter().zip(&self.columns).map(|(d, c)| cell(d, c)).collect();
+        self.rows.iter().map(row).collect()
+    }
+
+    pub fn column(&self, name: &str) -> Vec<String> {
+        let at = self.columns.iter().position(|c| c.name == name).unwrap();
+        self.text()
+            .into_iter()
+            .map(|mut row| row.swap_remove(at))
+            .collect()
+    }
+}
+
+/// Runs a schema change or an ADMIN statement.
+pub async fn run(ctx: &mut SessionContext, text: &str) -> Result<Captured> {
+    let parsed = parse_single(text.as_bytes(), LexMode::default())?;
+    let mut captured = Captured::default();
+    ctx.warnings.clear();
+    // The same context goes on, so that a test may stop it from outside.
+    ctx.statement.text = parsed.text.clone();
+    match &parsed.statement {
+        Statement::Ddl(ddl) => ddl_translate::run(ctx, ddl).await?,
+        Statement::Admin(statement) => admin::run(ctx, statement, &mut captured).await?,
+        Statement::Maintain { kind, tables } => admin::maintain(ctx, *kind, tables, &mut captured).await?,
+        other => panic!("not for this: {other:?}"),
+    };
+    Ok(captured)
+}
