@@ -15,6 +15,8 @@ mod encoding;
 mod error;
 mod job;
 pub mod maintain;
+#[cfg(test)]
+mod model;
 mod scan;
 pub mod schema;
 mod statement;

@@ -58,6 +58,8 @@ pub(crate) use finish::FinishKind;
 pub(crate) use kind::BackfillKind;
 pub(crate) use limiter::Limiter;
 pub(crate) use plan::{ingest_step, read_step};
+#[cfg(test)]
+pub(crate) use reconcile::Reconciler;
 pub(crate) use verify::verify_step;
 
 use crate::encoding::IndexCodec;
