@@ -66,7 +66,17 @@ impl Node {
             partition: partition_prefix_len,
             ..Default::default()
         };
-        let store: StoreRef = Arc::new(EmbeddedStore::open(directory.join("data"), embedded).unwrap());
+        // Tasks of the node before let go of the store a moment after it was stopped.
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let store: StoreRef = loop {
+            match EmbeddedStore::open(directory.join("data"), embedded.clone()) {
+                Ok(store) => break Arc::new(store),
+                Err(ilmenite_store::Error::Locked { .. }) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
         let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
         let backfill = Backfill::new(BackfillConfig {
             store: store.clone(),
