@@ -433,7 +433,8 @@ async fn with_failpoints<T>(op: Op, request: impl Future<Output = BackendResult<
     Ok(value)
 }
 
-#[cfg(feature = "failpoints")]
+// Whether it is used is decided by `fail`'s own feature, which another crate of the build may have turned on.
+#[allow(dead_code)]
 fn injected(kind: Option<String>) -> BackendError {
     let kind = match kind.as_deref() {
         Some("not_found") => StorageErrorKind::NotFound,
