@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::infoschema::{self, VirtualTable};
 use crate::privilege::{Privilege, UserPrivileges};
+use crate::txn::SessionTxn;
 use crate::variables::{Scope, SessionVars};
 
 /// Everything a statement may use; one per connection, lives in the session.
@@ -22,6 +23,7 @@ pub struct SessionContext {
     pub host: String,
     pub database: Option<String>,
     pub vars: SessionVars,
+    pub txn: SessionTxn,
     pub warnings: Warnings,
     pub last_insert_id: u64,
     /// What ROW_COUNT() answers; -1 after a statement that returned rows.

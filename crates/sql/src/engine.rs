@@ -6,6 +6,7 @@ use ilmenite_catalog::Catalog;
 use ilmenite_ddl::Ddl;
 use ilmenite_store::StoreRef;
 
+use crate::exec::TableCache;
 use crate::variables::Globals;
 
 /// What a node is told at its start.
@@ -20,6 +21,7 @@ pub struct Engine {
     pub catalog: Arc<Catalog>,
     pub ddl: Arc<Ddl>,
     pub globals: Arc<Globals>,
+    pub table_cache: TableCache,
 }
 
 /// `8.0.36-Ilmenite-0.1.0`

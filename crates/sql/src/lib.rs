@@ -7,14 +7,17 @@ pub mod context;
 pub mod ddl_translate;
 pub mod engine;
 pub mod error;
+pub mod exec;
 pub mod expr;
 pub mod infoschema;
 pub mod parse;
+mod plan;
 pub mod privilege;
 mod result;
 pub mod rowset;
 #[cfg(test)]
 mod testing;
+pub mod txn;
 pub mod variables;
 
 pub use context::SessionContext;

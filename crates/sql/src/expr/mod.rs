@@ -39,11 +39,10 @@ pub use context::{
     EvalContext, StatementFacts, Subqueries, SubqueryId, SubqueryNeed, UserLocks, Variables, WarningSink,
 };
 pub use convert::convert_for_column;
+pub(crate) use func::Purity;
 pub use func::zone_named;
 pub use mode::SqlMode;
-pub use node::{Expr, SubqueryUse};
-// For the planner, which looks inside.
-pub(crate) use func::Purity;
 pub(crate) use node::Op;
+pub use node::{Expr, SubqueryUse};
 pub use types::common as common_type;
 pub use value::text_of;

@@ -1,0 +1,203 @@
+//! The context expressions are evaluated in, made from the session's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use ilmenite_codec::{Datum, FieldFlags, FieldType, TypeCode};
+use parking_lot::Mutex;
+
+use crate::context::SessionContext;
+use crate::engine::SERVER_VERSION;
+use crate::error::{Error, Result};
+use crate::expr::{BuildOptions, EvalContext, SqlMode, StatementFacts, Subqueries, Variables};
+use crate::variables::{Kind, Scope, find};
+
+/// How a statement takes values that do not fit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Strictness {
+    pub writes: bool,
+    pub ignore: bool,
+}
+
+/// `@x` and `@@x` during one statement.
+struct StatementVariables {
+    user: Arc<Mutex<HashMap<String, Datum>>>,
+    /// Those the statement names: none changes while it runs.
+    system: HashMap<(String, bool), Datum>,
+}
+
+/// The variables a statement names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct UsedVariables {
+    /// Any user variable.
+    pub user: bool,
+    /// Lower case; whether the global value is meant.
+    pub system: Vec<(String, bool)>,
+}
+
+impl UsedVariables {
+    pub fn any(&self) -> bool {
+        self.user || !self.system.is_empty()
+    }
+}
+
+impl Variables for StatementVariables {
+    fn user_variable(&self, name: &str) -> Datum {
+        self.user.lock().get(name).cloned().unwrap_or(Datum::Null)
+    }
+
+    fn set_user_variable(&self, name: &str, value: Datum) -> Result<()> {
+        self.user.lock().insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    fn system_variable(&self, name: &str, global: bool) -> Result<Datum> {
+        self.system
+            .get(&(name.to_owned(), global))
+            .cloned()
+            .ok_or_else(|| Error::bug(format!("the value of {name} was not looked up")))
+    }
+}
+
+fn system_variable(ctx: &SessionContext, name: &str, global: bool) -> Result<Datum> {
+    let scope = if global { Scope::Global } else { Scope::Any };
+    let (_, def) = find(name)?;
+    Ok(match def.name {
+        "last_insert_id" | "identity" => Datum::UInt(ctx.last_insert_id),
+        "warning_count" => Datum::UInt(ctx.warnings.count()),
+        _ => variable_datum(def.kind, &ctx.variable(name, scope)?),
+    })
+}
+
+/// A system variable's value as `SELECT @@x` gives it.
+fn variable_datum(kind: Kind, text: &str) -> Datum {
+    let bytes = || Datum::Bytes(text.to_owned().into_bytes().into());
+    match kind {
+        Kind::Bool => match text {
+            "ON" => Datum::Int(1),
+            "OFF" => Datum::Int(0),
+            _ => bytes(),
+        },
+        Kind::Int { .. } => text.parse().map_or_else(|_| bytes(), Datum::Int),
+        Kind::UInt { .. } | Kind::UIntOrMinusOne { .. } | Kind::Bytes { .. } => {
+            text.parse().map_or_else(|_| bytes(), Datum::UInt)
+        }
+        Kind::Double { .. } => text.parse().map_or_else(|_| bytes(), Datum::Double),
+        Kind::Charset { nullable: true } if text.is_empty() => Datum::Null,
+        _ => bytes(),
+    }
+}
+
+/// The type of a system variable in expressions; 1193 when there is none.
+pub(crate) fn variable_type(name: &str) -> Result<FieldType> {
+    let (_, def) = find(name)?;
+    let mut ty = match def.kind {
+        Kind::Bool | Kind::Int { .. } => FieldType::new(TypeCode::LongLong),
+        Kind::UInt { .. } | Kind::UIntOrMinusOne { .. } | Kind::Bytes { .. } => {
+            let mut ty = FieldType::new(TypeCode::LongLong);
+            ty.flags.set(FieldFlags::UNSIGNED, true);
+            ty
+        }
+        Kind::Double { .. } => FieldType::new(TypeCode::Double),
+        _ => FieldType::new(TypeCode::VarString),
+    };
+    ty.flen = match ty.tp {
+        TypeCode::LongLong => 20,
+        TypeCode::Double => 23,
+        _ => 1024,
+    };
+    Ok(ty)
+}
+
+/// What a session says about how expressions are read.
+pub(crate) fn build_options(ctx: &SessionContext) -> BuildOptions {
+    BuildOptions {
+        sql_mode: sql_mode(ctx),
+        database: ctx.database.clone(),
+        collation: ctx.vars.collation_connection.to_string(),
+        div_precision_increment: ctx.vars.div_precision_increment,
+    }
+}
+
+pub(crate) fn sql_mode(ctx: &SessionContext) -> SqlMode {
+    ctx.variable("sql_mode", Scope::Any)
+        .and_then(|text| SqlMode::parse(&text))
+        .unwrap_or_default()
+}
+
+/// The user variables as the statement leaves them, for `take_over`.
+pub(crate) struct Facts {
+    pub eval: EvalContext,
+    user: Option<Arc<Mutex<HashMap<String, Datum>>>>,
+}
+
+/// The context of a statement. Variables cost a copy, and are there only when asked for.
+pub(crate) fn facts(
+    ctx: &SessionContext,
+    sql_mode: SqlMode,
+    strictness: Strictness,
+    params: &[Datum],
+    variables: &UsedVariables,
+    subqueries: Option<Arc<dyn Subqueries>>,
+) -> Result<Facts> {
+    let user = variables
+        .any()
+        .then(|| Arc::new(Mutex::new(ctx.user_vars.clone())));
+    let mut system = HashMap::new();
+    for (name, global) in &variables.system {
+        system.insert((name.clone(), *global), system_variable(ctx, name, *global)?);
+    }
+    let now_micros = match ctx.vars.fixed_timestamp {
+        Some(seconds) => (seconds * 1e6) as i64,
+        None => ctx.statement.now.as_microsecond(),
+    };
+    let statement = StatementFacts {
+        now_micros,
+        time_zone: ctx.vars.time_zone.clone(),
+        sql_mode,
+        writes: strictness.writes,
+        ignore: strictness.ignore,
+        connection_id: ctx.connection_id,
+        user: format!("{}@{}", ctx.user, ctx.host),
+        current_user: format!("{}@{}", ctx.privileges.user, ctx.privileges.account_host),
+        database: ctx.database.clone(),
+        version: SERVER_VERSION.to_owned(),
+        version_detail: format!("Release Version: {SERVER_VERSION}\nEdition: Community"),
+        last_insert_id: AtomicU64::new(ctx.last_insert_id),
+        set_last_insert_id: AtomicI64::new(-1),
+        row_count: ctx.row_count,
+        found_rows: ctx.found_rows,
+        max_allowed_packet: ctx.vars.max_allowed_packet,
+        group_concat_max_len: ctx.vars.group_concat_max_len,
+        div_precision_increment: ctx.vars.div_precision_increment,
+        default_week_format: ctx.vars.default_week_format,
+        cancel: ctx.statement.cancel.clone(),
+        variables: user
+            .clone()
+            .map(|user| Arc::new(StatementVariables { user, system }) as Arc<dyn Variables>),
+        subqueries,
+        ..StatementFacts::default()
+    };
+    let mut eval = EvalContext::new(statement);
+    if !params.is_empty() {
+        eval = eval.with_params(params.to_vec());
+    }
+    Ok(Facts { eval, user })
+}
+
+/// Takes over what evaluating changed: warnings, user variables, LAST_INSERT_ID(n). Returns the latter.
+pub(crate) fn take_over(ctx: &mut SessionContext, facts: &Facts) -> Option<u64> {
+    for warning in facts.eval.warnings.list() {
+        ctx.warnings.push(warning.level, warning.code, warning.message);
+    }
+    if let Some(user) = &facts.user {
+        ctx.user_vars = user.lock().clone();
+    }
+    let set = facts.eval.set_last_insert_id.load(Ordering::Relaxed);
+    let set = u64::try_from(set).ok();
+    if let Some(id) = set {
+        ctx.last_insert_id = id;
+    }
+    set
+}

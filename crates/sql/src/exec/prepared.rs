@@ -1,0 +1,165 @@
+//! Prepared statements: the plan is kept, and used again as long as the tables are those it was made for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ilmenite_catalog::Pinned;
+use ilmenite_codec::{Datum, FieldType};
+use ilmenite_store::Timestamp;
+use sqlparser::ast::Statement;
+
+use super::statement::{PlanMode, Planned, PlannedKind, plan, run_planned, transactional};
+use crate::context::SessionContext;
+use crate::error::Result;
+use crate::plan::{StatementTables, type_of_value};
+use crate::result::{ResultColumn, ResultSink, StatementOutcome};
+use crate::txn;
+
+/// The plan of a statement that runs again and again, with what it depends on.
+pub struct PreparedPlan {
+    planned: Arc<Planned>,
+    /// Values of other types compare and convert differently.
+    params: Vec<FieldType>,
+    settings: Settings,
+    made: Instant,
+    /// Snapshots before it may not use the plan's indexes.
+    readable_since: u64,
+}
+
+/// What of the session a plan depends on.
+#[derive(PartialEq)]
+struct Settings {
+    database: Option<String>,
+    sql_mode: u64,
+    collation: Arc<str>,
+    user: Arc<crate::privilege::UserPrivileges>,
+}
+
+/// Tables grow, and a plan that was good for few rows is not for many.
+const PLAN_AGE: Duration = Duration::from_secs(30);
+
+/// The columns of a statement's result, for COM_STMT_PREPARE. The statement is checked as far as that can be done without
+/// values for its `?`.
+pub async fn describe(ctx: &mut SessionContext, statement: &Statement) -> Result<Vec<ResultColumn>> {
+    let result = describe_inner(ctx, statement).await;
+    ctx.txn.statement_done();
+    result
+}
+
+async fn describe_inner(ctx: &mut SessionContext, statement: &Statement) -> Result<Vec<ResultColumn>> {
+    let tables = StatementTables::of(ctx, statement).await?;
+    let mode = PlanMode {
+        describing: true,
+        keep: false,
+    };
+    let planned = plan(ctx, statement, tables, &[], Timestamp::MAX, mode)?;
+    Ok(match planned.kind {
+        PlannedKind::Query { plan, .. } => plan.columns,
+        _ => Vec::new(),
+    })
+}
+
+/// `run_query_or_dml` of a prepared statement: `kept` is used while it holds, and replaced when it does not.
+pub async fn run_prepared(
+    ctx: &mut SessionContext,
+    statement: &Statement,
+    kept: &mut Option<PreparedPlan>,
+    params: &[Datum],
+    sink: &mut dyn ResultSink,
+) -> Result<StatementOutcome> {
+    let result = run_inner(ctx, statement, kept, params, sink).await;
+    ctx.txn.statement_done();
+    result
+}
+
+async fn run_inner(
+    ctx: &mut SessionContext,
+    statement: &Statement,
+    kept: &mut Option<PreparedPlan>,
+    params: &[Datum],
+    sink: &mut dyn ResultSink,
+) -> Result<StatementOutcome> {
+    ctx.txn.set_statement(ctx.statement.text.clone());
+    let work = txn::take(ctx, transactional(ctx, statement)).await?;
+    let planned = match plan_again(ctx, statement, kept, params, work.read_ts).await {
+        Ok(planned) => planned,
+        Err(e) => {
+            txn::give_back(ctx, work);
+            return Err(e);
+        }
+    };
+    run_planned(ctx, &planned, params, work, sink).await
+}
+
+/// The kept plan when it still holds, else a new one.
+async fn plan_again(
+    ctx: &SessionContext,
+    statement: &Statement,
+    kept: &mut Option<PreparedPlan>,
+    params: &[Datum],
+    read_ts: Timestamp,
+) -> Result<Arc<Planned>> {
+    let types: Vec<FieldType> = params.iter().map(type_key).collect();
+    let settings = Settings {
+        database: ctx.database.clone(),
+        sql_mode: super::facts::sql_mode(ctx).0,
+        collation: ctx.vars.collation_connection.clone(),
+        user: ctx.privileges.clone(),
+    };
+    if let Some(cached) = kept
+        && cached.params == types
+        && cached.settings == settings
+        && cached.made.elapsed() < PLAN_AGE
+        && cached.readable_since <= read_ts.0
+        && same_tables(ctx, &cached.planned.tables)?
+    {
+        return Ok(cached.planned.clone());
+    }
+    let tables = StatementTables::of(ctx, statement).await?;
+    let readable_since = tables
+        .used()
+        .flat_map(|(.., table)| table.indexes.iter().map(|index| index.readable_since))
+        .max()
+        .unwrap_or_default();
+    let mode = PlanMode {
+        describing: false,
+        keep: true,
+    };
+    let planned = Arc::new(plan(ctx, statement, tables, params, read_ts, mode)?);
+    // Types of user variables may change with every use.
+    *kept = (!planned.variables.any()).then(|| PreparedPlan {
+        planned: planned.clone(),
+        params: types,
+        settings,
+        made: Instant::now(),
+        readable_since,
+    });
+    Ok(planned)
+}
+
+/// As the plan needs to know it: how long a value is changes nothing.
+fn type_key(value: &Datum) -> FieldType {
+    let mut ty = type_of_value(value);
+    if matches!(value, Datum::Bytes(_)) {
+        ty.flen = -1;
+    }
+    ty
+}
+
+/// Are all tables, by name and as this transaction goes by them, those the plan was made for?
+fn same_tables(ctx: &SessionContext, tables: &StatementTables) -> Result<bool> {
+    if tables.used().next().is_none() {
+        return Ok(true);
+    }
+    let view = ctx.engine.catalog.view();
+    for (database, name, table) in tables.used() {
+        let Some(found) = view.table(database, name) else {
+            return Ok(false);
+        };
+        match ctx.txn.pin(&view, found.id)? {
+            Pinned::As(pinned) if Arc::ptr_eq(&pinned, table) => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
