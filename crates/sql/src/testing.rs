@@ -18,11 +18,12 @@ use ilmenite_task::{Tasks, TasksConfig};
 use crate::context::{MemoryTracker, SessionContext, StatementContext, Warnings};
 use crate::engine::{Engine, SERVER_VERSION};
 use crate::error::{Error, Result};
-use crate::parse::{LexMode, Statement, parse_single};
+use crate::parse::{LexMode, Statement, TransactionStatement, parse_single};
 use crate::privilege::{Grants, UserPrivileges};
-use crate::result::{OkInfo, ResultColumn, ResultSink, Row};
+use crate::result::{OkInfo, ResultColumn, ResultSink, Row, StatementOutcome};
+use crate::txn::SessionTxn;
 use crate::variables::{Globals, SessionVars};
-use crate::{admin, ddl_translate};
+use crate::{admin, ddl_translate, exec};
 
 pub struct Node {
     pub engine: Arc<Engine>,
@@ -39,6 +40,7 @@ impl Node {
             globals: Arc::new(Globals::new(&[("version", SERVER_VERSION.to_string())])),
             catalog,
             ddl,
+            table_cache: Default::default(),
         });
         Node {
             engine,
@@ -67,6 +69,7 @@ impl Node {
             host: "localhost".into(),
             database: Some("test".into()),
             vars: SessionVars::new(&self.engine.globals),
+            txn: SessionTxn::new(self.engine.catalog.clone(), 1, "root"),
             warnings: Warnings::default(),
             last_insert_id: 0,
             row_count: 0,
@@ -120,6 +123,9 @@ async fn parts(directory: &Path) -> (StoreRef, Arc<Catalog>, Arc<Tasks>, Arc<Ddl
 pub struct Captured {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Row>,
+    pub outcome: StatementOutcome,
+    /// What LOAD DATA LOCAL is given.
+    pub file: Bytes,
 }
 
 #[async_trait]
@@ -139,11 +145,12 @@ impl ResultSink for Captured {
     }
 
     async fn request_file(&mut self, _name: &str) -> Result<()> {
-        Err(Error::unknown_command())
+        Ok(())
     }
 
     async fn read_file(&mut self) -> Result<Bytes> {
-        Err(Error::unknown_command())
+        let len = self.file.len().min(1000);
+        Ok(self.file.split_to(len))
     }
 }
 
@@ -171,18 +178,49 @@ impl Captured {
     }
 }
 
-/// Runs a schema change or an ADMIN statement.
+/// Runs a statement.
 pub async fn run(ctx: &mut SessionContext, text: &str) -> Result<Captured> {
+    run_with_file(ctx, text, Bytes::new()).await
+}
+
+/// Runs a statement; the client has this file.
+pub async fn run_with_file(ctx: &mut SessionContext, text: &str, file: Bytes) -> Result<Captured> {
     let parsed = parse_single(text.as_bytes(), LexMode::default())?;
-    let mut captured = Captured::default();
+    let mut captured = Captured {
+        file,
+        ..Captured::default()
+    };
     ctx.warnings.clear();
     // The same context goes on, so that a test may stop it from outside.
     ctx.statement.text = parsed.text.clone();
-    match &parsed.statement {
+    captured.outcome = match &parsed.statement {
+        Statement::Query(statement) => exec::run_query_or_dml(ctx, statement, &[], &mut captured).await?,
+        Statement::QueryInto { query, variables } => exec::run_query_into(ctx, query, &[], variables).await?,
+        Statement::LoadData(load) => exec::load_data(ctx, load, &mut captured).await?,
+        Statement::Explain(explain) => exec::explain(ctx, explain, &[], &mut captured).await?,
+        Statement::Transaction(statement) => {
+            transaction(ctx, statement).await?;
+            StatementOutcome::default()
+        }
         Statement::Ddl(ddl) => ddl_translate::run(ctx, ddl).await?,
         Statement::Admin(statement) => admin::run(ctx, statement, &mut captured).await?,
         Statement::Maintain { kind, tables } => admin::maintain(ctx, *kind, tables, &mut captured).await?,
         other => panic!("not for this: {other:?}"),
     };
     Ok(captured)
+}
+
+async fn transaction(ctx: &mut SessionContext, statement: &TransactionStatement) -> Result<()> {
+    match statement {
+        TransactionStatement::Begin {
+            read_only,
+            consistent_snapshot,
+            pessimistic,
+        } => ctx.begin(*read_only, *consistent_snapshot, *pessimistic).await,
+        TransactionStatement::Commit { .. } => ctx.commit().await,
+        TransactionStatement::Rollback { .. } => ctx.rollback().await,
+        TransactionStatement::Savepoint(name) => ctx.savepoint(name).await,
+        TransactionStatement::RollbackTo(name) => ctx.rollback_to(name),
+        TransactionStatement::ReleaseSavepoint(name) => ctx.release_savepoint(name),
+    }
 }

@@ -15,6 +15,8 @@ mod sort;
 mod spill;
 mod statement;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod update;
 mod write;
 
