@@ -20,10 +20,12 @@
 
 mod batch;
 mod duplicate;
+mod error;
 mod note;
 mod writer;
 
 pub use duplicate::decode_duplicate;
 pub(crate) use duplicate::{conflict_of, duplicate_error, handle_text};
+pub use error::WriteError;
 pub(crate) use note::{all_notes, append_note_prefix, note_owner, note_range, split_note};
 pub use writer::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};

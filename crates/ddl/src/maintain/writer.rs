@@ -11,9 +11,10 @@ use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
 use super::batch::{Builder, Encoded, Entry};
+use super::error::Result;
 use super::note::append_note;
 use crate::encoding::{IndexCodec, TableCodec};
-use crate::error::{DdlError, Result};
+use crate::error::DdlError;
 
 /// Rows encoded and locked at once, at most, in bytes: offsets within a batch are 32 bits wide.
 const BATCH_BYTES_MAX: usize = 1 << 30;
@@ -138,7 +139,7 @@ impl TableWriter {
     /// Appends the values of columns that are not public to those of the public ones: the column's default, as rows
     /// written before it existed read too.
     pub fn complete(&self, zone: Option<&TimeZone>, datums: &mut Vec<Datum>) -> Result<()> {
-        self.codec.complete(zone, datums)
+        Ok(self.codec.complete(zone, datums)?)
     }
 
     /// The error of a row that collides with another, for a statement that does not forgive it.
@@ -280,7 +281,7 @@ impl TableWriter {
                     .indexes
                     .iter()
                     .map(|i| i.codec.encoder())
-                    .collect::<Result<_>>()?;
+                    .collect::<std::result::Result<_, DdlError>>()?;
                 Encoders {
                     indexes,
                     ..Default::default()

@@ -234,7 +234,7 @@ impl Node {
                 new: new.as_ref().map(|(handle, datums)| Row { handle, datums }),
             })
             .collect();
-        writer.apply(txn, &changes, options).await
+        Ok(writer.apply(txn, &changes, options).await?)
     }
 
     async fn read_row(
