@@ -17,7 +17,7 @@ use ilmenite_task::{Tasks, TasksConfig};
 
 use crate::context::{MemoryTracker, SessionContext, StatementContext, Warnings};
 use crate::engine::{Engine, SERVER_VERSION};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::parse::{LexMode, Statement, TransactionStatement, parse_single};
 use crate::privilege::{Grants, UserPrivileges};
 use crate::result::{OkInfo, ResultColumn, ResultSink, Row, StatementOutcome};

@@ -1,5 +1,6 @@
 //! What went wrong in a schema change, as MySQL's number and text.
 
+use ilmenite_ddl::maintain::WriteError;
 use ilmenite_ddl::{CommentedObject, DdlError};
 use ilmenite_store::ErrorClass;
 
@@ -10,6 +11,15 @@ impl From<ilmenite_catalog::Error> for Error {
         match error {
             ilmenite_catalog::Error::Store(error) => error.into(),
             other => Error::other(other.class(), other.to_string()),
+        }
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Store(error) => error.into(),
+            WriteError::Ddl(error) => error.into(),
         }
     }
 }

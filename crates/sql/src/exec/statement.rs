@@ -326,7 +326,8 @@ pub(crate) async fn run_planned(
         }
         if attempt > 2 {
             let longest = Duration::from_millis(1 << attempt.min(7));
-            tokio::time::sleep(longest.mul_f64(rand::rng().random_range(0.1..1.0))).await;
+            let wait = longest.mul_f64(rand::rng().random_range(0.1..1.0));
+            tokio::time::sleep(wait).await;
         }
         work.txn = match transaction {
             Some(transaction) if !work.own => Some(transaction),

@@ -6,7 +6,7 @@ use ilmenite_codec::TypeCode;
 use super::binder::{Binder, Block, Source};
 use super::condition::{is_fixed, is_volatile, walk};
 use super::cost::{self, TableStats};
-use super::ranges::{ColumnBound, Matched, match_condition};
+use super::ranges::{ColumnBound, Interval, Matched, match_condition};
 use super::{Path, Slot, TableScan, TableUse};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, Op};
@@ -164,23 +164,32 @@ impl Binder<'_> {
             ok && (request.available != 0 || is_fixed(expr)) && !is_volatile(expr)
         };
         let mut used = vec![false; request.conditions.len()];
+        // As long as every column so far is tied to one value, and surely so, the next one's bounds all take effect.
+        let mut certain = true;
         let mut bounds: Vec<ColumnBound> = Vec::new();
         for (column, whole) in &key.columns {
             let Some(slot) = source.slots[*column] else { break };
             let ty = &info.columns[*column].field_type;
             let mut all = Vec::new();
+            let mut tied = false;
             for (at, condition) in request.conditions.iter().enumerate() {
                 let Some(Matched { union, exact }) = match_condition(condition, slot, ty, &available) else {
                     continue;
                 };
-                used[at] |= exact && *whole && union.len() == 1 && !reads_time(ty);
+                let exact = exact && *whole && union.len() == 1 && !reads_time(ty);
+                used[at] |= exact && certain;
+                tied |= exact
+                    && !union
+                        .iter()
+                        .any(|interval| matches!(interval, Interval::Between { .. }));
                 all.push(union);
             }
             if all.is_empty() {
                 break;
             }
             let bound = ColumnBound { column: *column, all };
-            let goes_on = bound.pinned().is_some();
+            let goes_on = *whole && bound.pinned().is_some();
+            certain &= tied;
             bounds.push(bound);
             if !goes_on {
                 break;

@@ -405,6 +405,7 @@ fn on_duplicate(
             let names = aliases
                 .col_aliases
                 .as_ref()
+                .filter(|names| !names.is_empty())
                 .map(|names| names.iter().map(|ident| ident.value.clone()).collect::<Vec<_>>());
             if names.as_ref().is_some_and(|names| names.len() != public) {
                 return Err(Error::column_count_mismatch(1));

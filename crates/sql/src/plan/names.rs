@@ -343,7 +343,8 @@ impl Scope for BlockScope<'_, '_> {
         self.binder.env.variables.borrow_mut().user = true;
         match self.binder.env.ctx.user_vars.get(name) {
             Some(value) => type_of_value(value),
-            None => FieldType::new(TypeCode::Null),
+            // Never set: NULL now, and text when something sets it meanwhile.
+            None => FieldType::new(TypeCode::LongBlob),
         }
     }
 
