@@ -254,8 +254,13 @@ async fn commit_one(ctx: &SessionContext, txn: Transaction) -> Result<()> {
         return Ok(txn.rollback().await?);
     }
     let options = ctx.txn.commit_options()?;
-    txn.commit(options).await?;
-    Ok(())
+    let start = txn.start_ts();
+    match txn.commit(options).await {
+        Ok(_) => Ok(()),
+        // An optimistic transaction found the key free, and another took it since.
+        Err(ilmenite_store::Error::KeyExists { .. }) => Err(Error::write_conflict(start, "unknown")),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The transaction a statement works in, taken out of the session until `give_back`. `writes`: it needs one that can lock

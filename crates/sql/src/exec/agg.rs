@@ -197,7 +197,7 @@ impl<'p> AggregateExecutor<'p> {
         let mut count = 0usize;
         while let Some(row) = reader.next()? {
             count += 1;
-            if count % BATCH_ROWS == 0 {
+            if count.is_multiple_of(BATCH_ROWS) {
                 rt.ctx.statement.check()?;
             }
             self.add(&mut round, row, &mut memory, rt).await?;

@@ -60,7 +60,7 @@ async fn explain_inner(
     let mut rows = rows_of(&planned, &eval);
     let ran = if analyze {
         let began = Instant::now();
-        let mut counter = Counter::default();
+        let mut counter = Counter;
         let outcome = run_query_or_dml(ctx, statement, params, &mut counter).await?;
         let count = outcome.rows_sent.unwrap_or(outcome.affected);
         Some((count, began.elapsed()))
@@ -142,7 +142,6 @@ fn rows_of(planned: &Planned, eval: &crate::expr::EvalContext) -> Vec<ExplainRow
 }
 
 /// Takes rows in and forgets them.
-#[derive(Default)]
 struct Counter;
 
 #[async_trait::async_trait]

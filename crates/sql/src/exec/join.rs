@@ -256,7 +256,7 @@ impl Executor for HashJoin<'_> {
                 if let Some(candidate) = candidates.get(*at) {
                     *at += 1;
                     tried += 1;
-                    if tried % (16 * BATCH_ROWS) == 0 {
+                    if tried.is_multiple_of(16 * BATCH_ROWS) {
                         rt.ctx.statement.check()?;
                         tokio::task::yield_now().await;
                     }

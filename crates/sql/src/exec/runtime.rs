@@ -171,8 +171,11 @@ impl Drop for MemoryGuard {
 /// The rows of each subquery for the row that is being evaluated: run before the expression that asks for them, since
 /// running them waits, and evaluating does not.
 pub(crate) struct SubqueryRows {
-    current: Mutex<Vec<Option<Result<Arc<Vec<Row>>>>>>,
+    current: Mutex<Vec<Option<RunRows>>>,
 }
+
+/// What a run of a subquery gave.
+type RunRows = Result<Arc<Vec<Row>>>;
 
 impl SubqueryRows {
     pub fn new(count: usize) -> Arc<Self> {
@@ -198,7 +201,7 @@ const CACHED_ROWS: usize = 1024;
 
 #[derive(Default)]
 struct RunCache {
-    runs: AHashMap<Vec<u8>, Result<Arc<Vec<Row>>>>,
+    runs: AHashMap<Vec<u8>, RunRows>,
 }
 
 /// Runs subqueries.

@@ -88,7 +88,7 @@ impl<'p> SortExecutor<'p> {
             let mut merge = Merge::new(runs)?;
             let mut writer = SpillWriter::new()?;
             while let Some(row) = merge.next(self.keys, &rt.eval)? {
-                if writer.rows() % BATCH_ROWS as u64 == 0 {
+                if writer.rows().is_multiple_of(BATCH_ROWS as u64) {
                     rt.ctx.statement.check()?;
                 }
                 writer.write(&row)?;

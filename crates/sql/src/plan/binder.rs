@@ -153,7 +153,7 @@ pub(crate) enum SourceKind {
         table: Arc<dyn VirtualTable>,
     },
     Derived {
-        plan: Option<QueryPlan>,
+        plan: Option<Box<QueryPlan>>,
         columns: Vec<(String, FieldType)>,
     },
     /// The row an INSERT would have written, in ON DUPLICATE KEY UPDATE.

@@ -171,12 +171,12 @@ pub(crate) fn rejects_null(block: &Block, condition: &Expr, sources: u64) -> boo
 }
 
 /// Both sides, when the condition is `left = right` between an expression of `left` sources and one of `right`.
-pub(crate) fn equality<'e>(
-    condition: &'e Expr,
+pub(crate) fn equality(
+    condition: &Expr,
     left: u64,
     right: u64,
     sources: impl Fn(&Expr) -> u64,
-) -> Option<(&'e Expr, &'e Expr)> {
+) -> Option<(&Expr, &Expr)> {
     if !matches!(
         condition.op,
         Op::CompareInt(CmpOp::Eq) | Op::Compare(CmpOp::Eq, _)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::ranges::KeyBuilder;
+use super::keys::KeyBuilder;
 use super::text::{expr_text, list_text};
 use super::{Join, JoinKind, JoinMethod, Limit, Node, NodeKind, Path, SetKind, SubqueryPlan, TableScan};
 use crate::expr::EvalContext;

@@ -42,7 +42,7 @@ impl FromTree {
 
 impl Binder<'_> {
     /// Binds a whole FROM list into block `level`; `None` when it is empty.
-    pub fn from_list(&mut self, level: usize, list: &[TableWithJoins]) -> Result<Option<FromTree>> {
+    pub fn bind_from(&mut self, level: usize, list: &[TableWithJoins]) -> Result<Option<FromTree>> {
         let mut whole: Option<(FromTree, Vec<VisibleColumn>)> = None;
         let mut merged = false;
         for item in list {
@@ -271,7 +271,7 @@ impl Binder<'_> {
             database: None,
             slots: vec![None; columns.len()],
             kind: SourceKind::Derived {
-                plan: Some(plan),
+                plan: Some(Box::new(plan)),
                 columns,
             },
             key_slot: None,
@@ -392,12 +392,9 @@ fn index_hints(table: &TableUse, hints: &[ast::TableIndexHints]) -> Result<Index
             let lower = name.value.to_lowercase();
             let clustered_key =
                 lower == "primary" && (table.info.pk_is_handle || table.info.is_common_handle);
-            if !clustered_key
-                && !table
-                    .info
-                    .index(&lower)
-                    .is_some_and(|index| index.state == ilmenite_catalog::SchemaState::Public)
-            {
+            let public =
+                |index: &ilmenite_catalog::IndexInfo| index.state == ilmenite_catalog::SchemaState::Public;
+            if !clustered_key && table.info.index(&lower).is_none_or(|index| !public(index)) {
                 return Err(Error::key_does_not_exist(&name.value, &table.info.name));
             }
             names.push(lower);

@@ -544,7 +544,7 @@ impl Binder<'_> {
                 let SourceKind::Derived { plan, .. } = &mut self.blocks[level].sources[source].kind else {
                     return Err(Error::bug("a derived table that is none"));
                 };
-                let query = plan
+                let query = *plan
                     .take()
                     .ok_or_else(|| Error::bug("a derived table planned twice"))?;
                 let rows = query.root.rows * cost::selectivity(&conditions);

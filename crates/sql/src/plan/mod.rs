@@ -6,12 +6,14 @@
 
 mod access;
 mod binder;
+mod bounds;
 mod condition;
 mod cost;
 mod dml;
 mod explain;
 mod from;
 mod join;
+mod keys;
 mod names;
 mod query;
 mod ranges;
@@ -35,9 +37,10 @@ pub(crate) use dml::{
     UpdatePlan, bind_delete, bind_insert, bind_load, bind_update,
 };
 pub(crate) use explain::{ExplainRow, explain_rows};
+pub(crate) use keys::{BytesRange, KeyBuilder};
 pub(crate) use names::type_of_value;
 pub(crate) use query::limit_number;
-pub(crate) use ranges::{BytesRange, ColumnBound, KeyBuilder};
+pub(crate) use ranges::ColumnBound;
 pub(crate) use tables::{StatementTables, StatsCache, TableUse};
 
 /// A place in a row.

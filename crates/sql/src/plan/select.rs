@@ -40,7 +40,7 @@ impl Binder<'_> {
         let tree = if from_dual {
             None
         } else {
-            self.from_list(level, &select.from)?
+            self.bind_from(level, &select.from)?
         };
         let mut conditions = Vec::new();
         if let Some(selection) = &select.selection {

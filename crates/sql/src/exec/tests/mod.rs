@@ -1,5 +1,6 @@
 //! Statements over a real node.
 
+mod prepared;
 mod random;
 mod select;
 mod transactions;

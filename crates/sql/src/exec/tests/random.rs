@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use super::{ok, rows};
 use crate::testing::Node;
 
-fn condition(rng: &mut StdRng) -> String {
+fn condition(rng: &mut StdRng, table: &str) -> String {
     let column = ["a", "b", "c", "d"][rng.random_range(0..4)];
     let value = |rng: &mut StdRng| match column {
         "c" => format!("'{}'", ["", "a", "ab", "B", "b ", "zz"][rng.random_range(0..6)]),
@@ -12,6 +12,7 @@ fn condition(rng: &mut StdRng) -> String {
         _ => rng.random_range(-2..14).to_string(),
     };
     let (x, y) = (value(rng), value(rng));
+    let column = format!("{table}{column}");
     match rng.random_range(0..10) {
         0 => format!("{column} = {x}"),
         1 => format!("{column} < {x}"),
@@ -29,7 +30,11 @@ fn condition(rng: &mut StdRng) -> String {
 /// Whatever path is taken, the answer is the same; and joins by index and by hash are what the pairs say.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_path_gives_the_same_rows() {
-    let seed: u64 = rand::rng().random();
+    // A seed that failed is tried again with ILMENITE_SEED=….
+    let given = std::env::var("ILMENITE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let node = Node::open().await;
@@ -65,7 +70,9 @@ async fn every_path_gives_the_same_rows() {
         ok(s, &format!("INSERT INTO t VALUES ({id}, {a}, {b}, {c}, {d})")).await;
     }
     for _ in 0..60 {
-        let conditions: Vec<String> = (0..rng.random_range(1..4)).map(|_| condition(&mut rng)).collect();
+        let conditions: Vec<String> = (0..rng.random_range(1..4))
+            .map(|_| condition(&mut rng, ""))
+            .collect();
         let filter = conditions.join(" AND ");
         let order = ["id", "a, id", "b DESC, c DESC, id DESC", "c, d, a, id"][rng.random_range(0..4)];
         let limit = if rng.random_bool(0.3) {
@@ -99,12 +106,7 @@ async fn every_path_gives_the_same_rows() {
             ["a", "b", "id"][rng.random_range(0..3)],
             ["a", "b", "id"][rng.random_range(0..3)],
         );
-        let extra = condition(&mut rng).replace(['('], "(").replace("NOT ", "NOT y.");
-        let extra = if extra.starts_with('(') || extra.starts_with("NOT") {
-            "y.a > 3".to_owned()
-        } else {
-            format!("y.{extra}")
-        };
+        let extra = condition(&mut rng, "y.");
         let query = |hint: &str, on: &str| {
             format!(
                 "SELECT x.id, y.id FROM t x IGNORE INDEX (ia) {kind} t y {hint} ON {on} AND {extra} ORDER BY x.id, y.id"

@@ -62,7 +62,10 @@ async fn insert_in_all_its_forms() {
     assert_eq!(fails(s, "INSERT INTO t (x) VALUES (1)").await, 1054);
     ok(s, "CREATE TABLE strict (a INT NOT NULL, b INT)").await;
     assert_eq!(fails(s, "INSERT INTO strict (b) VALUES (1)").await, 1364);
-    assert_eq!(fails(s, "INSERT INTO strict (b, a) VALUES (1, DEFAULT(b))").await, 1048);
+    assert_eq!(
+        fails(s, "INSERT INTO strict (b, a) VALUES (1, DEFAULT(b))").await,
+        1048
+    );
     node.stop().await;
 }
 

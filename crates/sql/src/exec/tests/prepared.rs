@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use ilmenite_codec::Datum;
+
+use super::{ok, rows};
+use crate::context::{MemoryTracker, SessionContext, StatementContext};
+use crate::exec::{PreparedPlan, describe, run_prepared};
+use crate::parse::{LexMode, Statement, parse_single};
+use crate::testing::{Captured, Node};
+
+fn parsed(text: &str) -> Box<sqlparser::ast::Statement> {
+    let mut parsed = parse_single(text.as_bytes(), LexMode::default()).unwrap();
+    match &mut parsed.statement {
+        Statement::Query(statement) => {
+            crate::expr::number_placeholders(statement.as_mut());
+            statement.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn again(
+    s: &mut SessionContext,
+    statement: &sqlparser::ast::Statement,
+    plan: &mut Option<PreparedPlan>,
+    params: &[Datum],
+) -> Vec<String> {
+    let mut captured = Captured::default();
+    run_prepared(s, statement, plan, params, &mut captured)
+        .await
+        .unwrap();
+    captured.text().into_iter().map(|row| row.join("|")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_are_kept_and_made_anew_when_the_table_changes() {
+    let node = Node::open().await;
+    let s = &mut node.session();
+    ok(s, "CREATE TABLE t (id INT PRIMARY KEY, k INT, KEY (k))").await;
+    ok(s, "INSERT INTO t VALUES (1,10),(2,20),(3,30)").await;
+    let statement = parsed("SELECT * FROM t WHERE id >= ? LIMIT ?");
+    let columns = describe(s, &statement).await.unwrap();
+    assert_eq!(
+        columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+        ["id", "k"]
+    );
+    let mut plan = None;
+    let int = |n: i64| Datum::Int(n);
+    assert_eq!(again(s, &statement, &mut plan, &[int(2), int(1)]).await, ["2|20"]);
+    assert!(plan.is_some());
+    assert_eq!(
+        again(s, &statement, &mut plan, &[int(1), int(10)]).await,
+        ["1|10", "2|20", "3|30"],
+        "another LIMIT"
+    );
+    let text = Datum::Bytes(bytes::Bytes::from_static(b"3"));
+    assert_eq!(
+        again(s, &statement, &mut plan, &[text, int(5)]).await,
+        ["3|30"],
+        "another type"
+    );
+    ok(s, "ALTER TABLE t ADD COLUMN x INT DEFAULT 9").await;
+    assert_eq!(
+        again(s, &statement, &mut plan, &[int(3), int(5)]).await,
+        ["3|30|9"],
+        "another table"
+    );
+    let update = parsed("UPDATE t SET k = k + ? WHERE id = ?");
+    let mut plan = None;
+    for _ in 0..3 {
+        again(s, &update, &mut plan, &[int(1), int(1)]).await;
+    }
+    assert_eq!(rows(s, "SELECT k FROM t WHERE id = 1").await, ["13"]);
+    node.stop().await;
+}
+
+/// Under a small quota sorting and grouping go to files, with the same result; a join says that it cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_kept_within_its_quota() {
+    let node = Node::open().await;
+    let s = &mut node.session();
+    ok(s, "CREATE TABLE t (id INT PRIMARY KEY, g INT, c VARCHAR(100))").await;
+    for chunk in 0..10 {
+        let values: Vec<String> = (0..500)
+            .map(|n| chunk * 500 + n)
+            .map(|id| format!("({id}, {}, REPEAT('x', {}))", id * 7919 % 3001, id % 90))
+            .collect();
+        ok(s, &format!("INSERT INTO t VALUES {}", values.join(","))).await;
+    }
+    let sorted = "SELECT g, id, c FROM t ORDER BY c, g, id";
+    let grouped = "SELECT g, COUNT(*), SUM(id), MAX(c) FROM t GROUP BY g";
+    let by_pairs = "SELECT COUNT(*) FROM t a JOIN t b ON a.c = b.c AND a.g = b.g";
+    let all = rows(s, sorted).await;
+    let mut groups = rows(s, grouped).await;
+    groups.sort();
+    let small = |s: &mut SessionContext| {
+        s.statement = StatementContext::new("".into(), Arc::new(MemoryTracker::new(150_000, 1)));
+    };
+    small(s);
+    assert_eq!(rows(s, sorted).await, all);
+    small(s);
+    let mut spilled = rows(s, grouped).await;
+    spilled.sort();
+    assert_eq!(spilled, groups);
+    small(s);
+    assert_eq!(super::fails(s, by_pairs).await, 8175);
+    assert_eq!(s.statement.memory.used_bytes(), 0, "all of it is given back");
+    node.stop().await;
+}
