@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ilmenite_codec::{Datum, FieldType, TypeCode};
 use sqlparser::ast::Statement;
 
-use super::facts::{Strictness, UsedVariables, facts, sql_mode};
+use super::facts::{Strictness, UsedVariables, facts};
 use super::statement::{PlanMode, Planned, PlannedKind, plan, run_query_or_dml};
 use crate::context::SessionContext;
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ async fn explain_inner(
     let planned = plan(ctx, statement, tables, params, read_ts, PlanMode::default())?;
     let eval = facts(
         ctx,
-        sql_mode(ctx),
+        ctx.vars.sql_mode,
         Strictness::default(),
         params,
         &UsedVariables::default(),

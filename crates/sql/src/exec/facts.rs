@@ -63,11 +63,7 @@ impl Variables for StatementVariables {
 fn system_variable(ctx: &SessionContext, name: &str, global: bool) -> Result<Datum> {
     let scope = if global { Scope::Global } else { Scope::Any };
     let (_, def) = find(name)?;
-    Ok(match def.name {
-        "last_insert_id" | "identity" => Datum::UInt(ctx.last_insert_id),
-        "warning_count" => Datum::UInt(ctx.warnings.count()),
-        _ => variable_datum(def.kind, &ctx.variable(name, scope)?),
-    })
+    Ok(variable_datum(def.kind, &ctx.variable(name, scope)?))
 }
 
 /// A system variable's value as `SELECT @@x` gives it.
@@ -113,17 +109,11 @@ pub(crate) fn variable_type(name: &str) -> Result<FieldType> {
 /// What a session says about how expressions are read.
 pub(crate) fn build_options(ctx: &SessionContext) -> BuildOptions {
     BuildOptions {
-        sql_mode: sql_mode(ctx),
+        sql_mode: ctx.vars.sql_mode,
         database: ctx.database.clone(),
         collation: ctx.vars.collation_connection.to_string(),
         div_precision_increment: ctx.vars.div_precision_increment,
     }
-}
-
-pub(crate) fn sql_mode(ctx: &SessionContext) -> SqlMode {
-    ctx.variable("sql_mode", Scope::Any)
-        .and_then(|text| SqlMode::parse(&text))
-        .unwrap_or_default()
 }
 
 /// The user variables as the statement leaves them, for `take_over`.

@@ -55,6 +55,18 @@ pub(crate) async fn value_rows(
         let subqueries = super::runtime::used_subqueries(exprs.iter().flatten());
         let mut row = vec![Datum::Null; table.public];
         fill_defaults(plan, table, &mut row, &rt.eval)?;
+        // A column named before it is given a value stands for its default.
+        if exprs
+            .iter()
+            .flatten()
+            .any(|expr| crate::plan::constant(expr).is_none())
+        {
+            for column in &plan.columns {
+                if let Some(value) = plan.defaults[*column].as_ref().and_then(crate::plan::constant) {
+                    row[*column] = value.clone();
+                }
+            }
+        }
         if !subqueries.is_empty() {
             rt.subqueries.prepare(rt, &subqueries, &row).await?;
         }

@@ -102,7 +102,7 @@ async fn plan_again(
     let types: Vec<FieldType> = params.iter().map(type_key).collect();
     let settings = Settings {
         database: ctx.database.clone(),
-        sql_mode: super::facts::sql_mode(ctx).0,
+        sql_mode: ctx.vars.sql_mode.0,
         collation: ctx.vars.collation_connection.clone(),
         user: ctx.privileges.clone(),
     };

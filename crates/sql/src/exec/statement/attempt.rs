@@ -7,7 +7,7 @@ use ilmenite_codec::Datum;
 use ilmenite_store::{Timestamp, Transaction, TxnMode};
 use rand::Rng;
 
-use super::super::facts::{Facts, facts, sql_mode, take_over};
+use super::super::facts::{Facts, facts, take_over};
 use super::super::insert::{Collision, WRITE_ROWS, Written, query_rows, value_rows, write_rows};
 use super::super::query;
 use super::super::runtime::{
@@ -46,7 +46,7 @@ pub(crate) async fn run_planned(
     let rows = SubqueryRows::new(planned.subqueries().len());
     let made = facts(
         ctx,
-        sql_mode(ctx),
+        ctx.vars.sql_mode,
         planned.strictness(),
         params,
         &planned.variables,
@@ -169,7 +169,7 @@ pub(crate) async fn run_planned(
         // Warnings and numbers of the attempt that failed count no more.
         made = facts(
             ctx,
-            sql_mode(ctx),
+            ctx.vars.sql_mode,
             planned.strictness(),
             params,
             &planned.variables,

@@ -3,6 +3,7 @@
 mod prepared;
 mod random;
 mod select;
+mod slt;
 mod transactions;
 mod writes;
 
