@@ -156,6 +156,21 @@ pub(crate) struct Limit {
     pub known_rows: Option<u64>,
 }
 
+impl Limit {
+    /// LIMIT 1
+    pub fn one() -> Limit {
+        let count = Expr::constant(
+            Datum::Int(1),
+            ilmenite_codec::FieldType::new(ilmenite_codec::TypeCode::LongLong),
+        );
+        Limit {
+            count: Some(count),
+            offset: None,
+            known_rows: Some(1),
+        }
+    }
+}
+
 /// Reading one table, by one path.
 #[derive(Debug)]
 pub(crate) struct TableScan {

@@ -12,7 +12,7 @@ use super::names::{Alias, Clause};
 use super::query::{Tail, limited, ordinal, sort_key};
 use super::{Aggregate, Limit, LockMode, Node, NodeKind, QueryPlan, SortKey};
 use crate::error::{Error, Result};
-use crate::expr::{CmpOp, Comparer, Expr, Op, SqlMode};
+use crate::expr::{AggregateKind, CmpOp, Comparer, Expr, Op, SqlMode};
 use crate::result::ResultColumn;
 
 /// An entry of the select list.
@@ -99,13 +99,29 @@ impl Binder<'_> {
         });
         let pinned = pinned_columns(&self.blocks[level], &conditions);
         let key_slots = self.lock_slots(level);
-        let (mut node, ordered) = match tree {
-            Some(tree) => {
+        let extreme = if keys.is_empty() {
+            self.extreme(level)
+        } else {
+            None
+        };
+        let (mut node, ordered) = match (tree, extreme) {
+            (Some(tree), Some((column, order))) => {
+                // The first row that has a value, in the order of an index, is all that MIN or MAX needs.
+                conditions.push(column);
+                let joined = self.plan_from(level, tree, conditions, &[order], Some(1))?;
+                let node = if joined.ordered {
+                    limited(joined.node, Limit::one())
+                } else {
+                    joined.node
+                };
+                (node, false)
+            }
+            (Some(tree), None) => {
                 let joined =
                     self.plan_from(level, tree, conditions, wanted.as_deref().unwrap_or(&[]), pushed)?;
                 (joined.node, joined.ordered && wanted.is_some())
             }
-            None => {
+            (None, _) => {
                 let mut node = Node::new(1.0, NodeKind::Dual { width: 0 });
                 if !conditions.is_empty() {
                     node = super::join::filter(node, conditions);
@@ -222,6 +238,34 @@ impl Binder<'_> {
             calc_found_rows,
             calc_limit,
         })
+    }
+
+    /// The one aggregate there is, when it is MIN or MAX of a column of the one table: that the column has a value, and the
+    /// order whose first row gives it.
+    fn extreme(&self, level: usize) -> Option<(Expr, (usize, bool))> {
+        let block = &self.blocks[level];
+        let [call] = &block.aggregates[..] else {
+            return None;
+        };
+        let descending = match call.kind {
+            AggregateKind::Min => false,
+            AggregateKind::Max => true,
+            _ => return None,
+        };
+        let [arg] = &call.args[..] else { return None };
+        let Op::Column { slot, .. } = &arg.op else {
+            return None;
+        };
+        let (source, column) = owner(block, *slot)?;
+        if block.sources.len() != 1 || block.sources[source].table().is_none() {
+            return None;
+        }
+        let present = Expr::new(
+            Op::IsNull { negated: true },
+            vec![arg.clone()],
+            FieldType::new(TypeCode::LongLong),
+        );
+        Some((present, (column, descending)))
     }
 
     fn mode(&self, mode: u64) -> bool {

@@ -67,6 +67,9 @@ async fn points_ranges_indexes_and_their_plans() {
         .await
         .unwrap();
     assert!(p.contains("TableFullScan"), "{p}");
+    let p = plan(s, "SELECT MAX(k) FROM t FORCE INDEX (k_1)").await.unwrap();
+    assert!(p.contains("Limit") && p.contains("keep order:true, desc"), "{p}");
+    assert_eq!(rows(s, "SELECT MAX(k) FROM t FORCE INDEX (k_1)").await, ["50"]);
     assert_eq!(fails(s, "SELECT * FROM t FORCE INDEX (nope)").await, 1176);
     assert_eq!(fails(s, "SELECT nope FROM t").await, 1054);
     assert_eq!(fails(s, "SELECT * FROM nope").await, 1146);
