@@ -269,6 +269,22 @@ impl Catalog {
         Ok(first as i64)
     }
 
+    /// The value the table's next row would get on this node, without taking it.
+    pub async fn next_auto_id(&self, table: TableId) -> Result<i64> {
+        let ids = self.auto_id(table).ids;
+        let batch = *ids.batch.lock();
+        if batch.next <= batch.end {
+            return Ok(batch.next as i64);
+        }
+        let view = self.view();
+        let schema = view
+            .schema_of(table)
+            .ok_or_else(|| Error::NotFound(format!("table {table}")))?;
+        let ts = self.store().timestamp().await?;
+        let last = parse_decimal(self.store().get(&auto_id_key(schema.id, table), ts).await?)?;
+        Ok(last + 1)
+    }
+
     /// Later values will be greater than `at_least`, whose bits count as unsigned when the column is.
     pub async fn rebase_auto_id(&self, table: TableId, at_least: i64) -> Result<()> {
         let ids = self.auto_id(table);

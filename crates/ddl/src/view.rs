@@ -30,6 +30,7 @@ pub struct JobRow {
     pub progress: Option<JobProgress>,
     /// Why the job failed, or is being rolled back.
     pub error: Option<String>,
+    pub error_class: Option<ErrorClass>,
     /// What a running job waits to try again.
     pub retry: Option<RetryStatus>,
     /// An action of an ALTER TABLE with several.
@@ -246,6 +247,7 @@ impl Ddl {
             query: job.query.clone(),
             progress,
             error: job.error.as_ref().map(|e| e.to_string()),
+            error_class: job.error.as_ref().map(|e| e.class()),
             retry,
             is_subjob: false,
         };

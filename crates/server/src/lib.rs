@@ -1,1 +1,12 @@
+//! MySQL's protocol, the status port, and a server's life from binding its ports to its last connection.
 
+mod connection;
+mod handshake;
+mod keys;
+mod packet;
+mod server;
+mod sink;
+mod status;
+mod values;
+
+pub use server::{Server, ServerConfig, ServerError};

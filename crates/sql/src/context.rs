@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::expr::SqlMode;
 use crate::infoschema::{self, VirtualTable};
+use crate::parse::LexMode;
 use crate::privilege::{Privilege, UserPrivileges};
 use crate::txn::SessionTxn;
 use crate::variables::{Scope, SessionVars};
@@ -23,6 +25,7 @@ pub struct SessionContext {
     pub host: String,
     pub database: Option<String>,
     pub vars: SessionVars,
+    /// The open transaction, if there is one, and the versions of the tables it uses.
     pub txn: SessionTxn,
     pub warnings: Warnings,
     pub last_insert_id: u64,
@@ -39,6 +42,97 @@ pub struct SessionContext {
 }
 
 impl SessionContext {
+    pub fn new(
+        engine: Arc<Engine>,
+        connection_id: u64,
+        user: String,
+        host: String,
+        privileges: Arc<UserPrivileges>,
+    ) -> Self {
+        let vars = SessionVars::new(&engine.globals);
+        let memory = Arc::new(MemoryTracker::new(vars.mem_quota_query_bytes, connection_id));
+        let txn = SessionTxn::new(engine.catalog.clone(), connection_id, &user);
+        SessionContext {
+            connection_id,
+            user,
+            host,
+            database: None,
+            vars,
+            txn,
+            warnings: Warnings::default(),
+            last_insert_id: 0,
+            row_count: 0,
+            found_rows: 0,
+            user_vars: HashMap::new(),
+            privileges,
+            client_found_rows: false,
+            statement: StatementContext::new(Arc::from(""), memory),
+            engine,
+        }
+    }
+
+    /// A statement begins. `clear_warnings`: all but those that look at the warnings of the one before.
+    pub fn begin_statement(&mut self, text: Arc<str>, clear_warnings: bool) {
+        if clear_warnings {
+            self.warnings.clear();
+        }
+        let memory = Arc::new(MemoryTracker::new(
+            self.vars.mem_quota_query_bytes,
+            self.connection_id,
+        ));
+        self.txn.set_statement(text.clone());
+        self.statement = StatementContext::new(text, memory);
+    }
+
+    /// As after connecting; the transaction must be over.
+    pub fn reset(&mut self) {
+        self.release_user_locks();
+        self.vars = SessionVars::new(&self.engine.globals);
+        self.user_vars.clear();
+        self.warnings.clear();
+        self.last_insert_id = 0;
+        self.row_count = 0;
+        self.found_rows = 0;
+    }
+
+    /// Gives back what GET_LOCK took.
+    pub fn release_user_locks(&self) {
+        self.engine.user_locks.release_all(self.connection_id);
+    }
+
+    /// Makes it the current database: 1049 when there is none of that name, 1044 when the user may not see it.
+    pub fn use_database(&mut self, name: &str) -> Result<()> {
+        let view = self.engine.catalog.view();
+        let found = match view.schema(name) {
+            Some(schema) => schema.name.original.clone(),
+            None if infoschema::is_virtual_schema(name) => name.to_lowercase(),
+            None => return Err(Error::unknown_database(name)),
+        };
+        if !self.privileges.grants.sees_database(&found) && !infoschema::is_virtual_schema(&found) {
+            return Err(Error::db_access_denied(&self.user, &self.host, &found));
+        }
+        self.database = Some(found);
+        Ok(())
+    }
+
+    /// How this session's `sql_mode` has text read.
+    pub fn lex_mode(&self) -> LexMode {
+        let mode = self.vars.sql_mode;
+        LexMode {
+            ansi_quotes: mode.has(SqlMode::ANSI_QUOTES),
+            no_backslash_escapes: mode.has(SqlMode::NO_BACKSLASH_ESCAPES),
+            pipes_as_concat: mode.has(SqlMode::PIPES_AS_CONCAT),
+        }
+    }
+
+    /// The text in a user variable; empty when it has none.
+    pub fn user_variable_text(&self, name: &str) -> String {
+        match self.user_vars.get(name) {
+            Some(Datum::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// The text of system variable `name` in `scope`.
     pub fn variable(&self, name: &str, scope: Scope) -> Result<Arc<str>> {
         if let Some(computed) = self.computed(name, scope)? {

@@ -1,10 +1,13 @@
 //! Privileges: what a user may do, globally, to a database, to a table.
 
+mod accounts;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+pub use accounts::{run_account, set_password};
 
 macro_rules! privileges {
     ($($variant:ident = $bit:literal $name:literal),* $(,)?) => {

@@ -1,58 +1,48 @@
 //! A node over an embedded store, and a session on it, for tests.
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ilmenite_catalog::{Catalog, CatalogConfig};
 use ilmenite_codec::Datum;
 use ilmenite_codec::key::partition_prefix_len;
-use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, task_kinds};
-use ilmenite_sort::MemoryBudget;
 use ilmenite_store::{EmbeddedOptions, EmbeddedStore, StoreRef};
-use ilmenite_task::{Tasks, TasksConfig};
 
-use crate::context::{MemoryTracker, SessionContext, StatementContext, Warnings};
-use crate::engine::{Engine, SERVER_VERSION};
+use crate::context::SessionContext;
+use crate::engine::{Engine, EngineConfig};
 use crate::error::Result;
 use crate::parse::{LexMode, Statement, TransactionStatement, parse_single};
 use crate::privilege::{Grants, UserPrivileges};
 use crate::result::{OkInfo, ResultColumn, ResultSink, Row, StatementOutcome};
-use crate::txn::SessionTxn;
-use crate::variables::{Globals, SessionVars};
 use crate::{admin, ddl_translate, exec};
 
 pub struct Node {
     pub engine: Arc<Engine>,
-    tasks: Arc<Tasks>,
     _directory: tempfile::TempDir,
 }
 
 impl Node {
     pub async fn open() -> Node {
         let directory = tempfile::tempdir().unwrap();
-        let (store, catalog, tasks, ddl) = parts(directory.path()).await;
-        let engine = Arc::new(Engine {
-            store,
-            globals: Arc::new(Globals::new(&[("version", SERVER_VERSION.to_string())])),
-            catalog,
-            ddl,
-            table_cache: Default::default(),
-        });
+        let options = EmbeddedOptions {
+            sync: false,
+            cache_bytes: 16 << 20,
+            partition: partition_prefix_len,
+            ..Default::default()
+        };
+        let store: StoreRef = Arc::new(EmbeddedStore::open(directory.path().join("data"), options).unwrap());
+        let config = EngineConfig {
+            slots: 2,
+            ..EngineConfig::new(store, directory.path().join("scratch"))
+        };
         Node {
-            engine,
-            tasks,
+            engine: Engine::open(config).await.unwrap(),
             _directory: directory,
         }
     }
 
     pub async fn stop(self) {
-        self.engine.ddl.shutdown(Duration::from_secs(10)).await;
-        self.tasks.shutdown(Duration::from_secs(10)).await;
-        self.engine.catalog.shutdown().await;
+        self.engine.shutdown().await;
     }
 
     /// A session of `root`, in database `test`.
@@ -61,61 +51,17 @@ impl Node {
     }
 
     pub fn session_of(&self, grants: Grants) -> SessionContext {
-        let memory = Arc::new(MemoryTracker::new(0, 1));
-        SessionContext {
-            engine: self.engine.clone(),
-            connection_id: 1,
+        let privileges = Arc::new(UserPrivileges {
             user: "root".into(),
+            account_host: "%".into(),
             host: "localhost".into(),
-            database: Some("test".into()),
-            vars: SessionVars::new(&self.engine.globals),
-            txn: SessionTxn::new(self.engine.catalog.clone(), 1, "root"),
-            warnings: Warnings::default(),
-            last_insert_id: 0,
-            row_count: 0,
-            found_rows: 0,
-            user_vars: HashMap::new(),
-            privileges: Arc::new(UserPrivileges {
-                user: "root".into(),
-                account_host: "%".into(),
-                host: "localhost".into(),
-                grants,
-            }),
-            client_found_rows: false,
-            statement: StatementContext::new("".into(), memory),
-        }
+            grants,
+        });
+        let (user, host) = ("root".into(), "localhost".into());
+        let mut ctx = SessionContext::new(self.engine.clone(), 1, user, host, privileges);
+        ctx.database = Some("test".into());
+        ctx
     }
-}
-
-async fn parts(directory: &Path) -> (StoreRef, Arc<Catalog>, Arc<Tasks>, Arc<Ddl>) {
-    let options = EmbeddedOptions {
-        sync: false,
-        cache_bytes: 16 << 20,
-        partition: partition_prefix_len,
-        ..Default::default()
-    };
-    let store: StoreRef = Arc::new(EmbeddedStore::open(directory.join("data"), options).unwrap());
-    let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
-    let backfill = Backfill::new(BackfillConfig {
-        store: store.clone(),
-        catalog: catalog.clone(),
-        slots: 2,
-        memory: MemoryBudget::new(64 << 20),
-        scratch_directory: directory.join("scratch"),
-        cluster_id: "test".into(),
-        wrap_storage: None,
-    });
-    let tasks = Tasks::start(
-        TasksConfig::new(store.clone(), catalog.clone(), 2),
-        task_kinds(&backfill),
-    );
-    let ddl = Ddl::start(DdlConfig::new(
-        store.clone(),
-        catalog.clone(),
-        tasks.clone(),
-        backfill,
-    ));
-    (store, catalog, tasks, ddl)
 }
 
 /// Keeps what a statement returns.

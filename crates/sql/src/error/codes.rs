@@ -200,6 +200,8 @@ codes! {
         "Index a prefix: col(n).";
     primary_cant_have_null() = 1171 b"42000" User "All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead",
         "Declare the columns NOT NULL, or use UNIQUE.";
+    too_many_rows() = 1172 b"42000" User "Result consisted of more than one row",
+        "Add LIMIT 1, or a condition that only one row meets.";
     key_does_not_exist(key, table) = 1176 b"42000" User "Key '{key}' doesn't exist in table '{table}'",
         "SHOW INDEX names those there are.";
     unknown_system_variable(name) = 1193 b"HY000" User "Unknown system variable '{name}'",
@@ -282,6 +284,8 @@ codes! {
         "Check the spelling.";
     query_interrupted() = 1317 b"70100" Cancelled "Query execution was interrupted",
         "Somebody ended it (KILL, a timeout, a shutdown).";
+    no_data() = 1329 b"02000" User "No data - zero rows fetched, selected, or processed",
+        "Nothing was found; the variables keep their values.";
     wrong_object(name, kind) = 1347 b"HY000" User "'{name}' is not {kind}",
         "Name an object of that kind.";
     no_default_for_field(column) = 1364 b"HY000" User "Field '{column}' doesn't have a default value",
@@ -350,6 +354,8 @@ codes! {
         "Use DEFAULT, NONE, SHARED or EXCLUSIVE.";
     invalid_year_length() = 1818 b"HY000" User "Supports only YEAR or YEAR(4) column.",
         "Write YEAR.";
+    malformed_packet() = 1835 b"HY000" User "Malformed communication packet.",
+        "The client sent what the protocol does not allow: check its version.";
     alter_not_supported(what, instead) = 1845 b"0A000" User "{what} is not supported for this operation. Try {instead}.",
         "Use what the text names.";
     alter_not_supported_reason(what, reason, instead) = 1846 b"0A000" User "{what} is not supported. Reason: {reason}. Try {instead}.",
@@ -400,6 +406,8 @@ codes! {
         "CAST the expression to a type that can be indexed.";
     check_violated(name) = 3819 b"HY000" User "Check constraint '{name}' is violated.",
         "Store a value the constraint allows.";
+    local_infile_disabled() = 3948 b"42000" User "Loading local data is disabled; this must be enabled on both the client and server sides",
+        "Start the client with --local-infile=1.";
     admin_check_table(table, detail) = 8003 b"HY000" Permanent "{table} err:{detail}",
         "The index differs from its table: keep the evidence, then drop the index and add it again.";
     entry_too_large(what, bytes, limit) = 8025 b"HY000" User "entry too large: {what} has {bytes} bytes, the limit is {limit}",

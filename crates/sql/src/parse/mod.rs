@@ -80,16 +80,27 @@ pub fn parse_single(text: &[u8], mode: LexMode) -> Result<Parsed> {
     }
 }
 
-fn parse_one(text: &[u8], start: usize, end: usize, tokens: Vec<TokenWithSpan>) -> Result<Option<Parsed>> {
+fn parse_one(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    mut tokens: Vec<TokenWithSpan>,
+) -> Result<Option<Parsed>> {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return Ok(None);
     };
     let from = (first.span.start.column as usize - 1).max(start);
     let to = (last.span.end.column as usize - 1).min(end);
-    let params = tokens
-        .iter()
-        .filter(|t| matches!(t.token, Token::Placeholder(_)))
-        .count();
+    // Each `?` carries its number from here on: what reads the tree does not see them in the order they are written.
+    let placeholders = tokens.iter_mut().filter_map(|t| match &mut t.token {
+        Token::Placeholder(name) => Some(name),
+        _ => None,
+    });
+    let mut params = 0;
+    for name in placeholders {
+        *name = format!("?{params}");
+        params += 1;
+    }
     let strings: Vec<(usize, usize)> = tokens
         .iter()
         .filter(|t| matches!(t.token, Token::SingleQuotedString(_) | Token::HexStringLiteral(_)))

@@ -15,7 +15,6 @@ use crate::evaluate::evaluate;
 use crate::parse::{SetExpr, SetItem, SetScope};
 use crate::privilege::{self, Privilege};
 use crate::result::StatementOutcome;
-use crate::txn;
 
 /// One thing to do once everything is found right.
 enum Change {
@@ -278,7 +277,7 @@ async fn apply(ctx: &mut SessionContext, change: Change) -> Result<()> {
             let name = VARIABLES[at].name;
             if name == "autocommit" && text == "ON" && !ctx.vars.autocommit {
                 // Turning it on ends what is open.
-                txn::commit(ctx).await?;
+                ctx.commit().await?;
             }
             ctx.vars.set(at, &text);
         }

@@ -1,5 +1,6 @@
 //! System variables: one table of them all, the values every node shares, and a session's own.
 
+mod assign;
 pub mod charset;
 mod kind;
 mod read;
@@ -14,6 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
 use crate::expr::SqlMode;
+pub use assign::run_set;
 pub use kind::{Kind, Normalized, Scopes, SetValue, VarDef, parse_bytes};
 pub use table::VARIABLES;
 

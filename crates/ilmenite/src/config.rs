@@ -1,0 +1,146 @@
+//! Settings of `ilmenite server`: defaults, then the TOML file, then `ILMENITE_…` variables, then flags.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::logging::LogFormat;
+
+/// One SQL node. Every flag may also stand in the TOML file of --config (under its long name) or in an environment
+/// variable; flags win over variables, variables over the file.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerArgs {
+    /// TOML file with any of these settings
+    #[arg(long, env = "ILMENITE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Where the data is: a directory for the embedded store, made when missing [default: ./ilmenite-data]
+    #[arg(long, env = "ILMENITE_STORE", value_name = "URL")]
+    pub store: Option<String>,
+
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, env = "ILMENITE_HOST")]
+    pub host: Option<String>,
+
+    /// Port of the MySQL protocol; 0 for any free one [default: 4000]
+    #[arg(long, env = "ILMENITE_PORT")]
+    pub port: Option<u16>,
+
+    /// Port of /status, /metrics and /api; 0 for any free one [default: 10080]
+    #[arg(long, env = "ILMENITE_STATUS_PORT")]
+    pub status_port: Option<u16>,
+
+    /// Service scope of this node: tasks of that scope run here [default: none]
+    #[arg(long, env = "ILMENITE_SERVICE_SCOPE", value_name = "SCOPE")]
+    pub service_scope: Option<String>,
+
+    /// `on`: a commit is on disk before it is acknowledged. `off`: the last moments before a power cut or a crash of
+    /// the machine may be lost, though never half a transaction [default: on]
+    #[arg(long, env = "ILMENITE_SYNC", value_enum)]
+    pub sync: Option<Switch>,
+
+    /// Bytes of the store's block cache [default: an eighth of memory]
+    #[arg(long, env = "ILMENITE_CACHE_BYTES", value_name = "BYTES")]
+    pub cache_bytes: Option<u64>,
+
+    /// Subtasks this node runs at once [default: one a core]
+    #[arg(long, env = "ILMENITE_SLOTS")]
+    pub slots: Option<u32>,
+
+    /// PEM file of the TLS certificate chain [default: self-signed, made at start]
+    #[arg(long, env = "ILMENITE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file of the TLS certificate's private key
+    #[arg(long, env = "ILMENITE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// error, warn, info, debug, trace, or a filter such as info,ilmenite_ddl=debug [default: info]
+    #[arg(long, env = "ILMENITE_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// Form of the log lines [default: text]
+    #[arg(long, env = "ILMENITE_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    On,
+    Off,
+}
+
+impl ServerArgs {
+    /// Flags and variables (clap has merged these) over the file's settings.
+    pub fn with_file(self) -> Result<ServerArgs, String> {
+        let file = match &self.config {
+            Some(path) => read_file(path)?,
+            None => ServerArgs::default(),
+        };
+        Ok(ServerArgs {
+            config: self.config,
+            store: self.store.or(file.store),
+            host: self.host.or(file.host),
+            port: self.port.or(file.port),
+            status_port: self.status_port.or(file.status_port),
+            service_scope: self.service_scope.or(file.service_scope),
+            sync: self.sync.or(file.sync),
+            cache_bytes: self.cache_bytes.or(file.cache_bytes),
+            slots: self.slots.or(file.slots),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
+            log_level: self.log_level.or(file.log_level),
+            log_format: self.log_format.or(file.log_format),
+        })
+    }
+
+    pub fn store(&self) -> &str {
+        self.store.as_deref().unwrap_or("./ilmenite-data")
+    }
+
+    pub fn log_level(&self) -> &str {
+        self.log_level.as_deref().unwrap_or("info")
+    }
+
+    pub fn log_format(&self) -> LogFormat {
+        self.log_format.unwrap_or(LogFormat::Text)
+    }
+}
+
+fn read_file(path: &Path) -> Result<ServerArgs, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_unknown_settings_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(
+            &path,
+            "port = 1\nstore = \"/d\"\nsync = \"off\"\nlog-format = \"json\"\n",
+        )
+        .unwrap();
+        let args = ServerArgs {
+            config: Some(path.clone()),
+            port: Some(2),
+            ..Default::default()
+        };
+        let merged = args.clone().with_file().unwrap();
+        assert_eq!(
+            (merged.port, merged.store(), merged.sync),
+            (Some(2), "/d", Some(Switch::Off))
+        );
+        assert_eq!(merged.log_format(), LogFormat::Json);
+        std::fs::write(&path, "prot = 1\n").unwrap();
+        assert!(args.with_file().unwrap_err().contains("prot"));
+    }
+}

@@ -1,0 +1,98 @@
+//! `ilmenite server`: open the store, start the engine and the server, wait for a signal, stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_server::{Server, ServerConfig};
+use ilmenite_sql::{Engine, EngineConfig};
+use ilmenite_store::{EmbeddedOptions, EmbeddedStore, Store};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{ServerArgs, Switch};
+
+/// SIGTERM to exit takes at most 10 s: this for the statements that run, the rest for the engine.
+const DRAIN: Duration = Duration::from_secs(5);
+
+pub async fn run(args: ServerArgs) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let node = Node::start(&args).await?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// Store, engine and server of one process.
+pub struct Node {
+    pub engine: Arc<Engine>,
+    pub server: Server,
+    store: Arc<EmbeddedStore>,
+}
+
+impl Node {
+    pub async fn start(args: &ServerArgs) -> Result<Node, String> {
+        let url = args.store();
+        if let Some((scheme, _)) = url.split_once("://") {
+            return Err(format!(
+                "store {url}: this build knows no '{scheme}' store; give a directory"
+            ));
+        }
+        let dir = PathBuf::from(url);
+        let mut options = EmbeddedOptions {
+            partition: partition_prefix_len,
+            sync: args.sync != Some(Switch::Off),
+            ..Default::default()
+        };
+        if let Some(bytes) = args.cache_bytes {
+            options.cache_bytes = bytes;
+        }
+        if !options.sync {
+            tracing::warn!("--sync=off: commits acknowledged just before a crash of the machine may be lost");
+        }
+        let store = tokio::task::spawn_blocking({
+            let dir = dir.clone();
+            move || EmbeddedStore::open(dir, options)
+        })
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())?;
+        let store = Arc::new(store);
+        let host = args.host.clone().unwrap_or_else(|| "127.0.0.1".into());
+        let port = args.port.unwrap_or(4000);
+        let mut config = EngineConfig::new(store.clone(), dir);
+        config.address = format!("{host}:{port}");
+        config.service_scope = args.service_scope.clone().unwrap_or_default();
+        if let Some(slots) = args.slots {
+            config.slots = slots;
+        }
+        let engine = Engine::open(config).await.map_err(|e| e.to_string())?;
+        let config = ServerConfig {
+            host,
+            port,
+            status_port: args.status_port.unwrap_or(10080),
+            tls_files: args.tls_cert.clone().zip(args.tls_key.clone()),
+        };
+        let server = Server::start(engine.clone(), config)
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok(Node {
+            engine,
+            server,
+            store,
+        })
+    }
+
+    pub async fn stop(self) {
+        self.server.shutdown(DRAIN).await;
+        self.engine.shutdown().await;
+        if let Err(e) = self.store.close().await {
+            tracing::error!(error = %e, "the store did not close cleanly");
+        }
+        tracing::info!("stopped");
+    }
+}

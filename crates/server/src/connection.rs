@@ -1,0 +1,502 @@
+//! One client's connection: commands in, results out, until it quits, breaks or is killed.
+//!
+//! Whatever goes wrong here ends this connection and nothing else.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use ilmenite_codec::Datum;
+use ilmenite_sql::{Error, OkInfo, ResultColumn, Session};
+use mysql_common::constants::{CapabilityFlags, StatusFlags};
+use tokio_util::sync::CancellationToken;
+
+use crate::packet::{Malformed, PacketIo, ReadError, Reader, put_lenenc_bytes, put_lenenc_int};
+use crate::sink::Sink;
+use crate::values::{ParamType, put_column, read_param};
+
+/// How often a running statement looks whether its client is still there.
+const CLIENT_CHECK: Duration = Duration::from_millis(500);
+/// COM_STMT_SEND_LONG_DATA may gather so much for one statement.
+const LONG_DATA_BYTES_MAX: usize = 64 << 20;
+
+/// Commands, by their numbers on the wire.
+mod command {
+    pub const QUIT: u8 = 0x01;
+    pub const INIT_DB: u8 = 0x02;
+    pub const QUERY: u8 = 0x03;
+    pub const FIELD_LIST: u8 = 0x04;
+    pub const STATISTICS: u8 = 0x09;
+    pub const PROCESS_INFO: u8 = 0x0a;
+    pub const PROCESS_KILL: u8 = 0x0c;
+    pub const DEBUG: u8 = 0x0d;
+    pub const PING: u8 = 0x0e;
+    pub const CHANGE_USER: u8 = 0x11;
+    pub const STMT_PREPARE: u8 = 0x16;
+    pub const STMT_EXECUTE: u8 = 0x17;
+    pub const STMT_SEND_LONG_DATA: u8 = 0x18;
+    pub const STMT_CLOSE: u8 = 0x19;
+    pub const STMT_RESET: u8 = 0x1a;
+    pub const SET_OPTION: u8 = 0x1b;
+    pub const RESET_CONNECTION: u8 = 0x1f;
+}
+
+/// What the protocol itself remembers of a prepared statement.
+#[derive(Default)]
+struct Prepared {
+    params: usize,
+    /// As bound last: a client binds once and executes many times.
+    types: Vec<ParamType>,
+    long_data: HashMap<u16, Vec<u8>>,
+    long_data_bytes: usize,
+}
+
+pub(crate) struct Connection {
+    pub io: PacketIo,
+    pub session: Session,
+    pub capabilities: CapabilityFlags,
+    pub peer: SocketAddr,
+    /// The same socket again, to notice a client that left during a statement.
+    pub socket: StdTcpStream,
+    /// The server is stopping: end after the statement that runs.
+    pub stopping: CancellationToken,
+    prepared: HashMap<u32, Prepared>,
+}
+
+/// Whether the loop goes on.
+enum Next {
+    Continue,
+    Close,
+    ChangeUser(Bytes),
+}
+
+/// Why the loop ended.
+pub(crate) enum Ended {
+    Closed,
+    ChangeUser(Bytes),
+}
+
+impl Connection {
+    pub fn new(
+        io: PacketIo,
+        session: Session,
+        capabilities: CapabilityFlags,
+        peer: SocketAddr,
+        socket: StdTcpStream,
+        stopping: CancellationToken,
+    ) -> Self {
+        Connection {
+            io,
+            session,
+            capabilities,
+            peer,
+            socket,
+            stopping,
+            prepared: HashMap::new(),
+        }
+    }
+
+    /// Serves commands until the connection ends or wants another user.
+    pub async fn serve(&mut self) -> Ended {
+        loop {
+            self.io.reset_sequence();
+            self.io.max_allowed_packet = self.session.max_allowed_packet();
+            let killed = self.session.killed();
+            let idle = self.session.wait_timeout();
+            let payload = tokio::select! {
+                biased;
+                payload = self.io.read_packet() => payload,
+                _ = self.stopping.cancelled() => {
+                    self.farewell(Error::server_shutdown()).await;
+                    return Ended::Closed;
+                }
+                _ = killed.cancelled() => {
+                    self.farewell(Error::server_shutdown()).await;
+                    return Ended::Closed;
+                }
+                _ = tokio::time::sleep(idle) => {
+                    tracing::info!(connection = self.session.id(), "closed after wait_timeout");
+                    return Ended::Closed;
+                }
+            };
+            let payload = match payload {
+                Ok(payload) => payload,
+                Err(ReadError::Closed) => return Ended::Closed,
+                Err(ReadError::TooLarge) => {
+                    self.farewell(Error::packet_too_large()).await;
+                    return Ended::Closed;
+                }
+                Err(ReadError::OutOfOrder) => {
+                    self.farewell(Error::packets_out_of_order()).await;
+                    return Ended::Closed;
+                }
+                Err(ReadError::Io(e)) => {
+                    tracing::debug!(connection = self.session.id(), error = %e, "connection broken");
+                    return Ended::Closed;
+                }
+            };
+            let next = match self.dispatch(payload).await {
+                Ok(next) => next,
+                Err(e) => {
+                    tracing::debug!(connection = self.session.id(), error = %e, "connection broken");
+                    return Ended::Closed;
+                }
+            };
+            if self.io.flush().await.is_err() {
+                return Ended::Closed;
+            }
+            match next {
+                Next::Continue => {}
+                Next::Close => return Ended::Closed,
+                Next::ChangeUser(payload) => return Ended::ChangeUser(payload),
+            }
+        }
+    }
+
+    /// The last word to a client whose connection ends.
+    async fn farewell(&mut self, error: Error) {
+        let capabilities = self.capabilities;
+        self.io.put(|out| put_error(out, &error, capabilities));
+        self.io.shutdown().await;
+    }
+
+    async fn dispatch(&mut self, mut payload: Bytes) -> std::io::Result<Next> {
+        if payload.is_empty() {
+            self.put_err(&Error::malformed_packet());
+            return Ok(Next::Close);
+        }
+        let command = payload.get_u8();
+        match command {
+            command::QUIT => return Ok(Next::Close),
+            command::CHANGE_USER => {
+                self.prepared.clear();
+                return Ok(Next::ChangeUser(payload));
+            }
+            command::PING => self.put_ok(&OkInfo::default()),
+            command::QUERY => self.run_text(&payload).await?,
+            command::INIT_DB => {
+                let name = String::from_utf8_lossy(&payload).into_owned();
+                let result = self.session.init_db(&name).await;
+                self.put_result(result);
+            }
+            command::FIELD_LIST => {
+                let mut r = Reader::new(payload);
+                let table = String::from_utf8_lossy(&r.zero_terminated()).into_owned();
+                match self.session.field_list(&table).await {
+                    Ok(columns) => {
+                        for column in &columns {
+                            self.put_field(column);
+                        }
+                        self.put_eof();
+                    }
+                    Err(e) => self.put_err(&e),
+                }
+            }
+            command::STATISTICS => {
+                let text = self.session.statistics();
+                self.io.put(|out| out.extend_from_slice(text.as_bytes()));
+            }
+            command::PROCESS_INFO => {
+                return self.run_text(b"SHOW PROCESSLIST").await.map(|()| Next::Continue);
+            }
+            command::PROCESS_KILL => match Reader::new(payload).uint(4) {
+                Ok(id) => {
+                    return self
+                        .run_text(format!("KILL {id}").as_bytes())
+                        .await
+                        .map(|()| Next::Continue);
+                }
+                Err(Malformed) => self.put_err(&Error::malformed_packet()),
+            },
+            command::DEBUG => self.put_eof(),
+            command::SET_OPTION => match Reader::new(payload).uint(2) {
+                Ok(option @ (0 | 1)) => {
+                    self.capabilities
+                        .set(CapabilityFlags::CLIENT_MULTI_STATEMENTS, option == 0);
+                    self.put_eof();
+                }
+                _ => self.put_err(&Error::malformed_packet()),
+            },
+            command::RESET_CONNECTION => {
+                self.prepared.clear();
+                let result = self.session.reset().await;
+                self.put_result(result);
+            }
+            command::STMT_PREPARE => self.prepare(payload).await,
+            command::STMT_EXECUTE => self.execute(payload).await?,
+            // These two have no answer, not even to say what is wrong.
+            command::STMT_SEND_LONG_DATA => self.long_data(payload),
+            command::STMT_CLOSE => {
+                if let Ok(id) = Reader::new(payload).uint(4) {
+                    self.prepared.remove(&(id as u32));
+                    self.session.close_prepared(id as u32);
+                }
+            }
+            command::STMT_RESET => match Reader::new(payload).uint(4) {
+                Ok(id) => match self.prepared.get_mut(&(id as u32)) {
+                    Some(prepared) => {
+                        prepared.long_data.clear();
+                        prepared.long_data_bytes = 0;
+                        self.put_ok(&OkInfo::default());
+                    }
+                    None => self.put_err(&Error::unknown_statement_handler(id, "mysqld_stmt_reset")),
+                },
+                Err(Malformed) => self.put_err(&Error::malformed_packet()),
+            },
+            _ => self.put_err(&Error::unknown_command()),
+        }
+        Ok(Next::Continue)
+    }
+
+    /// Runs the statements of `text`; the client's going away stops them.
+    async fn run_text(&mut self, text: &[u8]) -> std::io::Result<()> {
+        let multi = self
+            .capabilities
+            .contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
+        let mut sink = Sink::new(
+            &mut self.io,
+            self.capabilities,
+            self.session.results_collation(),
+            false,
+        );
+        let interrupt = self.session.client_gone();
+        let statement = self.session.execute(text, multi, &mut sink);
+        let result = while_client_waits(&self.socket, interrupt, statement).await;
+        let broken = sink.broken.take();
+        self.conclude(result, broken)
+    }
+
+    fn conclude(&mut self, result: Result<(), Error>, broken: Option<std::io::Error>) -> std::io::Result<()> {
+        if let Some(e) = broken {
+            return Err(e);
+        }
+        if let Err(e) = result {
+            self.put_err(&e);
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self, payload: Bytes) {
+        let info = match self.session.prepare(&payload).await {
+            Ok(info) => info,
+            Err(e) => {
+                self.put_err(&e);
+                return;
+            }
+        };
+        self.prepared.insert(
+            info.id,
+            Prepared {
+                params: info.params.len(),
+                ..Default::default()
+            },
+        );
+        self.io.put(|out| {
+            out.push(0);
+            out.extend_from_slice(&info.id.to_le_bytes());
+            out.extend_from_slice(&(info.columns.len() as u16).to_le_bytes());
+            out.extend_from_slice(&(info.params.len() as u16).to_le_bytes());
+            out.extend_from_slice(&[0, 0, 0]);
+        });
+        let eof = !self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF);
+        for list in [&info.params, &info.columns] {
+            for column in list {
+                self.put_field(column);
+            }
+            if !list.is_empty() && eof {
+                self.put_eof();
+            }
+        }
+    }
+
+    async fn execute(&mut self, payload: Bytes) -> std::io::Result<()> {
+        let mut r = Reader::new(payload);
+        let (id, params) = match self.read_execute(&mut r) {
+            Ok(parsed) => parsed,
+            Err(e) => {
+                self.put_err(&e);
+                return Ok(());
+            }
+        };
+        let mut sink = Sink::new(
+            &mut self.io,
+            self.capabilities,
+            self.session.results_collation(),
+            true,
+        );
+        let interrupt = self.session.client_gone();
+        let statement = self.session.execute_prepared(id, &params, &mut sink);
+        let result = while_client_waits(&self.socket, interrupt, statement).await;
+        let broken = sink.broken.take();
+        self.conclude(result, broken)
+    }
+
+    fn read_execute(&mut self, r: &mut Reader) -> Result<(u32, Vec<Datum>), Error> {
+        let malformed = |_: Malformed| Error::malformed_packet();
+        let id = r.uint(4).map_err(malformed)? as u32;
+        let cursor = r.u8().map_err(malformed)?;
+        if cursor != 0 {
+            tracing::debug!(
+                connection = self.session.id(),
+                "a cursor was asked for: all rows are sent at once"
+            );
+        }
+        let _iterations = r.uint(4).map_err(malformed)?;
+        let Some(prepared) = self.prepared.get_mut(&id) else {
+            return Err(Error::unknown_statement_handler(id, "mysqld_stmt_execute"));
+        };
+        let n = prepared.params;
+        if n == 0 {
+            return Ok((id, Vec::new()));
+        }
+        let nulls = r.bytes(n.div_ceil(8)).map_err(malformed)?;
+        if r.u8().map_err(malformed)? == 1 {
+            prepared.types.clear();
+            for _ in 0..n {
+                let code = r.u8().map_err(malformed)?;
+                let unsigned = r.u8().map_err(malformed)? & 0x80 != 0;
+                prepared.types.push(ParamType { code, unsigned });
+            }
+        }
+        if prepared.types.len() != n {
+            return Err(Error::malformed_packet());
+        }
+        let mut params = Vec::with_capacity(n);
+        for i in 0..n {
+            let datum = if let Some(data) = prepared.long_data.remove(&(i as u16)) {
+                Datum::Bytes(data.into())
+            } else if nulls[i / 8] & (1 << (i % 8)) != 0 {
+                Datum::Null
+            } else {
+                read_param(r, prepared.types[i]).map_err(malformed)?
+            };
+            params.push(datum);
+        }
+        prepared.long_data_bytes = 0;
+        Ok((id, params))
+    }
+
+    fn long_data(&mut self, payload: Bytes) {
+        let mut r = Reader::new(payload);
+        let (Ok(id), Ok(param)) = (r.uint(4), r.uint(2)) else {
+            return;
+        };
+        let Some(prepared) = self.prepared.get_mut(&(id as u32)) else {
+            return;
+        };
+        if param as usize >= prepared.params || prepared.long_data_bytes + r.rest.len() > LONG_DATA_BYTES_MAX
+        {
+            return;
+        }
+        prepared.long_data_bytes += r.rest.len();
+        prepared
+            .long_data
+            .entry(param as u16)
+            .or_default()
+            .extend_from_slice(&r.rest);
+    }
+
+    fn put_result(&mut self, result: Result<(), Error>) {
+        match result {
+            Ok(()) => self.put_ok(&OkInfo::default()),
+            Err(e) => self.put_err(&e),
+        }
+    }
+
+    fn put_field(&mut self, column: &ResultColumn) {
+        let collation = self.session.results_collation();
+        self.io.put(|out| put_column(out, column, collation));
+    }
+
+    pub fn put_ok(&mut self, info: &OkInfo) {
+        let status = self.session.status();
+        let info = OkInfo {
+            in_transaction: status.in_transaction,
+            autocommit: status.autocommit,
+            ..info.clone()
+        };
+        self.io.put(|out| put_ok(out, 0, &info));
+    }
+
+    fn put_eof(&mut self) {
+        let status = self.session.status();
+        let info = OkInfo {
+            in_transaction: status.in_transaction,
+            autocommit: status.autocommit,
+            ..Default::default()
+        };
+        self.io.put(|out| put_eof(out, &info));
+    }
+
+    pub fn put_err(&mut self, error: &Error) {
+        let capabilities = self.capabilities;
+        self.io.put(|out| put_error(out, error, capabilities));
+    }
+}
+
+/// Returns once the client has closed the socket.
+async fn client_gone(socket: &StdTcpStream) {
+    loop {
+        tokio::time::sleep(CLIENT_CHECK).await;
+        // The socket does not block: "nothing there yet" is the answer of a client that waits.
+        match socket.peek(&mut [0]) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Awaits a statement; interrupts it when the client has gone meanwhile.
+async fn while_client_waits<T>(
+    socket: &StdTcpStream,
+    interrupt: impl FnOnce(),
+    statement: impl Future<Output = T>,
+) -> T {
+    let mut statement = std::pin::pin!(statement);
+    tokio::select! {
+        biased;
+        result = &mut statement => return result,
+        _ = client_gone(socket) => {}
+    }
+    interrupt();
+    statement.await
+}
+
+fn status_flags(info: &OkInfo) -> u16 {
+    let mut flags = StatusFlags::empty();
+    flags.set(StatusFlags::SERVER_STATUS_IN_TRANS, info.in_transaction);
+    flags.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, info.autocommit);
+    flags.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, info.more_results);
+    flags.bits()
+}
+
+/// `header`: 0, or 0xfe for the OK that ends a result set in place of EOF.
+pub(crate) fn put_ok(out: &mut Vec<u8>, header: u8, info: &OkInfo) {
+    out.push(header);
+    put_lenenc_int(out, info.affected_rows);
+    put_lenenc_int(out, info.last_insert_id);
+    out.extend_from_slice(&status_flags(info).to_le_bytes());
+    out.extend_from_slice(&info.warnings.to_le_bytes());
+    if !info.info.is_empty() {
+        put_lenenc_bytes(out, info.info.as_bytes());
+    }
+}
+
+pub(crate) fn put_eof(out: &mut Vec<u8>, info: &OkInfo) {
+    out.push(0xfe);
+    out.extend_from_slice(&info.warnings.to_le_bytes());
+    out.extend_from_slice(&status_flags(info).to_le_bytes());
+}
+
+pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error, capabilities: CapabilityFlags) {
+    out.push(0xff);
+    out.extend_from_slice(&error.code.to_le_bytes());
+    if capabilities.contains(CapabilityFlags::CLIENT_PROTOCOL_41) {
+        out.push(b'#');
+        out.extend_from_slice(&error.sqlstate);
+    }
+    out.extend_from_slice(error.message.as_bytes());
+}

@@ -1,0 +1,318 @@
+//! A server's life: bind, accept, authenticate, serve, stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ilmenite_sql::{ConnectionInfo, Engine, Error, Session};
+use thiserror::Error as ThisError;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{Connection, Ended, put_error};
+use crate::handshake::{self, ClientHello, HandshakeError, NONCE_BYTES, Proof};
+use crate::keys::{PasswordKey, tls_acceptor};
+use crate::packet::{PacketIo, Stream};
+use crate::status;
+
+/// A client that has not finished its handshake by then is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A dead peer is noticed after about a minute and a half.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Before anyone is known, nothing long is taken.
+const HANDSHAKE_PACKET_MAX: usize = 64 << 10;
+
+pub struct ServerConfig {
+    pub host: String,
+    /// 0: any free port.
+    pub port: u16,
+    pub status_port: u16,
+    /// Certificate and key as PEM files; none: a self-signed certificate made at start.
+    pub tls_files: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Debug, ThisError)]
+pub enum ServerError {
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: String, source: std::io::Error },
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// A running server.
+pub struct Server {
+    engine: Arc<Engine>,
+    address: SocketAddr,
+    status_address: SocketAddr,
+    stop: CancellationToken,
+    connections: TaskTracker,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    tls: TlsAcceptor,
+    key: Arc<PasswordKey>,
+    stop: CancellationToken,
+    open: AtomicUsize,
+}
+
+impl Server {
+    pub async fn start(engine: Arc<Engine>, config: ServerConfig) -> Result<Server, ServerError> {
+        let files = config
+            .tls_files
+            .as_ref()
+            .map(|(cert, key)| (cert.as_path(), key.as_path()));
+        let tls = tls_acceptor(files).map_err(ServerError::Tls)?;
+        let listener = bind(&config.host, config.port).await?;
+        let status_listener = bind(&config.host, config.status_port).await?;
+        let of = |listener: &TcpListener| {
+            listener.local_addr().map_err(|source| ServerError::Bind {
+                address: config.host.clone(),
+                source,
+            })
+        };
+        let (address, status_address) = (of(&listener)?, of(&status_listener)?);
+        let stop = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let shared = Arc::new(Shared {
+            engine: engine.clone(),
+            tls,
+            key: Arc::default(),
+            stop: stop.clone(),
+            open: AtomicUsize::new(0),
+        });
+        tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
+        tokio::spawn(accept(listener, shared, connections.clone()));
+        tracing::info!(%address, %status_address, "server is ready for connections");
+        Ok(Server {
+            engine,
+            address,
+            status_address,
+            stop,
+            connections,
+        })
+    }
+
+    /// Where the MySQL protocol is spoken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn status_address(&self) -> SocketAddr {
+        self.status_address
+    }
+
+    /// Takes no new connections, ends idle ones at once and busy ones after their statement, or when `timeout` is over.
+    pub async fn shutdown(&self, timeout: Duration) {
+        self.stop.cancel();
+        self.connections.close();
+        if tokio::time::timeout(timeout, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("statements still running are interrupted");
+            self.engine.interrupt_all();
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.connections.wait()).await;
+        }
+    }
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {
+    TcpListener::bind((host, port))
+        .await
+        .map_err(|source| ServerError::Bind {
+            address: format!("{host}:{port}"),
+            source,
+        })
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            _ = shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    shared.open.fetch_add(1, Ordering::Relaxed);
+                    if let Err(e) = serve(&shared, tcp, peer).await {
+                        tracing::debug!(%peer, error = ?e, "handshake failed");
+                    }
+                    shared.open.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+            Err(e) => {
+                // Out of file descriptors, most likely: wait for some to come back.
+                tracing::warn!(error = %e, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result<(), HandshakeError> {
+    tcp.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive)?;
+    let std = tcp.into_std()?;
+    let socket = std.try_clone()?;
+    let mut io = PacketIo::new(Stream::Plain(TcpStream::from_std(std)?), HANDSHAKE_PACKET_MAX);
+
+    let id = shared.engine.next_connection_id();
+    if shared.open.load(Ordering::Relaxed) > shared.engine.max_connections() {
+        // In place of the greeting: the client reads it as why it cannot connect.
+        let error = Error::too_many_connections();
+        io.put(|out| put_error(out, &error, Default::default()));
+        io.shutdown().await;
+        return Ok(());
+    }
+    let nonce = handshake::nonce();
+    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
+        let version = shared.engine.version();
+        let (mut io, hello) = handshake::greet(io, version, id, &nonce, Some(&shared.tls)).await?;
+        let session = authenticate(shared, &mut io, &hello, &nonce, id, peer).await?;
+        Ok::<_, HandshakeError>((io, hello, session))
+    })
+    .await;
+    let (io, hello, session) = match greeted {
+        Ok(greeted) => greeted?,
+        Err(_) => return Ok(()),
+    };
+    let Some(session) = session else { return Ok(()) };
+    let mut connection = Connection::new(io, session, hello.capabilities, peer, socket, shared.stop.clone());
+    connection.put_ok(&Default::default());
+    connection.io.flush().await?;
+    loop {
+        match connection.serve().await {
+            Ended::Closed => {
+                connection.io.shutdown().await;
+                connection.session.close().await;
+                return Ok(());
+            }
+            Ended::ChangeUser(payload) => {
+                let hello = handshake::parse_change_user(payload, connection.capabilities)?;
+                let nonce = handshake::nonce();
+                // What it sent along answers an older nonce: always ask anew.
+                let hello = ClientHello {
+                    plugin: "none".into(),
+                    ..hello
+                };
+                connection.session.close().await;
+                match authenticate(shared, &mut connection.io, &hello, &nonce, id, peer).await? {
+                    Some(session) => connection.session = session,
+                    None => return Ok(()),
+                }
+                connection.put_ok(&Default::default());
+                connection.io.flush().await?;
+            }
+        }
+    }
+}
+
+/// The session of an authenticated client; `None` when it was refused, and told so.
+async fn authenticate(
+    shared: &Arc<Shared>,
+    io: &mut PacketIo,
+    hello: &ClientHello,
+    nonce: &[u8; NONCE_BYTES],
+    id: u64,
+    peer: SocketAddr,
+) -> Result<Option<Session>, HandshakeError> {
+    match try_authenticate(shared, io, hello, nonce, id, peer).await? {
+        Ok(session) => Ok(Some(session)),
+        Err(error) => {
+            let capabilities = hello.capabilities;
+            io.put(|out| put_error(out, &error, capabilities));
+            io.shutdown().await;
+            Ok(None)
+        }
+    }
+}
+
+async fn try_authenticate(
+    shared: &Arc<Shared>,
+    io: &mut PacketIo,
+    hello: &ClientHello,
+    nonce: &[u8; NONCE_BYTES],
+    id: u64,
+    peer: SocketAddr,
+) -> Result<Result<Session, Error>, HandshakeError> {
+    let host = peer.ip().to_string();
+    let denied = |with_password: bool| {
+        Error::access_denied(&hello.user, &host, if with_password { "YES" } else { "NO" })
+    };
+    // An unknown user goes through the same motions, so that names cannot be probed for.
+    let account = match shared.engine.account(&hello.user, &host).await {
+        Ok(account) => account,
+        Err(e) => return Ok(Err(e)),
+    };
+    let plugin = match account.as_ref().map(|a| a.plugin()) {
+        Some(handshake::CACHING_SHA2) => handshake::CACHING_SHA2,
+        _ => handshake::NATIVE,
+    };
+    let with_password = match handshake::prove(io, hello, plugin, nonce).await? {
+        Proof::Empty => {
+            if !account.as_ref().is_some_and(|a| a.is_passwordless()) {
+                return Ok(Err(denied(false)));
+            }
+            false
+        }
+        Proof::Scramble {
+            plugin: handshake::NATIVE,
+            response,
+        } => {
+            if !account
+                .as_ref()
+                .is_some_and(|a| a.verify_native(nonce, &response))
+            {
+                return Ok(Err(denied(true)));
+            }
+            true
+        }
+        Proof::Scramble { response, .. } => {
+            let Some(account) = &account else {
+                return Ok(Err(denied(true)));
+            };
+            match account.verify_fast(nonce, &response) {
+                Some(true) => handshake::put_fast_auth_ok(io),
+                Some(false) => return Ok(Err(denied(true))),
+                None => {
+                    let password = handshake::full_auth(io, nonce, &shared.key).await?;
+                    if !account.verify_password(&password).await {
+                        return Ok(Err(denied(true)));
+                    }
+                }
+            }
+            true
+        }
+    };
+    let Some(account) = account else {
+        return Ok(Err(denied(with_password)));
+    };
+    let info = ConnectionInfo {
+        id,
+        user: hello.user.clone(),
+        host,
+        account,
+        database: hello.database.clone(),
+        collation: hello.collation,
+        found_rows: hello
+            .capabilities
+            .contains(mysql_common::constants::CapabilityFlags::CLIENT_FOUND_ROWS),
+        interactive: hello
+            .capabilities
+            .contains(mysql_common::constants::CapabilityFlags::CLIENT_INTERACTIVE),
+        attributes: hello.attributes.clone(),
+        tls: io.is_tls(),
+    };
+    Ok(Session::open(&shared.engine, info).await)
+}
