@@ -3,7 +3,7 @@
 //! Whatever goes wrong here ends this connection and nothing else.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::TcpStream as StdTcpStream;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -56,7 +56,6 @@ pub(crate) struct Connection {
     pub io: PacketIo,
     pub session: Session,
     pub capabilities: CapabilityFlags,
-    pub peer: SocketAddr,
     /// The same socket again, to notice a client that left during a statement.
     pub socket: StdTcpStream,
     /// The server is stopping: end after the statement that runs.
@@ -82,7 +81,6 @@ impl Connection {
         io: PacketIo,
         session: Session,
         capabilities: CapabilityFlags,
-        peer: SocketAddr,
         socket: StdTcpStream,
         stopping: CancellationToken,
     ) -> Self {
@@ -90,7 +88,6 @@ impl Connection {
             io,
             session,
             capabilities,
-            peer,
             socket,
             stopping,
             prepared: HashMap::new(),

@@ -56,12 +56,15 @@ pub(crate) struct ClientHello {
     pub attributes: Vec<(String, String)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
+    #[error("{0:?}")]
     Read(ReadError),
+    #[error("malformed packet")]
     Malformed,
+    #[error("TLS: {0}")]
     Tls(std::io::Error),
-    /// A client older than protocol 4.1.
+    #[error("a client older than protocol 4.1")]
     TooOld,
 }
 

@@ -143,7 +143,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
                 connections.spawn(async move {
                     shared.open.fetch_add(1, Ordering::Relaxed);
                     if let Err(e) = serve(&shared, tcp, peer).await {
-                        tracing::debug!(%peer, error = ?e, "handshake failed");
+                        tracing::debug!(%peer, error = %e, "handshake failed");
                     }
                     shared.open.fetch_sub(1, Ordering::Relaxed);
                 });
@@ -188,7 +188,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
         Err(_) => return Ok(()),
     };
     let Some(session) = session else { return Ok(()) };
-    let mut connection = Connection::new(io, session, hello.capabilities, peer, socket, shared.stop.clone());
+    let mut connection = Connection::new(io, session, hello.capabilities, socket, shared.stop.clone());
     connection.put_ok(&Default::default());
     connection.io.flush().await?;
     loop {

@@ -80,10 +80,13 @@ pub struct Engine {
 /// `8.0.36-Ilmenite-0.1.0`
 pub const SERVER_VERSION: &str = concat!("8.0.36-Ilmenite-", env!("CARGO_PKG_VERSION"));
 
+/// Name and host.
+type AccountKey = (String, String);
+
 /// What full logins with `caching_sha2_password` left behind: SHA-256 of SHA-256 of passwords, by account row.
 #[derive(Default)]
 pub struct FastAuth {
-    known: Mutex<HashMap<(String, String), (account::Credential, [u8; 32])>>,
+    known: Mutex<HashMap<AccountKey, (account::Credential, [u8; 32])>>,
 }
 
 impl FastAuth {

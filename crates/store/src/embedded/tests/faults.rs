@@ -310,7 +310,7 @@ async fn a_hole_in_a_journal_is_told_from_a_torn_end() {
 /// With too little free space nothing is begun, so nothing is half done, and it goes on when there is space again.
 #[tokio::test]
 async fn a_full_disk_is_told_before_anything_is_written() {
-    let dir = memory_dir();
+    let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let s = open(&dir);
     write(&s, &[("a", Some("1"))]).await;
