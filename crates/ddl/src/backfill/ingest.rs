@@ -21,6 +21,11 @@ pub(super) const BATCH_BYTES: usize = 256 << 10;
 /// Batches on their way: the merge's, and those the store has taken over.
 const BATCHES: u64 = 4;
 
+/// What of a slot's memory write&ingest has for reading runs: its plan has to reckon with the same.
+pub(super) fn merge_budget_bytes(slot_bytes: u64) -> usize {
+    slot_bytes.saturating_sub(BATCHES * BATCH_BYTES as u64) as usize
+}
+
 /// Shows in the subtask's row what is being retried on the object storage.
 struct ShowRetries(SubtaskHandle);
 
@@ -101,7 +106,7 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
         .block_on(engine.config.memory.acquire(budget, &context.cancel))
         .map_err(sort_error)?;
     let options = MergeOptions {
-        budget_bytes: budget.saturating_sub(BATCHES * BATCH_BYTES as u64) as usize,
+        budget_bytes: merge_budget_bytes(budget),
         batch_bytes: BATCH_BYTES,
         duplicates: policy(meta, part.index_id),
     };

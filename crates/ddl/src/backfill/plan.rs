@@ -8,6 +8,7 @@ use ilmenite_task::{Plan, PlanInput, Subtask, TaskError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ingest::merge_budget_bytes;
 use super::{BuildMeta, MergeOutput, ReadOutput};
 use crate::error::DdlError;
 
@@ -182,7 +183,7 @@ pub(crate) fn plan_merge(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
         if runs.is_empty() {
             continue;
         }
-        let decision = needs_merge(&runs, budget);
+        let decision = needs_merge(&runs, merge_budget_bytes(facts.budget_bytes));
         reasons.push(format!("{}: {}", meta.index_name(index_id), decision.reason));
         if decision.merge {
             for runs in merge_groups(&runs, budget) {
@@ -216,7 +217,7 @@ pub(crate) fn plan_ingest(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
         if runs.is_empty() {
             continue;
         }
-        let again = needs_merge(&runs, facts.budget_bytes as usize);
+        let again = needs_merge(&runs, merge_budget_bytes(facts.budget_bytes));
         if again.merge {
             let message = format!("{}; give ilmenite_ddl_memory_budget more", again.reason);
             return Err(TaskError::new(ErrorClass::Resource, message));
