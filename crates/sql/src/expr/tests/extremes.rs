@@ -84,7 +84,7 @@ fn calls(
     // Every third value is enough where there are many places.
     let step = if args.len() + left > 2 { 3 } else { 1 };
     for (at, arg) in pool.iter().enumerate() {
-        if (at + args.len()) % step == 0 {
+        if (at + args.len()).is_multiple_of(step) {
             args.push(arg.clone());
             values += calls(def, args, left - 1, pool, ctx);
             args.pop();
