@@ -123,7 +123,7 @@ fn sleep(a: &Args<'_>) -> Result<Datum> {
     };
     let length = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let started = Instant::now();
-    loop {
+    let asleep = || loop {
         if a.ctx.cancel.is_cancelled() {
             return int(1);
         }
@@ -132,6 +132,12 @@ fn sleep(a: &Args<'_>) -> Result<Datum> {
             return int(0);
         }
         std::thread::sleep(left.min(SLEEP_STEP));
+    };
+    // On a worker of the runtime other connections would sleep along.
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(asleep),
+        _ => asleep(),
     }
 }
 
