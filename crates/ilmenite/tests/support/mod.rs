@@ -303,10 +303,8 @@ impl Drop for Server {
 /// From the line that says the server is ready.
 fn ready_addresses(log: &str) -> Option<(SocketAddr, SocketAddr)> {
     // Only whole lines: the last one may still be on its way.
-    let lines = log.split_inclusive('\n').filter(|l| l.ends_with('\n'));
-    let line = lines
-        .filter(|l| l.contains("server is ready for connections"))
-        .next_back()?;
+    let mut lines = log.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+    let line = lines.rfind(|l| l.contains("server is ready for connections"))?;
     let field = |name: &str| {
         let rest = line.split_once(&format!("[{name}="))?.1;
         rest.split_once(']')?.0.trim_matches('"').parse().ok()
