@@ -42,7 +42,7 @@ pub struct ServerArgs {
     #[arg(long, env = "ILMENITE_SYNC", value_enum)]
     pub sync: Option<Switch>,
 
-    /// Bytes of the store's block cache [default: an eighth of memory]
+    /// Bytes of the store's block cache [default: 256 MiB]
     #[arg(long, env = "ILMENITE_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
 

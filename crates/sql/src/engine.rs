@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ilmenite_catalog::{Catalog, CatalogConfig, Settings};
 use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, task_kinds};
 use ilmenite_sort::MemoryBudget;
-use ilmenite_store::{Check, CommitOptions, StoreRef, run_txn};
+use ilmenite_store::{Check, CommitOptions, ErrorClass, StoreRef, run_txn};
 use ilmenite_task::{Tasks, TasksConfig};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -67,7 +67,7 @@ pub struct Engine {
     pub table_cache: TableCache,
     pub(crate) registry: Registry,
     /// What GET_LOCK took.
-    pub user_locks: UserLockTable,
+    pub user_locks: Arc<UserLockTable>,
     /// Where statements spill.
     pub spill_dir: PathBuf,
     accounts: Mutex<Arc<Vec<Account>>>,
@@ -117,6 +117,9 @@ impl Engine {
         .await?;
         let globals = Arc::new(Globals::new(&fixed_variables(&config.data_dir)));
         let spill_dir = config.data_dir.join("tmp");
+        std::fs::create_dir_all(&spill_dir).map_err(|e| {
+            Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display()))
+        })?;
         let memory = MemoryBudget::new(globals.number("ilmenite_ddl_memory_budget"));
         let backfill = Backfill::new(BackfillConfig {
             store: config.store.clone(),
@@ -145,7 +148,7 @@ impl Engine {
             parses: ParseCache::default(),
             table_cache: TableCache::default(),
             registry: Registry::default(),
-            user_locks: UserLockTable::default(),
+            user_locks: Arc::default(),
             spill_dir,
             accounts: Mutex::default(),
             fast_auth: Arc::default(),
@@ -273,8 +276,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.interrupt_all();
-        self.ddl.shutdown(HAND_OVER).await;
-        self.tasks.shutdown(HAND_OVER).await;
+        tokio::join!(self.ddl.shutdown(HAND_OVER), self.tasks.shutdown(HAND_OVER));
         self.catalog.shutdown().await;
     }
 }

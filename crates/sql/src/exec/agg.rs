@@ -116,7 +116,7 @@ impl<'p> AggregateExecutor<'p> {
                         return Err(Error::query_memory_exceeded(rt.ctx.connection_id));
                     }
                     let mut parts = (0..PARTS)
-                        .map(|_| SpillWriter::new())
+                        .map(|_| SpillWriter::new(&rt.ctx.engine.spill_dir))
                         .collect::<Result<Vec<_>>>()?;
                     let part = part_of(&round.hasher, &key);
                     let written = parts[part].write(&row);

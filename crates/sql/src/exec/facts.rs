@@ -166,6 +166,7 @@ pub(crate) fn facts(
         variables: user
             .clone()
             .map(|user| Arc::new(StatementVariables { user, system }) as Arc<dyn Variables>),
+        locks: Some(ctx.engine.user_locks.clone()),
         subqueries,
         ..StatementFacts::default()
     };

@@ -568,6 +568,9 @@ impl<'f> RecordReader<'f> {
                         at += 2;
                         continue;
                     }
+                    if self.may_end(after) && !ended {
+                        return None;
+                    }
                     if let Some((len, more)) = self.ending(after) {
                         return Some((
                             finish(value, false, true, escaped_any, format),
@@ -578,19 +581,16 @@ impl<'f> RecordReader<'f> {
                     if after.is_empty() && ended {
                         return Some((finish(value, false, true, escaped_any, format), at + 1, false));
                     }
-                    if self.may_end(after) && !ended {
-                        return None;
-                    }
                 }
                 value.push(rest[0]);
                 at += 1;
                 continue;
             }
-            if let Some((len, more)) = self.ending(rest) {
-                return Some((finish(value, null, false, escaped_any, format), at + len, more));
-            }
             if self.may_end(rest) && !ended {
                 return None;
+            }
+            if let Some((len, more)) = self.ending(rest) {
+                return Some((finish(value, null, false, escaped_any, format), at + len, more));
             }
             null = false;
             value.push(rest[0]);
@@ -598,14 +598,15 @@ impl<'f> RecordReader<'f> {
         }
     }
 
-    /// The end of a field or of a line stands here: its length, and whether a field follows.
+    /// The end of a field or of a line stands here: its length, and whether a field follows. A line's end that begins
+    /// like a field's, as in '|' and '|\n', is a line's end.
     fn ending(&self, rest: &[u8]) -> Option<(usize, bool)> {
         let format = self.format;
-        if !format.field_end.is_empty() && rest.starts_with(&format.field_end) {
-            return Some((format.field_end.len(), true));
-        }
         if !format.line_end.is_empty() && rest.starts_with(&format.line_end) {
             return Some((format.line_end.len(), false));
+        }
+        if !format.field_end.is_empty() && rest.starts_with(&format.field_end) {
+            return Some((format.field_end.len(), true));
         }
         None
     }
@@ -673,6 +674,23 @@ mod tests {
         ];
         for piece in [1, 2, 3, 7, 1000] {
             assert_eq!(records(&csv, text, piece), expected, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_lines_end_may_begin_like_a_fields() {
+        let table = format("|", "", "|\n");
+        let expected: Vec<Vec<Option<String>>> = vec![
+            vec![Some("1".into()), Some(String::new()), Some("x".into())],
+            vec![Some("2".into()), Some("y".into())],
+            vec![Some("3".into()), Some("z".into()), Some(String::new())],
+        ];
+        for piece in [1, 2, 3, 1000] {
+            assert_eq!(
+                records(&table, "1||x|\n2|y|\n3|z|", piece),
+                expected,
+                "pieces of {piece}"
+            );
         }
     }
 

@@ -59,7 +59,7 @@ impl<'p> SortExecutor<'p> {
                     if rows.is_empty() {
                         return Err(Error::query_memory_exceeded(rt.ctx.connection_id));
                     }
-                    runs.push(self.spill(&mut rows, &rt.eval)?);
+                    runs.push(self.spill(&mut rows, rt)?);
                     memory.reset();
                     memory.grow(bytes)?;
                 }
@@ -80,13 +80,13 @@ impl<'p> SortExecutor<'p> {
             return Ok(Sorted::Memory(rows.into_iter(), memory));
         }
         if !rows.is_empty() {
-            runs.push(self.spill(&mut rows, &rt.eval)?);
+            runs.push(self.spill(&mut rows, rt)?);
         }
         drop(memory);
         while runs.len() > MERGE_RUNS {
             let rest = runs.split_off(MERGE_RUNS);
             let mut merge = Merge::new(runs)?;
-            let mut writer = SpillWriter::new()?;
+            let mut writer = SpillWriter::new(&rt.ctx.engine.spill_dir)?;
             while let Some(row) = merge.next(self.keys, &rt.eval)? {
                 if writer.rows().is_multiple_of(BATCH_ROWS as u64) {
                     rt.ctx.statement.check()?;
@@ -100,9 +100,9 @@ impl<'p> SortExecutor<'p> {
         Ok(Sorted::Runs(Merge::new(runs)?))
     }
 
-    fn spill(&self, rows: &mut Vec<Row>, eval: &EvalContext) -> Result<SpillReader> {
-        sort_rows(rows, self.keys, eval)?;
-        let mut writer = SpillWriter::new()?;
+    fn spill(&self, rows: &mut Vec<Row>, rt: &Runtime<'_>) -> Result<SpillReader> {
+        sort_rows(rows, self.keys, &rt.eval)?;
+        let mut writer = SpillWriter::new(&rt.ctx.engine.spill_dir)?;
         for row in rows.drain(..) {
             writer.write(&row)?;
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use bytes::Bytes;
 use ilmenite_codec::{Datum, Decimal, Duration, Json, Time, TimeKind};
@@ -43,8 +44,8 @@ fn damaged() -> Error {
 }
 
 impl SpillWriter {
-    pub fn new() -> Result<Self> {
-        let file = tempfile::tempfile().map_err(io_error)?;
+    pub fn new(dir: &Path) -> Result<Self> {
+        let file = tempfile::tempfile_in(dir).map_err(io_error)?;
         Ok(SpillWriter {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             scratch: Vec::new(),
@@ -231,7 +232,7 @@ mod tests {
             ],
             vec![],
         ];
-        let mut writer = SpillWriter::new().unwrap();
+        let mut writer = SpillWriter::new(&std::env::temp_dir()).unwrap();
         for row in &rows {
             writer.write(row).unwrap();
         }
