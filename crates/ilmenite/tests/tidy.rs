@@ -33,7 +33,6 @@ const BANNED: &[&str] = &[
     "bindgen",
     "openssl-sys",
     "protoc",
-    "prost-build",
     "datafusion",
 ];
 

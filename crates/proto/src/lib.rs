@@ -13,8 +13,6 @@ macro_rules! packages {
     ($($(#[$doc:meta])* $name:ident)+) => {
         $(
             $(#[$doc])*
-            // Written by a generator, for no reader.
-            #[allow(clippy::all)]
             pub mod $name {
                 include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
             }
