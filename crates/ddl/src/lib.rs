@@ -11,6 +11,7 @@
 mod backfill;
 mod check;
 mod ddl;
+mod digest;
 mod encoding;
 mod error;
 mod job;

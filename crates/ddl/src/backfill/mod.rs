@@ -57,7 +57,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use finish::FinishKind;
 pub(crate) use kind::BackfillKind;
 pub(crate) use limiter::Limiter;
-pub(crate) use plan::{ingest_step, read_step};
+pub(crate) use plan::{Piece, cut_range, ingest_step, read_step};
 #[cfg(test)]
 pub(crate) use reconcile::Reconciler;
 pub(crate) use verify::verify_step;
