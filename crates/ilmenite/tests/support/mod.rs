@@ -169,6 +169,22 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
+    /// The most memory the process has had since it started.
+    #[cfg(target_os = "linux")]
+    pub fn peak_resident_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("a running server").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmHWM:"))
+            .expect("a peak");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            << 10
+    }
+
     /// Waits for the process to end by itself.
     pub async fn exit(&mut self, seconds: u64) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(seconds);
