@@ -1,16 +1,15 @@
 //! The framework's face: submit a task inside one's own transaction, watch it, cancel, pause, resume, forget it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_catalog::Catalog;
-use ilmenite_store::{Check, StoreRef, Transaction};
-use tokio::sync::watch;
+use ilmenite_store::{Bell, Check, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{Executor, Place};
 use crate::kind::TaskKind;
 use crate::retry::RetryPolicy;
 use crate::rows::{Change, ID_KEY, Rows, Stored, decode_id, encode, key_key, subtask_key, task_key};
@@ -28,6 +27,7 @@ pub struct TasksConfig {
     pub retry: RetryPolicy,
     /// The safety net below waking: everything is looked at again this often.
     pub poll: Duration,
+    pub place: Place,
 }
 
 impl TasksConfig {
@@ -38,6 +38,7 @@ impl TasksConfig {
             slots,
             retry: RetryPolicy::default(),
             poll: Duration::from_secs(1),
+            place: Place::default(),
         }
     }
 }
@@ -85,8 +86,8 @@ impl TaskStatus {
 /// The framework on one node.
 pub struct Tasks {
     rows: Rows,
-    kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
-    changed: watch::Sender<u64>,
+    kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
+    changed: Bell,
     poll: Duration,
     executor: Arc<Executor>,
     stop: CancellationToken,
@@ -98,8 +99,8 @@ impl Tasks {
             store: config.store,
             catalog: config.catalog,
         };
-        let kinds: Arc<HashMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
-        let (changed, _) = watch::channel(0);
+        let kinds: Arc<BTreeMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
+        let changed = Bell::new();
         let stop = CancellationToken::new();
         let scheduler = Scheduler::new(
             rows.clone(),
@@ -116,6 +117,7 @@ impl Tasks {
             changed.clone(),
             config.poll,
             slots,
+            config.place,
         ));
         tokio::spawn(Arc::new(scheduler).run(stop.clone()));
         tokio::spawn(executor.clone().run(stop.clone()));
@@ -175,7 +177,7 @@ impl Tasks {
 
     /// Makes scheduler, executor and watchers on this node look at the rows now.
     pub fn wake(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.ring();
     }
 
     pub async fn get(&self, id: TaskId) -> Result<Option<TaskStatus>> {
@@ -220,10 +222,10 @@ impl Tasks {
         cancel: &CancellationToken,
         mut on_change: impl FnMut(&TaskStatus) + Send,
     ) -> Result<Task> {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         let mut last = None;
         loop {
-            changed.borrow_and_update();
+            changed.look();
             let status = self.get(id).await?.ok_or(Error::NotFound(id))?;
             if last.as_ref() != Some(&status) {
                 on_change(&status);
@@ -233,9 +235,9 @@ impl Tasks {
             }
             last = Some(status);
             tokio::select! {
+                biased;
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
-                // An error means that the sender is gone, with the framework.
-                result = changed.changed() => result.map_err(|_| Error::Cancelled)?,
+                _ = changed.rung() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }

@@ -20,6 +20,8 @@ type Run = dyn Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync;
 /// A kind of task with two steps; how many subtasks each gets stands in the task's meta.
 struct Toy {
     run: Box<Run>,
+    /// Written by a subtask that has none, before anything else.
+    checkpoint: Option<Value>,
     plan_error: Option<TaskError>,
     gather_failures: AtomicU32,
     cleaned: AtomicU32,
@@ -29,6 +31,7 @@ impl Toy {
     fn new(run: impl Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync + 'static) -> Toy {
         Toy {
             run: Box::new(run),
+            checkpoint: None,
             plan_error: None,
             gather_failures: AtomicU32::new(0),
             cleaned: AtomicU32::new(0),
@@ -73,7 +76,10 @@ impl TaskKind for Toy {
         })
     }
 
-    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+    async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+        if let (Some(checkpoint), None) = (&self.checkpoint, &context.subtask.checkpoint) {
+            context.report.checkpoint(checkpoint.clone()).await?;
+        }
         (self.run)(&context)
     }
 
@@ -381,14 +387,14 @@ async fn cancel_stops_what_runs_and_what_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
-    let world = world(Toy::new(|context| {
+    let mut toy = Toy::new(|context| {
         if context.subtask.checkpoint == Some(json!("half")) {
             return Ok(json!("from half"));
         }
-        context.report.checkpoint(json!("half"))?;
         endless(context)
-    }))
-    .await;
+    });
+    toy.checkpoint = Some(json!("half"));
+    let world = world(toy).await;
     let id = world.submit("pausable", json!([1, 0])).await;
     world
         .until(id, |s| s.len() == 1 && s[0].checkpoint.is_some())

@@ -15,9 +15,13 @@ pub(crate) const fn verify_step() -> usize {
     1
 }
 
-pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+pub(super) async fn run(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
     let part: VerifyPart = parse(&context.subtask.meta)?;
-    let (_, batch_rows) = context.runtime.block_on(engine.settings(meta.job_id))?;
+    let (_, batch_rows) = engine.settings(meta.job_id).await?;
     let options = crate::scan::options(batch_rows);
     let mut scan = engine
         .store()
@@ -29,9 +33,7 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
     let mut digests = vec![EntryDigest::default(); encoders.len()];
     let mut of_index = EntryDigest::default();
     let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
-    while context
-        .runtime
-        .block_on(scan.next_batch(&mut batch))
+    while scan.next_batch(&mut batch).await
         .map_err(store_error)?
     {
         if context.cancel.is_cancelled() {

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::time::Duration;
 
 use ilmenite_catalog::{OwnerTerm, SchemaState};
-use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode, ambient};
 use ilmenite_task::{TaskError, TaskState};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::names::Names;
@@ -398,6 +399,7 @@ impl Shared {
                 next.retry = Some(status);
                 drop(self.write(stored, next, term, action).await);
                 tokio::select! {
+                    biased;
                     _ = interrupt.cancelled() => {}
                     _ = tokio::time::sleep(Duration::from_millis(wait)) => {}
                     _ = self.stop.cancelled() => return false,
@@ -444,9 +446,7 @@ impl Shared {
         failures: &mut Failures,
         endless: bool,
     ) -> Option<ilmenite_task::RetryStatus> {
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as u64);
+        let now_ms = failures.now_ms();
         failures.now_ms = now_ms;
         let mut shown = TaskError::new(error.class(), error.to_string());
         if endless {
@@ -486,6 +486,7 @@ impl Shared {
         failures.unreadable += 1;
         let delay = Duration::from_millis(100).saturating_mul(1 << failures.unreadable.min(7));
         tokio::select! {
+            biased;
             _ = self.stop.cancelled() => false,
             _ = interrupt.cancelled() => true,
             _ = tokio::time::sleep(delay) => true,
@@ -528,8 +529,19 @@ enum Round {
 #[derive(Default)]
 pub(super) struct Failures {
     last: Option<ilmenite_task::RetryStatus>,
+    /// The time of day of the first of them, and when that was by a clock that nobody sets.
+    first: Option<(u64, Instant)>,
     /// When the last of them was looked at.
     now_ms: u64,
     /// Reads or writes of the row itself that failed in a row.
     unreadable: u32,
+}
+
+impl Failures {
+    /// The time of day, to which no setting of the clock adds and from which none takes: retries are bounded in time.
+    fn now_ms(&mut self) -> u64 {
+        let first = || (ambient::wall_ms(), Instant::now());
+        let (wall_ms, at) = *self.first.get_or_insert_with(first);
+        wall_ms + at.elapsed().as_millis() as u64
+    }
 }
