@@ -105,6 +105,8 @@ impl Scheduler {
                     Ok(false) => {}
                     // Something was written, or somebody else wrote first: look again.
                     Ok(true) | Err(Error::Lost) => this.wake(),
+                    // Another node goes on with it.
+                    Err(Error::NotOwner) => {}
                     Err(e) => {
                         tracing::warn!(task = id, error = %e, "a decision on the task could not be written")
                     }
@@ -123,7 +125,7 @@ impl Scheduler {
             .catalog
             .owner_term()
             .map(|term| term.guard())
-            .ok_or(Error::Lost)
+            .ok_or(Error::NotOwner)
     }
 
     /// One decision. True when it wrote something.

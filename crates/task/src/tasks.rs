@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::Catalog;
+use ilmenite_catalog::{Catalog, OwnerTerm};
 use ilmenite_store::{Bell, Check, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
@@ -244,8 +244,11 @@ impl Tasks {
     }
 
     /// Ends the task: running subtasks stop, and it becomes `reverted`. Nothing happens to a final one.
-    pub async fn cancel(&self, id: TaskId, why: TaskError) -> Result<()> {
-        self.change(id, |task| match task.state {
+    ///
+    /// This and the other commands are the owner's, in its `term`. One that was asleep wakes up with an old mind: it must
+    /// not stop what its successor has begun.
+    pub async fn cancel(&self, id: TaskId, why: TaskError, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Cancelling | TaskState::Reverting => Ok(()),
             state if state.is_final() => Ok(()),
             _ => {
@@ -259,8 +262,8 @@ impl Tasks {
     }
 
     /// Stops the task where it is, for as long as it takes.
-    pub async fn pause(&self, id: TaskId, why: TaskError) -> Result<()> {
-        self.change(id, |task| match task.state {
+    pub async fn pause(&self, id: TaskId, why: TaskError, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Pausing | TaskState::Paused => Ok(()),
             TaskState::Pending | TaskState::Running | TaskState::Resuming => {
                 task.state = TaskState::Pausing;
@@ -277,8 +280,8 @@ impl Tasks {
         .await
     }
 
-    pub async fn resume(&self, id: TaskId) -> Result<()> {
-        self.change(id, |task| match task.state {
+    pub async fn resume(&self, id: TaskId, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Pending | TaskState::Running | TaskState::Resuming => Ok(()),
             TaskState::Paused => {
                 task.state = TaskState::Resuming;
@@ -294,8 +297,8 @@ impl Tasks {
     }
 
     /// At most so many subtasks at once on each node from now on; running ones are not stopped.
-    pub async fn set_concurrency(&self, id: TaskId, concurrency: u32) -> Result<()> {
-        self.change(id, |task| {
+    pub async fn set_concurrency(&self, id: TaskId, concurrency: u32, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| {
             task.concurrency = concurrency;
             Ok(())
         })
@@ -325,7 +328,7 @@ impl Tasks {
         Ok(())
     }
 
-    async fn change(&self, id: TaskId, edit: impl Fn(&mut Task) -> Result<()>) -> Result<()> {
+    async fn change(&self, id: TaskId, term: &OwnerTerm, edit: impl Fn(&mut Task) -> Result<()>) -> Result<()> {
         for _ in 0..CHANGE_TRIES {
             let task = self.rows.task(id).await?.ok_or(Error::NotFound(id))?;
             let mut next = task.value.clone();
@@ -333,7 +336,7 @@ impl Tasks {
             if next == task.value {
                 return Ok(());
             }
-            let mut change = Change::default();
+            let mut change = Change::guarded(term.guard());
             change.replace(&task, &next)?;
             match self.rows.commit(change).await {
                 Ok(()) => {

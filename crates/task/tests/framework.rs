@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use ilmenite_catalog::{Catalog, CatalogConfig};
+use ilmenite_catalog::{Catalog, CatalogConfig, OwnerTerm};
 use ilmenite_codec::key::partition_prefix_len;
 use ilmenite_store::{
     CommitOptions, EmbeddedOptions, EmbeddedStore, ErrorClass, StoreRef, Transaction, TxnMode,
@@ -131,6 +131,10 @@ async fn node(store: &StoreRef, toy: Toy, slots: u32) -> (Arc<Catalog>, Arc<Task
 }
 
 impl World {
+    fn term(&self) -> OwnerTerm {
+        self.catalog.owner_term().expect("the only node is the owner")
+    }
+
     async fn submit(&self, key: &str, meta: Value) -> TaskId {
         let spec = TaskSpec {
             key: key.into(),
@@ -352,7 +356,7 @@ async fn what_ran_out_pauses_with_the_reason_and_goes_on_when_told() {
     assert_eq!(task.state, TaskState::Paused);
     assert_eq!(task.error.unwrap().message, "no space left on device");
     full.store(0, Ordering::SeqCst);
-    world.tasks.resume(id).await.unwrap();
+    world.tasks.resume(id, &world.term()).await.unwrap();
     world
         .until(id, |s| s.iter().all(|s| s.state == SubtaskState::Succeed))
         .await;
@@ -370,7 +374,7 @@ async fn cancel_stops_what_runs_and_what_waits() {
         .await;
     world
         .tasks
-        .cancel(id, TaskError::new(ErrorClass::Cancelled, "by the user"))
+        .cancel(id, TaskError::new(ErrorClass::Cancelled, "by the user"), &world.term())
         .await
         .unwrap();
     let task = world.end(id).await;
@@ -401,11 +405,11 @@ async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
         .await;
     world
         .tasks
-        .pause(id, TaskError::new(ErrorClass::Cancelled, "paused by the user"))
+        .pause(id, TaskError::new(ErrorClass::Cancelled, "paused by the user"), &world.term())
         .await
         .unwrap();
     assert_eq!(world.end(id).await.state, TaskState::Paused);
-    world.tasks.resume(id).await.unwrap();
+    world.tasks.resume(id, &world.term()).await.unwrap();
     world.until(id, |s| s[0].state == SubtaskState::Succeed).await;
     assert_eq!(world.end(id).await.state, TaskState::Succeed);
     assert_eq!(
@@ -424,7 +428,7 @@ async fn many_tasks_share_few_slots_and_each_can_be_cancelled() {
     for id in ids.iter().rev() {
         world
             .tasks
-            .cancel(*id, TaskError::new(ErrorClass::Cancelled, "enough"))
+            .cancel(*id, TaskError::new(ErrorClass::Cancelled, "enough"), &world.term())
             .await
             .unwrap();
         assert_eq!(world.end(*id).await.state, TaskState::Reverted);
@@ -497,4 +501,32 @@ async fn a_claim_that_was_lost_writes_nothing() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let subtask = world.tasks.subtasks(id).await.unwrap().remove(0);
     assert_eq!((subtask.attempt, subtask.output), (77, Some(json!("theirs"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_owners_commands_are_refused() {
+    let world = world(Toy::new(endless)).await;
+    let (next, next_tasks, _) = node(&world.store, Toy::new(endless), 1).await;
+    let id = world.submit("not his any more", json!([1, 0])).await;
+    let old_term = world.term();
+    world.catalog.shutdown().await;
+    let began = Instant::now();
+    let term = loop {
+        if let Some(term) = next.owner_term() {
+            break term;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody follows");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let why = TaskError::new(ErrorClass::Cancelled, "by one who slept");
+    for refused in [
+        world.tasks.cancel(id, why.clone(), &old_term).await,
+        world.tasks.pause(id, why.clone(), &old_term).await,
+        world.tasks.set_concurrency(id, 7, &old_term).await,
+    ] {
+        assert!(matches!(refused, Err(Error::NotOwner)), "{refused:?}");
+    }
+    let task = next_tasks.get(id).await.unwrap().unwrap().task;
+    assert!(task.error.is_none() && task.concurrency != 7, "{task:?}");
+    next_tasks.cancel(id, why, &term).await.unwrap();
 }

@@ -46,6 +46,28 @@ impl From<ilmenite_store::Error> for StepError {
     }
 }
 
+impl From<ilmenite_catalog::Error> for StepError {
+    fn from(error: ilmenite_catalog::Error) -> Self {
+        use ilmenite_catalog::Error as E;
+        match error {
+            E::NotOwner | E::LeaseLost => StepError::Lost,
+            E::Store(error) => error.into(),
+            other => StepError::Failed(other.into()),
+        }
+    }
+}
+
+impl From<ilmenite_task::Error> for StepError {
+    fn from(error: ilmenite_task::Error) -> Self {
+        use ilmenite_task::Error as E;
+        match error {
+            E::NotOwner => StepError::Lost,
+            E::Store(error) => error.into(),
+            other => StepError::Failed(other.into()),
+        }
+    }
+}
+
 pub(super) type StepResult<T> = Result<T, StepError>;
 
 /// What a step's transaction does to the job and to the schema.
@@ -149,7 +171,7 @@ impl Shared {
         if job.state == JobState::Cancelling {
             let mut next = job.clone();
             next.error.get_or_insert(DdlError::JobCancelled);
-            self.stop_tasks(job, interrupt).await?;
+            self.stop_tasks(job, term, interrupt).await?;
             self.write(stored, next, term, Action::BeginRollback).await?;
             return Ok(Round::Next);
         }
@@ -162,14 +184,14 @@ impl Shared {
             Stage::Begin => Action::Begin,
             Stage::DeleteOnly => Action::Advance(SchemaState::WriteOnly, Stage::WriteOnly),
             Stage::WriteOnly => Action::StartBuild,
-            Stage::Backfill => self.watch_backfill(stored, &mut next, interrupt).await?,
+            Stage::Backfill => self.watch_backfill(stored, &mut next, term, interrupt).await?,
             Stage::Barrier => Action::Touch(Stage::Reconcile),
             Stage::Reconcile => Action::StartFinish,
-            Stage::Verify => self.watch_finish(stored, &mut next, interrupt).await?,
+            Stage::Verify => self.watch_finish(stored, &mut next, term, interrupt).await?,
             Stage::Publish => Action::Publish,
             Stage::Dropping => Action::Drop,
             Stage::RollingBack => {
-                self.stop_tasks(job, interrupt).await?;
+                self.stop_tasks(job, term, interrupt).await?;
                 Action::RollBack
             }
             Stage::Finish => {
@@ -271,8 +293,7 @@ impl Shared {
         for condition in [stored.unchanged(), term.guard()] {
             txn.require(condition.key, condition.value);
         }
-        txn.commit(self.catalog.commit_options().map_err(DdlError::from)?)
-            .await?;
+        txn.commit(self.catalog.commit_options()?).await?;
         crate::failpoint("ddl_after_step")?;
         Ok(())
     }
@@ -297,7 +318,7 @@ impl Shared {
         match waited {
             Ok(()) => Ok(()),
             Err(_) if interrupt.is_cancelled() => Err(StepError::Interrupted),
-            Err(error) => Err(DdlError::from(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -335,15 +356,9 @@ impl Shared {
         for status in self.job_tasks(&stored.value).await? {
             if !status.task.state.is_final() && status.task.state != TaskState::Paused {
                 let why = TaskError::new(ErrorClass::Cancelled, "the job was paused");
-                self.tasks
-                    .pause(status.task.id, why)
-                    .await
-                    .map_err(DdlError::from)?;
+                self.tasks.pause(status.task.id, why, term).await?;
                 // It stops within seconds; a stop of the server leaves the rest to the next owner.
-                self.tasks
-                    .watch(status.task.id, &self.stop, |_| {})
-                    .await
-                    .map_err(DdlError::from)?;
+                self.tasks.watch(status.task.id, &self.stop, |_| {}).await?;
             }
         }
         let mut next = stored.value.clone();
@@ -361,7 +376,7 @@ impl Shared {
         if !self.pause_is_over(job, self.store.timestamp().await?) {
             return Ok(());
         }
-        self.stop_tasks(job, &self.stop).await?;
+        self.stop_tasks(job, term, &self.stop).await?;
         self.store.release_gc_hold(&job.hold_id()).await?;
         let mut next = job.clone();
         next.snapshot = Timestamp::ZERO;
@@ -431,7 +446,7 @@ impl Shared {
             next.stage = Stage::Finish;
             Action::JobOnly
         } else {
-            self.stop_tasks(&stored.value, &self.stop).await?;
+            self.stop_tasks(&stored.value, term, &self.stop).await?;
             next.conflicts = self.collect_conflicts(&stored.value).await;
             Action::BeginRollback
         };
