@@ -5,16 +5,18 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ilmenite_store::{ErrorClass, StoreRef};
+use ilmenite_store::{ErrorClass, StoreRef, ambient};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auto_id::AutoIdTable;
 use crate::bootstrap::bootstrap;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::local::Local;
 use crate::mdl::Watch;
@@ -49,6 +51,8 @@ pub struct CatalogConfig {
     pub lease: Duration,
     /// How often to look for new versions; `None` for what suits the store.
     pub poll: Option<Duration>,
+    /// By which the node judges whether it still has its lease.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl CatalogConfig {
@@ -64,6 +68,7 @@ impl CatalogConfig {
             slots: 1,
             lease: Self::DEFAULT_LEASE,
             poll: None,
+            clock: Arc::new(SystemClock::new()),
         }
     }
 }
@@ -122,14 +127,16 @@ impl Catalog {
         bootstrap(&store).await?;
         let start_ms = store.timestamp().await?.millis();
         let catalog = Arc::new(Catalog {
-            node_id: uuid::Uuid::new_v4().to_string(),
+            node_id: uuid::Builder::from_random_bytes(ambient::random_bytes())
+                .into_uuid()
+                .to_string(),
             start_ms,
             addresses: Mutex::new(Addresses {
                 mysql: config.address.clone(),
                 status: config.status_address.clone(),
             }),
             service_scope: Mutex::new(config.service_scope.clone()),
-            local: Arc::new(Local::new()),
+            local: Arc::new(Local::new(config.clock.clone())),
             owner: Ownership::new(),
             auto_ids: AutoIdTable::default(),
             blockers: Mutex::default(),
@@ -187,6 +194,7 @@ impl Catalog {
         let local = self.local.clone();
         let work = async move {
             tokio::select! {
+                biased;
                 _ = stop.cancelled() => return,
                 _ = tokio::time::sleep(first) => {}
             }
@@ -208,6 +216,7 @@ impl Catalog {
                     }
                 };
                 tokio::select! {
+                    biased;
                     _ = stop.cancelled() => return,
                     _ = tokio::time::sleep(pause.time) => {}
                     _ = wake.notified() => {}

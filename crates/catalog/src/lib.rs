@@ -12,6 +12,7 @@
 mod auto_id;
 mod bootstrap;
 mod catalog;
+mod clock;
 mod error;
 mod keys;
 mod local;
@@ -26,6 +27,7 @@ mod sync;
 mod view;
 
 pub use catalog::{Catalog, CatalogConfig};
+pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 pub use mdl::{Blocker, Pinned, TransactionPins};
 pub use meta::{AffectedTable, Meta, MetaReader, SchemaDiff};

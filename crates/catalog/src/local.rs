@@ -1,12 +1,14 @@
 //! What transactions see of this node without going to the store: the newest view, the lease, each other's pins.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ilmenite_store::{CommitOptions, Durability, Timestamp};
 
 use crate::SchemaView;
+use crate::clock::Clock;
 use crate::mdl::PinTable;
 
 #[derive(Debug)]
@@ -17,12 +19,12 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub fn new() -> Self {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Local {
             view: ArcSwap::from_pointee(SchemaView::empty()),
             pins: PinTable::new(),
             lease: Lease {
-                epoch: Instant::now(),
+                clock,
                 live_until: AtomicU64::new(0),
                 end: AtomicU64::new(0),
                 incarnation: AtomicU64::new(1),
@@ -35,8 +37,8 @@ impl Local {
 /// The local clock only says when trying has become pointless.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    epoch: Instant,
-    /// Nanoseconds after `epoch`; 0 when not live.
+    clock: Arc<dyn Clock>,
+    /// Nanoseconds by that clock; 0 when not live.
     live_until: AtomicU64,
     /// In store time.
     end: AtomicU64,
@@ -45,9 +47,13 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    pub fn clock(&self) -> Duration {
+        self.clock.now()
+    }
+
     /// `asked`: a moment before the timestamp was taken that the lease counts from.
-    pub fn renewed(&self, asked: Instant, lease: Duration, end: Timestamp) {
-        let until = asked.duration_since(self.epoch) + lease;
+    pub fn renewed(&self, asked: Duration, lease: Duration, end: Timestamp) {
+        let until = asked + lease;
         self.end.store(end.0, Ordering::SeqCst);
         self.live_until.store(until.as_nanos() as u64, Ordering::SeqCst);
     }
@@ -57,7 +63,7 @@ impl Lease {
     }
 
     pub fn is_live(&self) -> bool {
-        (self.epoch.elapsed().as_nanos() as u64) < self.live_until.load(Ordering::SeqCst)
+        (self.clock.now().as_nanos() as u64) < self.live_until.load(Ordering::SeqCst)
     }
 
     pub fn end(&self) -> Timestamp {

@@ -5,16 +5,17 @@
 //! view that is the newest at that moment. Whoever looks for old pins has made the new view visible before, and takes
 //! each transaction's mutex: so either it sees a pin, or that pin was made against the new view.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ilmenite_store::CommitOptions;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::local::Local;
@@ -90,7 +91,7 @@ pub(crate) struct Holder {
 /// Every open transaction of the node.
 #[derive(Debug)]
 pub(crate) struct PinTable {
-    shards: Vec<Mutex<HashMap<u64, Arc<Cell>>>>,
+    shards: Vec<Mutex<BTreeMap<u64, Arc<Cell>>>>,
     next_id: AtomicU64,
     /// Those who want to be told when pins go.
     waiters: AtomicUsize,
@@ -107,7 +108,7 @@ impl PinTable {
         }
     }
 
-    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Cell>>> {
+    fn shard(&self, id: u64) -> &Mutex<BTreeMap<u64, Arc<Cell>>> {
         &self.shards[id as usize % SHARDS]
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
@@ -152,7 +152,7 @@ impl Catalog {
                 "injected before the lease is renewed".into()
             ))
         ));
-        let asked = Instant::now();
+        let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let now = txn.start_ts();
         if self.store.exclusive() {
@@ -202,7 +202,7 @@ impl Catalog {
                 "injected before the lease is renewed".into()
             ))
         ));
-        let asked = Instant::now();
+        let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let key = keys::node(&self.node_id);
         if txn.get(&key).await?.is_none() {

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
-use ilmenite_store::{Check, Error as StoreError, Precondition, Transaction, TxnMode};
+use ilmenite_store::{Bell, Check, Error as StoreError, Listener, Precondition, Transaction, TxnMode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::error::{Error, Result, decode, encode};
 use crate::metrics::METRICS;
@@ -45,8 +44,8 @@ impl OwnerTerm {
 /// What this node knows of its own ownership.
 pub(crate) struct Ownership {
     terms: Mutex<Terms>,
-    /// Counts changes of what is announced.
-    changed: watch::Sender<u64>,
+    /// Rings when what is announced changes.
+    changed: Bell,
 }
 
 #[derive(Default)]
@@ -61,7 +60,7 @@ impl Ownership {
     pub fn new() -> Self {
         Ownership {
             terms: Mutex::default(),
-            changed: watch::Sender::new(0),
+            changed: Bell::new(),
         }
     }
 
@@ -75,7 +74,7 @@ impl Ownership {
         change(&mut terms);
         if terms.announced != before {
             drop(terms);
-            self.changed.send_modify(|n| *n += 1);
+            self.changed.ring();
         }
     }
 
@@ -108,8 +107,8 @@ impl Catalog {
     }
 
     /// Told whenever this node becomes the owner, ceases to be it, or begins another term.
-    pub fn owner_changed(&self) -> watch::Receiver<u64> {
-        self.owner.changed.subscribe()
+    pub fn owner_changed(&self) -> Listener {
+        self.owner.changed.listen()
     }
 
     /// Who is the owner by the store; `None` when nobody was yet, or the last one resigned.

@@ -4,8 +4,8 @@
 //! (`i/mdl/<job>`); each node answers once its transactions allow (`i/sync/<job>/<node>`), or says who is in the way.
 //! A node that does not answer is waited for until its lease ends, and no longer.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ilmenite_store::{
@@ -13,6 +13,7 @@ use ilmenite_store::{
     Timestamp, Transaction, TxnMode,
 };
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, decode, encode};
@@ -146,9 +147,10 @@ impl Catalog {
                 OWN_INTERVAL
             };
             tokio::select! {
+                biased;
+                _ = cancel.cancelled() => return Err(Error::Cancelled),
                 _ = gone => {}
                 _ = tokio::time::sleep(pause) => {}
-                _ = cancel.cancelled() => return Err(Error::Cancelled),
             }
         }
         if told.is_some() {
@@ -340,7 +342,7 @@ impl Catalog {
         }
         let ts = self.store.timestamp().await?;
         let range = keys::waits();
-        let mut questions = HashMap::new();
+        let mut questions = BTreeMap::new();
         for (key, raw) in self.pairs(range.clone(), ts).await? {
             let Ok(job_id) = keys::suffix(&range, &key).parse::<i64>() else {
                 return Err(Error::Damaged(format!(

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo};
 use ilmenite_sort::MemoryBudget;
-use ilmenite_store::{Check, ErrorClass, StoreRef, Transaction, TxnMode};
+use ilmenite_store::{Bell, Check, ErrorClass, StoreRef, Transaction, TxnMode};
 use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::backfill::{Backfill, BackfillConfig, BackfillKind, FinishKind};
+use crate::backfill::{Backfill, BackfillConfig, BackfillKind, FinishKind, StorageAt};
 use crate::check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
 use crate::error::{DdlError, Result};
 use crate::job::{Job, JobId, JobState, Rows, Stage, encode, job_key, storage_key};
@@ -76,7 +75,7 @@ impl DdlSetup {
             memory: MemoryBudget::new(self.memory_budget_bytes),
             scratch_directory: self.scratch_directory.clone(),
             cluster_id: self.cluster_id.clone(),
-            wrap_storage: None,
+            open_storage: None,
         })
     }
 }
@@ -99,7 +98,7 @@ impl Ddl {
             retry: config.retry,
             poll: config.poll,
             pause_hold: config.pause_hold,
-            changed: watch::Sender::new(0),
+            changed: Bell::new(),
             stop: CancellationToken::new(),
             live: Default::default(),
             version_lock: Default::default(),
@@ -161,9 +160,9 @@ impl Ddl {
 
     /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.
     pub async fn wait(&self, id: JobId, cancel: &CancellationToken) -> Result<JobOutcome> {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.shared.changed.listen();
         loop {
-            changed.borrow_and_update();
+            changed.look();
             if let Some(job) = self.shared.rows.history(id).await? {
                 return outcome(job);
             }
@@ -171,9 +170,10 @@ impl Ddl {
                 return Err(DdlError::JobNotFound { id });
             }
             tokio::select! {
+                biased;
                 _ = cancel.cancelled() => return Err(DdlError::Detached { id }),
                 _ = self.shared.stop.cancelled() => return Err(DdlError::Detached { id }),
-                _ = changed.changed() => {}
+                _ = changed.rung() => {}
                 _ = tokio::time::sleep(self.shared.poll) => {}
             }
         }
@@ -325,7 +325,7 @@ impl Ddl {
     /// Deletes objects of this cluster under a storage URI that no live task owns. Returns their number.
     pub async fn scrub_storage(&self, uri: &str) -> Result<u64> {
         self.shared
-            .scrub_storage(&ilmenite_sort::ObjectStorage::from_uri(uri)?)
+            .scrub_storage(&self.shared.backfill.open_storage(StorageAt::Uri(uri))?)
             .await
     }
 }

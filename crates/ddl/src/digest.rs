@@ -4,7 +4,6 @@ use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
 use ilmenite_sort::EntryDigest;
 use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp};
-use tokio::runtime::Handle;
 
 use crate::error::Result;
 
@@ -18,30 +17,26 @@ pub(crate) struct Part<'a> {
 
 impl Part<'_> {
     /// The pairs of the range, as they are. `seen` is called with each batch and may end it.
-    pub fn of_entries(
-        self,
-        runtime: &Handle,
-        mut seen: impl FnMut(&KvBatch) -> Result<()>,
-    ) -> Result<EntryDigest> {
+    pub async fn of_entries(self, mut seen: impl FnMut(&KvBatch) -> Result<()>) -> Result<EntryDigest> {
         let mut digest = EntryDigest::default();
-        self.batches(runtime, |batch| {
+        self.batches(|batch| {
             seen(batch)?;
             batch.iter().for_each(|(key, value)| digest.add(key, value));
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(digest)
     }
 
     /// The entries that the rows of the range ought to have, for each encoder.
-    pub fn of_rows(
+    pub async fn of_rows(
         self,
-        runtime: &Handle,
         encoders: &mut [IndexEncoder],
         mut seen: impl FnMut(&KvBatch) -> Result<()>,
     ) -> Result<Vec<EntryDigest>> {
         let mut digests = vec![EntryDigest::default(); encoders.len()];
         let (mut key, mut value) = (Vec::new(), Vec::new());
-        self.batches(runtime, |batch| {
+        self.batches(|batch| {
             seen(batch)?;
             for (record_key, row) in batch.iter() {
                 let handle = decode_record_handle(record_key)?;
@@ -53,14 +48,15 @@ impl Part<'_> {
                 }
             }
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(digests)
     }
 
-    fn batches(self, runtime: &Handle, mut each: impl FnMut(&KvBatch) -> Result<()>) -> Result<()> {
+    async fn batches(self, mut each: impl FnMut(&KvBatch) -> Result<()>) -> Result<()> {
         let mut scan = self.store.scan(self.range, self.ts, self.options)?;
         let mut batch = KvBatch::new();
-        while runtime.block_on(scan.next_batch(&mut batch))? {
+        while scan.next_batch(&mut batch).await? {
             each(&batch)?;
         }
         Ok(())

@@ -26,7 +26,7 @@ fn small(faults: &Faults) -> Options {
     let faults = faults.clone();
     Options {
         memory_bytes: 12 << 20,
-        wrap_storage: Some(Arc::new(move |storage| faults.wrap(&storage))),
+        open_storage: Some(Arc::new(move |at: StorageAt<'_>| Ok(faults.wrap(&at.open()?)))),
         ..Default::default()
     }
 }

@@ -1,8 +1,9 @@
 //! Retries of requests to object storage: bounded in count and time, jittered, visible.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
+
+use ilmenite_store::ambient;
 
 use crate::error::StorageErrorKind;
 use crate::metrics::Op;
@@ -50,11 +51,7 @@ impl RetryPolicy {
         let doublings = attempt.saturating_sub(1).min(20);
         let full = self.base_delay.saturating_mul(1 << doublings).min(self.max_delay);
         // Half fixed, half random, so that nodes which failed together do not come back together.
-        let random = std::collections::hash_map::RandomState::new()
-            .build_hasher()
-            .finish();
-        let share = (random >> 11) as f64 / (1u64 << 53) as f64;
-        full.mul_f64(0.5 + 0.5 * share)
+        full.mul_f64(0.5 + 0.5 * ambient::fraction())
     }
 }
 

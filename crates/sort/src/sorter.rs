@@ -2,7 +2,6 @@
 //! storage.
 
 use ilmenite_store::KvBatch;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::SortBuffer;
@@ -55,14 +54,13 @@ pub enum SortedRun {
     Stored(Vec<RunMeta>),
 }
 
-/// Sorts within a budget. `push` and `finish` are for a blocking thread: they sort and encode, and wait for uploads.
+/// Sorts within a budget. For a thread, or at least a task, of its own: it sorts and encodes between its waits for uploads.
 pub struct RunSorter {
     options: SorterOptions,
     buffer: SortBuffer,
     storage: ObjectStorage,
     writer_options: WriterOptions,
     writer: Option<RunSetWriter>,
-    runtime: Handle,
     cancel: CancellationToken,
     pushed: EntryDigest,
     filter: DuplicateFilter,
@@ -78,14 +76,11 @@ impl RunSorter {
         writer + writer / 2
     }
 
-    /// Must be called within a runtime, on which its uploads will run.
     pub fn new(
         storage: &ObjectStorage,
         options: SorterOptions,
         cancel: &CancellationToken,
     ) -> Result<RunSorter> {
-        let runtime = Handle::try_current()
-            .map_err(|error| Error::Bug(format!("a sorter was made outside of a runtime: {error}")))?;
         let least = Self::min_budget_bytes(storage);
         if options.budget_bytes < least {
             let (needed, budget) = (least as u64, options.budget_bytes as u64);
@@ -103,7 +98,6 @@ impl RunSorter {
             options,
             writer_options,
             writer: None,
-            runtime,
             cancel: cancel.clone(),
             pushed: EntryDigest::default(),
             was_sorted: true,
@@ -111,27 +105,27 @@ impl RunSorter {
         })
     }
 
-    /// Adds an entry; when the buffer is full, sorts it and writes a run first.
-    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if !self.buffer.push(key, value)? {
-            self.spill()?;
-            if !self.buffer.push(key, value)? {
-                return Err(Error::BudgetTooSmall {
-                    what: "one index entry",
-                    needed: (key.len() + value.len()) as u64,
-                    budget: self.options.budget_bytes as u64,
-                });
-            }
+    /// Adds an entry, if there is room for it. `false`: the buffer is full, and `spill_and_push` has to make room.
+    #[inline]
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        let added = self.buffer.push(key, value)?;
+        if added {
+            self.pushed.add(key, value);
         }
-        self.pushed.add(key, value);
-        Ok(())
+        Ok(added)
     }
 
-    pub fn push_batch(&mut self, batch: &KvBatch) -> Result<()> {
-        for (key, value) in batch.iter() {
-            self.push(key, value)?;
+    /// Sorts the buffer and writes it as a run; then adds the entry.
+    pub async fn spill_and_push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.spill().await?;
+        if self.push(key, value)? {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::BudgetTooSmall {
+            what: "one index entry",
+            needed: (key.len() + value.len()) as u64,
+            budget: self.options.budget_bytes as u64,
+        })
     }
 
     /// Entries pushed so far.
@@ -149,7 +143,7 @@ impl RunSorter {
         self.buffer.memory_bytes()
     }
 
-    fn spill(&mut self) -> Result<()> {
+    async fn spill(&mut self) -> Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -172,10 +166,10 @@ impl RunSorter {
             kept = Some(index);
             let (key, value) = self.buffer.get(index);
             if writer.push(key, value)? {
-                self.runtime.block_on(writer.flush())?;
+                writer.flush().await?;
             }
         }
-        self.runtime.block_on(writer.end_run())?;
+        writer.end_run().await?;
         self.buffer.clear();
         Ok(())
     }
@@ -192,17 +186,17 @@ impl RunSorter {
 
     /// Writes what is in the buffer and waits until all runs so far are on storage: what a checkpoint may rely on.
     /// Afterwards nothing can be handed out in memory.
-    pub fn settle(&mut self) -> Result<Vec<RunMeta>> {
-        self.spill()?;
+    pub async fn settle(&mut self) -> Result<Vec<RunMeta>> {
+        self.spill().await?;
         match &mut self.writer {
-            Some(writer) => Ok(self.runtime.block_on(writer.settle())?.to_vec()),
+            Some(writer) => Ok(writer.settle().await?.to_vec()),
             None => Ok(Vec::new()),
         }
     }
 
     /// Sorts and writes the rest and waits for all uploads; or, when nothing was written so far, hands out the
     /// entries in memory.
-    pub fn finish(mut self) -> Result<SortOutput> {
+    pub async fn finish(mut self) -> Result<SortOutput> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -218,9 +212,9 @@ impl RunSorter {
                 was_sorted: self.was_sorted,
             });
         }
-        self.spill()?;
+        self.spill().await?;
         let runs = match self.writer.take() {
-            Some(writer) => self.runtime.block_on(writer.finish())?,
+            Some(writer) => writer.finish().await?,
             None => Vec::new(),
         };
         Ok(SortOutput {

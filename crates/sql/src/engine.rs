@@ -127,7 +127,7 @@ impl Engine {
             memory: memory.clone(),
             scratch_directory: config.data_dir.join("sort"),
             cluster_id: cluster_id(&config.store).await?,
-            wrap_storage: None,
+            open_storage: None,
         });
         let tasks_config = TasksConfig::new(config.store.clone(), catalog.clone(), config.slots);
         let tasks = Tasks::start(tasks_config, task_kinds(&backfill));

@@ -2,15 +2,20 @@
 //!
 //! Knows nothing of tables or SQL.
 
+pub mod ambient;
 mod api;
 mod batch;
+mod bell;
 mod embedded;
 mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 mod metrics;
 mod txn;
 
 pub use api::*;
 pub use batch::KvBatch;
+pub use bell::{Bell, Listener};
 pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn};
 pub use error::{Error, ErrorClass, Result};
 pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};

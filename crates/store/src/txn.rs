@@ -6,16 +6,16 @@ use std::future::Future;
 use std::ops::Bound;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use rand::Rng;
+use tokio::time::Instant;
 
 use crate::{
     Check, CommitRequest, Durability, Error, KeyRange, KvBatch, LockRequest, Mutation, Precondition, Result,
-    Scan, ScanOptions, StoreRef, Timestamp,
+    Scan, ScanOptions, StoreRef, Timestamp, ambient,
 };
 
 /// Keys and values a transaction may buffer, unless told otherwise; TiDB's default.
@@ -471,7 +471,7 @@ where
             Ok(_) => return Ok(value),
             Err(Error::WriteConflict { .. }) if attempt < RUN_ATTEMPTS && began.elapsed() < RUN_TIME => {
                 let longest = Duration::from_millis(1 << attempt.min(10)).min(RUN_BACKOFF_MAX);
-                let wait = longest.mul_f64(rand::rng().random_range(0.1..1.0));
+                let wait = longest.mul_f64(0.1 + 0.9 * ambient::fraction());
                 tokio::time::sleep(wait).await;
             }
             Err(e) => return Err(e.into()),

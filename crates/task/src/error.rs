@@ -15,6 +15,9 @@ pub enum Error {
     /// Somebody else changed a row in between: re-read and decide again.
     #[error("the task was changed by another node")]
     Lost,
+    /// What it was asked for is the owner's alone, and the term it was asked in is over.
+    #[error("this node is not the owner any more")]
+    NotOwner,
     #[error("task {0} does not exist")]
     NotFound(TaskId),
     #[error("task {id} is {}: it cannot be {verb}", state.as_str())]
@@ -36,7 +39,7 @@ impl Error {
             Error::Lost => ErrorClass::Transient,
             Error::NotFound(_) | Error::InvalidState { .. } => ErrorClass::User,
             Error::Damaged(_) | Error::UnknownKind(_) => ErrorClass::Permanent,
-            Error::Cancelled => ErrorClass::Cancelled,
+            Error::NotOwner | Error::Cancelled => ErrorClass::Cancelled,
         }
     }
 }

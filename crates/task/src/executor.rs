@@ -1,15 +1,17 @@
 //! Every node's side: claims subtasks for its free slots, runs them, and writes how they ended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use ilmenite_store::ErrorClass;
+use async_trait::async_trait;
+use futures::FutureExt;
+use ilmenite_store::{Bell, ErrorClass};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
@@ -26,6 +28,28 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const FINISH_TRIES: u32 = 10;
 
 type SubtaskId = (TaskId, usize, u32);
+
+/// Where subtasks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Place {
+    /// Each on a thread of its own: they keep the processor busy between their waits.
+    #[default]
+    OwnThread,
+    /// As tasks of the runtime: for a simulation, in which nothing happens at the same time.
+    Runtime,
+}
+
+impl Place {
+    fn start<T: Send + 'static>(self, body: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match self {
+            Place::OwnThread => {
+                let runtime = tokio::runtime::Handle::current();
+                tokio::task::spawn_blocking(move || runtime.block_on(body))
+            }
+            Place::Runtime => tokio::spawn(body),
+        }
+    }
+}
 
 /// Why a running subtask was told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,41 +120,38 @@ impl Claim {
     }
 }
 
-struct CheckpointSink {
-    claim: Arc<Claim>,
-    runtime: tokio::runtime::Handle,
-}
-
-impl ReportSink for CheckpointSink {
-    fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
-        self.runtime
-            .block_on(self.claim.write(false, |s| {
-                s.checkpoint = Some(checkpoint);
-                // It got further: earlier failures no longer count against it.
-                s.retry = None;
-            }))
-            .map_err(TaskError::from)
+#[async_trait]
+impl ReportSink for Claim {
+    async fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
+        let write = self.write(false, |s| {
+            s.checkpoint = Some(checkpoint);
+            // It got further: earlier failures no longer count against it.
+            s.retry = None;
+        });
+        Ok(write.await?)
     }
 }
 
 pub(crate) struct Executor {
     pub rows: Rows,
-    pub kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+    pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
     pub policy: RetryPolicy,
-    pub changed: watch::Sender<u64>,
+    pub changed: Bell,
     pub poll: Duration,
     pub slots: u32,
-    running: Mutex<HashMap<SubtaskId, Arc<Running>>>,
+    pub place: Place,
+    running: Mutex<BTreeMap<SubtaskId, Arc<Running>>>,
 }
 
 impl Executor {
     pub fn new(
         rows: Rows,
-        kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+        kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         policy: RetryPolicy,
-        changed: watch::Sender<u64>,
+        changed: Bell,
         poll: Duration,
         slots: u32,
+        place: Place,
     ) -> Self {
         Executor {
             rows,
@@ -139,14 +160,15 @@ impl Executor {
             changed,
             poll,
             slots,
+            place,
             running: Mutex::default(),
         }
     }
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         loop {
-            changed.borrow_and_update();
+            changed.look();
             let sleep = match self.round().await {
                 Ok(wait) => wait,
                 Err(e) => {
@@ -155,8 +177,9 @@ impl Executor {
                 }
             };
             tokio::select! {
+                biased;
                 _ = stop.cancelled() => break,
-                _ = changed.changed() => {}
+                _ = changed.rung() => {}
                 _ = tokio::time::sleep(sleep) => {}
             }
         }
@@ -170,7 +193,7 @@ impl Executor {
     }
 
     fn wake(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.ring();
     }
 
     /// Stops what should not run any more and claims what may; returns how long nothing can be due.
@@ -317,7 +340,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs the subtask on a thread of its own, heartbeats meanwhile, and writes the end.
+    /// Runs the subtask, heartbeats meanwhile, and writes the end.
     async fn drive(
         &self,
         kind: Arc<dyn TaskKind>,
@@ -329,29 +352,24 @@ impl Executor {
             progress: subtask.progress,
             retry: None,
         }));
-        let runtime = tokio::runtime::Handle::current();
         let context = SubtaskContext {
             task,
             subtask,
             cancel: running.cancel.clone(),
             report: SubtaskHandle {
                 reported: reported.clone(),
-                sink: Arc::new(CheckpointSink {
-                    claim: running.claim.clone(),
-                    runtime: runtime.clone(),
-                }),
+                sink: running.claim.clone(),
             },
-            runtime,
         };
         let name = context.name();
-        let started = std::time::Instant::now();
-        let mut work = tokio::task::spawn_blocking(move || {
-            std::panic::catch_unwind(AssertUnwindSafe(|| kind.run(context)))
-        });
+        let started = tokio::time::Instant::now();
+        let body = AssertUnwindSafe(async move { kind.run(context).await }).catch_unwind();
+        let mut work = self.place.start(body);
         let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.tick().await;
         let result = loop {
             tokio::select! {
+                biased;
                 result = &mut work => break result,
                 _ = ticks.tick() => self.heartbeat(&reported, running).await,
             }

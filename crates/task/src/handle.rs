@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{Progress, RetryStatus, TaskError};
 
 /// Where a subtask's reports go. Progress and retries are written with the next heartbeat; a checkpoint at once.
+#[async_trait]
 pub(crate) trait ReportSink: Send + Sync {
-    fn checkpoint(&self, checkpoint: Value) -> Result<(), TaskError>;
+    async fn checkpoint(&self, checkpoint: Value) -> Result<(), TaskError>;
 }
 
 #[derive(Default)]
@@ -37,7 +39,7 @@ impl SubtaskHandle {
 
     /// Durably records how far the subtask got. Inputs may be deleted only after it returned Ok.
     /// An error means the claim is lost or the store refuses: stop.
-    pub fn checkpoint(&self, checkpoint: Value) -> Result<(), TaskError> {
-        self.sink.checkpoint(checkpoint)
+    pub async fn checkpoint(&self, checkpoint: Value) -> Result<(), TaskError> {
+        self.sink.checkpoint(checkpoint).await
     }
 }

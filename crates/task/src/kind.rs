@@ -41,10 +41,10 @@ pub trait TaskKind: Send + Sync + 'static {
     /// Pure: the same input gives the same plan on every node.
     fn plan(&self, input: &PlanInput<'_>) -> Result<Plan, TaskError>;
 
-    /// Runs one subtask on a blocking thread (`handle.block_on` for what is asynchronous). Returns its output, or the
-    /// error with its class: the framework decides on retries. Must stop soon after `context.cancel` fires, and be
-    /// safe to run again from the last checkpoint.
-    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError>;
+    /// Runs one subtask, on a thread of its own: it may use the processor as long as it likes between two waits.
+    /// Returns its output, or the error with its class: the framework decides on retries. Must stop soon after
+    /// `context.cancel` fires, and be safe to run again from the last checkpoint.
+    async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError>;
 
     /// Called on the owner once the task is final, before anyone is told; repeated until it succeeds or is given up
     /// (bounded). Removes what the task left: objects, notes, holds. Must be idempotent.
@@ -59,8 +59,6 @@ pub struct SubtaskContext {
     pub cancel: CancellationToken,
     /// Reports progress, checkpoints and retries.
     pub report: SubtaskHandle,
-    /// The runtime to block on.
-    pub runtime: tokio::runtime::Handle,
 }
 
 impl SubtaskContext {

@@ -27,6 +27,7 @@ mod scheduler;
 mod tasks;
 
 pub use error::{Error, Result};
+pub use executor::Place;
 pub use handle::SubtaskHandle;
 pub use kind::{Plan, PlanInput, SubtaskContext, TaskKind};
 pub use model::*;

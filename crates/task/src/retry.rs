@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use ilmenite_store::ErrorClass;
-use rand::Rng;
+use ilmenite_store::{ErrorClass, ambient};
 
 use crate::{RetryStatus, TaskError};
 
@@ -54,8 +53,9 @@ impl RetryPolicy {
         let doubled = self
             .delay_first
             .saturating_mul(1 << attempts.saturating_sub(1).min(20));
-        let top = doubled.min(self.delay_max).as_millis() as u64;
-        Duration::from_millis(rand::rng().random_range(top / 2..=top.max(1)))
+        doubled
+            .min(self.delay_max)
+            .mul_f64(0.5 + 0.5 * ambient::fraction())
     }
 }
 

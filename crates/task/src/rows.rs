@@ -72,12 +72,15 @@ fn decode<T: DeserializeOwned>(key: Bytes, raw: Bytes) -> Result<Stored<T>> {
 #[derive(Default)]
 pub(crate) struct Change {
     request: CommitRequest,
+    /// The key of the owner's term, when the change is the owner's.
+    guard: Option<Bytes>,
 }
 
 impl Change {
     /// Holds only while `guard` does: the owner's term.
     pub fn guarded(guard: Precondition) -> Self {
         Change {
+            guard: Some(guard.key.clone()),
             request: CommitRequest {
                 preconditions: vec![guard],
                 ..Default::default()
@@ -183,6 +186,11 @@ impl Rows {
             // The failed transaction would go on holding back garbage collection.
             self.store.unlock(start_ts, None).await?;
             return Err(match e {
+                ilmenite_store::Error::PreconditionFailed { key }
+                    if change.guard.as_deref() == Some(&key[..]) =>
+                {
+                    Error::NotOwner
+                }
                 ilmenite_store::Error::PreconditionFailed { .. } => Error::Lost,
                 e => e.into(),
             });

@@ -3,13 +3,12 @@
 //! A decision looks only at rows of the store, and is one write guarded by the owner's term and by the task row as it
 //! was read. So any node can take over between any two decisions, and a late owner changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_store::{ErrorClass, Precondition};
+use ilmenite_store::{Bell, ErrorClass, Precondition};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
@@ -24,9 +23,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(crate) struct Scheduler {
     pub rows: Rows,
-    pub kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+    pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
     pub policy: RetryPolicy,
-    pub changed: watch::Sender<u64>,
+    pub changed: Bell,
     pub poll: Duration,
     /// Tasks being advanced just now: one decision at a time for each.
     busy: Mutex<HashSet<TaskId>>,
@@ -35,9 +34,9 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub fn new(
         rows: Rows,
-        kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
+        kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         policy: RetryPolicy,
-        changed: watch::Sender<u64>,
+        changed: Bell,
         poll: Duration,
     ) -> Self {
         Scheduler {
@@ -52,10 +51,10 @@ impl Scheduler {
 
     /// Runs until `stop` fires: on every change and, as the safety net, every `poll`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         let mut owner = self.rows.catalog.owner_changed();
         loop {
-            changed.borrow_and_update();
+            changed.look();
             let mut sleep = self.poll;
             if self.rows.catalog.owner_term().is_some() {
                 match self.round(&stop).await {
@@ -64,9 +63,10 @@ impl Scheduler {
                 }
             }
             tokio::select! {
+                biased;
                 _ = stop.cancelled() => return,
-                _ = changed.changed() => {}
-                _ = owner.changed() => {}
+                _ = changed.rung() => {}
+                _ = owner.rung() => {}
                 _ = tokio::time::sleep(sleep) => {}
             }
         }
@@ -96,6 +96,7 @@ impl Scheduler {
             let stop = stop.clone();
             tokio::spawn(async move {
                 let result = tokio::select! {
+                    biased;
                     _ = stop.cancelled() => Ok(false),
                     result = this.advance(task) => result,
                 };
@@ -104,6 +105,8 @@ impl Scheduler {
                     Ok(false) => {}
                     // Something was written, or somebody else wrote first: look again.
                     Ok(true) | Err(Error::Lost) => this.wake(),
+                    // Another node goes on with it.
+                    Err(Error::NotOwner) => {}
                     Err(e) => {
                         tracing::warn!(task = id, error = %e, "a decision on the task could not be written")
                     }
@@ -114,7 +117,7 @@ impl Scheduler {
     }
 
     fn wake(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.ring();
     }
 
     fn guard(&self) -> Result<Precondition> {
@@ -122,7 +125,7 @@ impl Scheduler {
             .catalog
             .owner_term()
             .map(|term| term.guard())
-            .ok_or(Error::Lost)
+            .ok_or(Error::NotOwner)
     }
 
     /// One decision. True when it wrote something.

@@ -1,16 +1,15 @@
 //! The framework's face: submit a task inside one's own transaction, watch it, cancel, pause, resume, forget it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::Catalog;
-use ilmenite_store::{Check, StoreRef, Transaction};
-use tokio::sync::watch;
+use ilmenite_catalog::{Catalog, OwnerTerm};
+use ilmenite_store::{Bell, Check, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{Executor, Place};
 use crate::kind::TaskKind;
 use crate::retry::RetryPolicy;
 use crate::rows::{Change, ID_KEY, Rows, Stored, decode_id, encode, key_key, subtask_key, task_key};
@@ -28,6 +27,7 @@ pub struct TasksConfig {
     pub retry: RetryPolicy,
     /// The safety net below waking: everything is looked at again this often.
     pub poll: Duration,
+    pub place: Place,
 }
 
 impl TasksConfig {
@@ -38,6 +38,7 @@ impl TasksConfig {
             slots,
             retry: RetryPolicy::default(),
             poll: Duration::from_secs(1),
+            place: Place::default(),
         }
     }
 }
@@ -85,8 +86,8 @@ impl TaskStatus {
 /// The framework on one node.
 pub struct Tasks {
     rows: Rows,
-    kinds: Arc<HashMap<&'static str, Arc<dyn TaskKind>>>,
-    changed: watch::Sender<u64>,
+    kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
+    changed: Bell,
     poll: Duration,
     executor: Arc<Executor>,
     stop: CancellationToken,
@@ -98,8 +99,8 @@ impl Tasks {
             store: config.store,
             catalog: config.catalog,
         };
-        let kinds: Arc<HashMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
-        let (changed, _) = watch::channel(0);
+        let kinds: Arc<BTreeMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
+        let changed = Bell::new();
         let stop = CancellationToken::new();
         let scheduler = Scheduler::new(
             rows.clone(),
@@ -116,6 +117,7 @@ impl Tasks {
             changed.clone(),
             config.poll,
             slots,
+            config.place,
         ));
         tokio::spawn(Arc::new(scheduler).run(stop.clone()));
         tokio::spawn(executor.clone().run(stop.clone()));
@@ -175,7 +177,7 @@ impl Tasks {
 
     /// Makes scheduler, executor and watchers on this node look at the rows now.
     pub fn wake(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.ring();
     }
 
     pub async fn get(&self, id: TaskId) -> Result<Option<TaskStatus>> {
@@ -220,10 +222,10 @@ impl Tasks {
         cancel: &CancellationToken,
         mut on_change: impl FnMut(&TaskStatus) + Send,
     ) -> Result<Task> {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         let mut last = None;
         loop {
-            changed.borrow_and_update();
+            changed.look();
             let status = self.get(id).await?.ok_or(Error::NotFound(id))?;
             if last.as_ref() != Some(&status) {
                 on_change(&status);
@@ -233,17 +235,20 @@ impl Tasks {
             }
             last = Some(status);
             tokio::select! {
+                biased;
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
-                // An error means that the sender is gone, with the framework.
-                result = changed.changed() => result.map_err(|_| Error::Cancelled)?,
+                _ = changed.rung() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }
     }
 
     /// Ends the task: running subtasks stop, and it becomes `reverted`. Nothing happens to a final one.
-    pub async fn cancel(&self, id: TaskId, why: TaskError) -> Result<()> {
-        self.change(id, |task| match task.state {
+    ///
+    /// This and the other commands are the owner's, in its `term`. One that was asleep wakes up with an old mind: it must
+    /// not stop what its successor has begun.
+    pub async fn cancel(&self, id: TaskId, why: TaskError, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Cancelling | TaskState::Reverting => Ok(()),
             state if state.is_final() => Ok(()),
             _ => {
@@ -257,8 +262,8 @@ impl Tasks {
     }
 
     /// Stops the task where it is, for as long as it takes.
-    pub async fn pause(&self, id: TaskId, why: TaskError) -> Result<()> {
-        self.change(id, |task| match task.state {
+    pub async fn pause(&self, id: TaskId, why: TaskError, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Pausing | TaskState::Paused => Ok(()),
             TaskState::Pending | TaskState::Running | TaskState::Resuming => {
                 task.state = TaskState::Pausing;
@@ -275,8 +280,8 @@ impl Tasks {
         .await
     }
 
-    pub async fn resume(&self, id: TaskId) -> Result<()> {
-        self.change(id, |task| match task.state {
+    pub async fn resume(&self, id: TaskId, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| match task.state {
             TaskState::Pending | TaskState::Running | TaskState::Resuming => Ok(()),
             TaskState::Paused => {
                 task.state = TaskState::Resuming;
@@ -292,8 +297,8 @@ impl Tasks {
     }
 
     /// At most so many subtasks at once on each node from now on; running ones are not stopped.
-    pub async fn set_concurrency(&self, id: TaskId, concurrency: u32) -> Result<()> {
-        self.change(id, |task| {
+    pub async fn set_concurrency(&self, id: TaskId, concurrency: u32, term: &OwnerTerm) -> Result<()> {
+        self.change(id, term, |task| {
             task.concurrency = concurrency;
             Ok(())
         })
@@ -323,7 +328,12 @@ impl Tasks {
         Ok(())
     }
 
-    async fn change(&self, id: TaskId, edit: impl Fn(&mut Task) -> Result<()>) -> Result<()> {
+    async fn change(
+        &self,
+        id: TaskId,
+        term: &OwnerTerm,
+        edit: impl Fn(&mut Task) -> Result<()>,
+    ) -> Result<()> {
         for _ in 0..CHANGE_TRIES {
             let task = self.rows.task(id).await?.ok_or(Error::NotFound(id))?;
             let mut next = task.value.clone();
@@ -331,7 +341,7 @@ impl Tasks {
             if next == task.value {
                 return Ok(());
             }
-            let mut change = Change::default();
+            let mut change = Change::guarded(term.guard());
             change.replace(&task, &next)?;
             match self.rows.commit(change).await {
                 Ok(()) => {

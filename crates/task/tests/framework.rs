@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use ilmenite_catalog::{Catalog, CatalogConfig};
+use ilmenite_catalog::{Catalog, CatalogConfig, OwnerTerm};
 use ilmenite_codec::key::partition_prefix_len;
 use ilmenite_store::{
     CommitOptions, EmbeddedOptions, EmbeddedStore, ErrorClass, StoreRef, Transaction, TxnMode,
@@ -20,6 +20,8 @@ type Run = dyn Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync;
 /// A kind of task with two steps; how many subtasks each gets stands in the task's meta.
 struct Toy {
     run: Box<Run>,
+    /// Written by a subtask that has none, before anything else.
+    checkpoint: Option<Value>,
     plan_error: Option<TaskError>,
     gather_failures: AtomicU32,
     cleaned: AtomicU32,
@@ -29,6 +31,7 @@ impl Toy {
     fn new(run: impl Fn(&SubtaskContext) -> Result<Value, TaskError> + Send + Sync + 'static) -> Toy {
         Toy {
             run: Box::new(run),
+            checkpoint: None,
             plan_error: None,
             gather_failures: AtomicU32::new(0),
             cleaned: AtomicU32::new(0),
@@ -73,7 +76,10 @@ impl TaskKind for Toy {
         })
     }
 
-    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+    async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+        if let (Some(checkpoint), None) = (&self.checkpoint, &context.subtask.checkpoint) {
+            context.report.checkpoint(checkpoint.clone()).await?;
+        }
         (self.run)(&context)
     }
 
@@ -125,6 +131,10 @@ async fn node(store: &StoreRef, toy: Toy, slots: u32) -> (Arc<Catalog>, Arc<Task
 }
 
 impl World {
+    fn term(&self) -> OwnerTerm {
+        self.catalog.owner_term().expect("the only node is the owner")
+    }
+
     async fn submit(&self, key: &str, meta: Value) -> TaskId {
         let spec = TaskSpec {
             key: key.into(),
@@ -346,7 +356,7 @@ async fn what_ran_out_pauses_with_the_reason_and_goes_on_when_told() {
     assert_eq!(task.state, TaskState::Paused);
     assert_eq!(task.error.unwrap().message, "no space left on device");
     full.store(0, Ordering::SeqCst);
-    world.tasks.resume(id).await.unwrap();
+    world.tasks.resume(id, &world.term()).await.unwrap();
     world
         .until(id, |s| s.iter().all(|s| s.state == SubtaskState::Succeed))
         .await;
@@ -364,7 +374,11 @@ async fn cancel_stops_what_runs_and_what_waits() {
         .await;
     world
         .tasks
-        .cancel(id, TaskError::new(ErrorClass::Cancelled, "by the user"))
+        .cancel(
+            id,
+            TaskError::new(ErrorClass::Cancelled, "by the user"),
+            &world.term(),
+        )
         .await
         .unwrap();
     let task = world.end(id).await;
@@ -381,25 +395,29 @@ async fn cancel_stops_what_runs_and_what_waits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
-    let world = world(Toy::new(|context| {
+    let mut toy = Toy::new(|context| {
         if context.subtask.checkpoint == Some(json!("half")) {
             return Ok(json!("from half"));
         }
-        context.report.checkpoint(json!("half"))?;
         endless(context)
-    }))
-    .await;
+    });
+    toy.checkpoint = Some(json!("half"));
+    let world = world(toy).await;
     let id = world.submit("pausable", json!([1, 0])).await;
     world
         .until(id, |s| s.len() == 1 && s[0].checkpoint.is_some())
         .await;
     world
         .tasks
-        .pause(id, TaskError::new(ErrorClass::Cancelled, "paused by the user"))
+        .pause(
+            id,
+            TaskError::new(ErrorClass::Cancelled, "paused by the user"),
+            &world.term(),
+        )
         .await
         .unwrap();
     assert_eq!(world.end(id).await.state, TaskState::Paused);
-    world.tasks.resume(id).await.unwrap();
+    world.tasks.resume(id, &world.term()).await.unwrap();
     world.until(id, |s| s[0].state == SubtaskState::Succeed).await;
     assert_eq!(world.end(id).await.state, TaskState::Succeed);
     assert_eq!(
@@ -418,7 +436,11 @@ async fn many_tasks_share_few_slots_and_each_can_be_cancelled() {
     for id in ids.iter().rev() {
         world
             .tasks
-            .cancel(*id, TaskError::new(ErrorClass::Cancelled, "enough"))
+            .cancel(
+                *id,
+                TaskError::new(ErrorClass::Cancelled, "enough"),
+                &world.term(),
+            )
             .await
             .unwrap();
         assert_eq!(world.end(*id).await.state, TaskState::Reverted);
@@ -491,4 +513,32 @@ async fn a_claim_that_was_lost_writes_nothing() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let subtask = world.tasks.subtasks(id).await.unwrap().remove(0);
     assert_eq!((subtask.attempt, subtask.output), (77, Some(json!("theirs"))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_owners_commands_are_refused() {
+    let world = world(Toy::new(endless)).await;
+    let (next, next_tasks, _) = node(&world.store, Toy::new(endless), 1).await;
+    let id = world.submit("not his any more", json!([1, 0])).await;
+    let old_term = world.term();
+    world.catalog.shutdown().await;
+    let began = Instant::now();
+    let term = loop {
+        if let Some(term) = next.owner_term() {
+            break term;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "nobody follows");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let why = TaskError::new(ErrorClass::Cancelled, "by one who slept");
+    for refused in [
+        world.tasks.cancel(id, why.clone(), &old_term).await,
+        world.tasks.pause(id, why.clone(), &old_term).await,
+        world.tasks.set_concurrency(id, 7, &old_term).await,
+    ] {
+        assert!(matches!(refused, Err(Error::NotOwner)), "{refused:?}");
+    }
+    let task = next_tasks.get(id).await.unwrap().unwrap().task;
+    assert!(task.error.is_none() && task.concurrency != 7, "{task:?}");
+    next_tasks.cancel(id, why, &term).await.unwrap();
 }

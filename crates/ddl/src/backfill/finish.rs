@@ -105,11 +105,11 @@ impl TaskKind for FinishKind {
         }
     }
 
-    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
+    async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&context.task.meta)?;
         match context.subtask.step {
-            RECONCILE => reconcile::run(&self.0, &context, &meta),
-            VERIFY => verify::run(&self.0, &context, &meta),
+            RECONCILE => reconcile::run(&self.0, &context, &meta).await,
+            VERIFY => verify::run(&self.0, &context, &meta).await,
             step => Err(DdlError::bug(format!("finish has no step {step}")).into()),
         }
     }

@@ -1,14 +1,15 @@
 //! Subtasks of merge-sort and of write&ingest.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use ilmenite_sort::{
     DuplicatePolicy, EntryDigest, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver,
 };
-use ilmenite_store::{Ingest, KeyRange, KvBatch};
+use ilmenite_store::{Ingest, KeyRange, KvBatch, ambient};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, SubtaskHandle, TaskError};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::plan::{IngestMeta, MergeMeta, parse, value};
 use super::read::add_duplicates;
@@ -31,9 +32,7 @@ struct ShowRetries(SubtaskHandle);
 
 impl RetryObserver for ShowRetries {
     fn on_retry(&self, event: &RetryEvent) {
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as u64);
+        let now_ms = ambient::wall_ms();
         self.0.retrying(Some(RetryStatus {
             error: TaskError::new(
                 event.kind.class(),
@@ -64,17 +63,19 @@ fn policy(meta: &BuildMeta, index_id: i64) -> DuplicatePolicy {
     }
 }
 
-pub(super) fn run_merge(
+pub(super) async fn run_merge(
     engine: &Backfill,
     context: &SubtaskContext,
     meta: &BuildMeta,
 ) -> Result<Value, TaskError> {
     let part: MergeMeta = parse(&context.subtask.meta)?;
-    let storage = observed(context.runtime.block_on(engine.storage(meta))?, context);
+    let storage = observed(engine.storage(meta).await?, context);
     let budget = engine.slot_budget_bytes();
-    let _memory = context
-        .runtime
-        .block_on(engine.config.memory.acquire(budget, &context.cancel))
+    let _memory = engine
+        .config
+        .memory
+        .acquire(budget, &context.cancel)
+        .await
         .map_err(sort_error)?;
     let subtask = &context.subtask;
     let prefix = engine.run_prefix(context.task.id, subtask.step, subtask.ordinal, subtask.attempt);
@@ -89,7 +90,7 @@ pub(super) fn run_merge(
         &context.cancel,
         |so_far| report(context, &storage, so_far, expected),
     );
-    let merged = context.runtime.block_on(merging).map_err(sort_error)?;
+    let merged = merging.await.map_err(sort_error)?;
     fail_on_duplicates(meta, part.index_id, &merged.duplicates)?;
     value(&MergeOutput {
         index_id: part.index_id,
@@ -97,13 +98,19 @@ pub(super) fn run_merge(
     })
 }
 
-pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+pub(super) async fn run(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
     let part: IngestMeta = parse(&context.subtask.meta)?;
-    let storage = observed(context.runtime.block_on(engine.storage(meta))?, context);
+    let storage = observed(engine.storage(meta).await?, context);
     let budget = engine.slot_budget_bytes();
-    let _memory = context
-        .runtime
-        .block_on(engine.config.memory.acquire(budget, &context.cancel))
+    let _memory = engine
+        .config
+        .memory
+        .acquire(budget, &context.cancel)
+        .await
         .map_err(sort_error)?;
     let options = MergeOptions {
         budget_bytes: merge_budget_bytes(budget),
@@ -113,20 +120,16 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
     let range = part.range.range();
     let mut merge =
         Merge::new(&storage, &part.runs, range.clone(), &options, &context.cancel).map_err(sort_error)?;
-    let mut ingesting = Ingesting::begin(engine, context, meta, range)?;
+    let mut ingesting = Ingesting::begin(engine, context, meta, range).await?;
     let mut batch = KvBatch::new();
-    while context
-        .runtime
-        .block_on(merge.next_batch(&mut batch))
-        .map_err(sort_error)?
-    {
+    while merge.next_batch(&mut batch).await.map_err(sort_error)? {
         // Nothing of it becomes visible when a duplicate turns up.
         fail_on_duplicates(meta, part.index_id, merge.duplicates())?;
-        ingesting.write(&batch)?;
+        ingesting.write(&batch).await?;
         report(context, &storage, merge.emitted(), part.range.entries);
     }
     fail_on_duplicates(meta, part.index_id, merge.duplicates())?;
-    let ingested = ingesting.finish()?;
+    let ingested = ingesting.finish().await?;
     report(context, &storage, ingested, part.range.entries);
     value(&IngestOutput {
         index_id: part.index_id,
@@ -169,22 +172,23 @@ pub(super) struct Ingesting<'a> {
     settings: Arc<LiveSettings>,
     ingest: Box<dyn Ingest>,
     digest: EntryDigest,
-    looked_at: std::time::Instant,
+    looked_at: Instant,
 }
 
 impl<'a> Ingesting<'a> {
-    pub fn begin(
+    pub async fn begin(
         engine: &'a Backfill,
         context: &'a SubtaskContext,
         meta: &'a BuildMeta,
         range: KeyRange,
     ) -> Result<Self, TaskError> {
-        let (settings, _) = context.runtime.block_on(engine.settings(meta.job_id))?;
-        let ingest = context
-            .runtime
-            .block_on(engine.store().ingest(range, meta.snapshot))
+        let (settings, _) = engine.settings(meta.job_id).await?;
+        let ingest = engine
+            .store()
+            .ingest(range, meta.snapshot)
+            .await
             .map_err(store_error)?;
-        let looked_at = std::time::Instant::now();
+        let looked_at = Instant::now();
         Ok(Ingesting {
             context,
             engine,
@@ -196,36 +200,30 @@ impl<'a> Ingesting<'a> {
         })
     }
 
-    pub fn write(&mut self, batch: &KvBatch) -> Result<(), TaskError> {
+    pub async fn write(&mut self, batch: &KvBatch) -> Result<(), TaskError> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
         loop {
             if self.looked_at.elapsed() > Duration::from_secs(1) {
-                self.settings = self
-                    .context
-                    .runtime
-                    .block_on(self.engine.settings(self.meta.job_id))?
-                    .0;
-                self.looked_at = std::time::Instant::now();
+                self.settings = self.engine.settings(self.meta.job_id).await?.0;
+                self.looked_at = Instant::now();
             }
             let Some(wait) = self.settings.limiter.take(batch.bytes() as u64) else {
                 break;
             };
             let cancelled_meanwhile = async {
                 tokio::select! {
+                    biased;
                     _ = self.context.cancel.cancelled() => true,
                     _ = tokio::time::sleep(wait) => false,
                 }
             };
-            if self.context.runtime.block_on(cancelled_meanwhile) {
+            if cancelled_meanwhile.await {
                 return Err(cancelled());
             }
         }
-        self.context
-            .runtime
-            .block_on(self.ingest.write(batch))
-            .map_err(store_error)?;
+        self.ingest.write(batch).await.map_err(store_error)?;
         for (key, value) in batch.iter() {
             self.digest.add(key, value);
         }
@@ -233,15 +231,11 @@ impl<'a> Ingesting<'a> {
     }
 
     /// Makes all of it visible at the snapshot.
-    pub fn finish(self) -> Result<EntryDigest, TaskError> {
+    pub async fn finish(self) -> Result<EntryDigest, TaskError> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
-        let summary = self
-            .context
-            .runtime
-            .block_on(self.ingest.finish())
-            .map_err(store_error)?;
+        let summary = self.ingest.finish().await.map_err(store_error)?;
         if summary.entries != self.digest.entries {
             let text = format!(
                 "{} entries ingested of {} written",

@@ -60,15 +60,12 @@ impl TaskKind for BackfillKind {
         }
     }
 
-    fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
-        // Sorting and uploading find the runtime through this.
-        let runtime = context.runtime.clone();
-        let _entered = runtime.enter();
+    async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&context.task.meta)?;
         match context.subtask.step {
-            step if step == read_step() => read::run(&self.0, &context, &meta),
-            step if step == merge_step() => ingest::run_merge(&self.0, &context, &meta),
-            step if step == ingest_step() => ingest::run(&self.0, &context, &meta),
+            step if step == read_step() => read::run(&self.0, &context, &meta).await,
+            step if step == merge_step() => ingest::run_merge(&self.0, &context, &meta).await,
+            step if step == ingest_step() => ingest::run(&self.0, &context, &meta).await,
             step => Err(DdlError::bug(format!("backfill has no step {step}")).into()),
         }
     }

@@ -1,8 +1,9 @@
 //! `tidb_ddl_reorg_max_write_speed`: bytes a second that this node ingests for one job.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// The longest wait at once: a changed limit or a cancel is taken up by then.
 const NAP: Duration = Duration::from_millis(200);

@@ -41,9 +41,9 @@ mod reconcile;
 mod verify;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, IndexId, IndexInfo, TableInfo};
 use ilmenite_codec::IndexEncoder;
@@ -52,6 +52,7 @@ use ilmenite_store::{ErrorClass, StoreRef, Timestamp};
 use ilmenite_task::TaskError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use finish::FinishKind;
@@ -192,11 +193,28 @@ pub struct BackfillConfig {
     pub scratch_directory: PathBuf,
     /// Names this cluster's objects apart from those of others in the same bucket.
     pub cluster_id: String,
-    /// Wraps the object storage a build opens: for tests that inject faults.
-    pub wrap_storage: Option<WrapStorage>,
+    /// Opens the object storage of a build instead of `StorageAt::open`: for tests that inject faults.
+    pub open_storage: Option<OpenStorage>,
 }
 
-pub type WrapStorage = Arc<dyn Fn(ObjectStorage) -> ObjectStorage + Send + Sync>;
+pub type OpenStorage = Arc<dyn Fn(StorageAt<'_>) -> ilmenite_sort::Result<ObjectStorage> + Send + Sync>;
+
+/// Where a build's runs are to go.
+#[derive(Debug, Clone, Copy)]
+pub enum StorageAt<'a> {
+    Uri(&'a str),
+    /// Of this node alone.
+    Scratch(&'a Path),
+}
+
+impl StorageAt<'_> {
+    pub fn open(self) -> ilmenite_sort::Result<ObjectStorage> {
+        match self {
+            StorageAt::Uri(uri) => ObjectStorage::from_uri(uri),
+            StorageAt::Scratch(directory) => ObjectStorage::local(directory),
+        }
+    }
+}
 
 /// One node's means of building indexes.
 pub struct Backfill {
@@ -240,16 +258,18 @@ impl Backfill {
 
     /// Where a build's runs are. The URI is read from its own row each time: no node remembers it.
     pub(crate) async fn storage(&self, meta: &BuildMeta) -> Result<ObjectStorage> {
-        let storage = if meta.use_cloud_storage {
-            let uri = self.rows.storage_uri(meta.job_id).await?;
-            let missing = || DdlError::permanent("the storage URI of the job is gone");
-            ObjectStorage::from_uri(&uri.ok_or_else(missing)?).map_err(DdlError::from)?
-        } else {
-            self.scratch()?
-        };
-        Ok(match &self.config.wrap_storage {
-            Some(wrap) => wrap(storage),
-            None => storage,
+        if !meta.use_cloud_storage {
+            return self.scratch();
+        }
+        let uri = self.rows.storage_uri(meta.job_id).await?;
+        let missing = || DdlError::permanent("the storage URI of the job is gone");
+        self.open_storage(StorageAt::Uri(&uri.ok_or_else(missing)?))
+    }
+
+    pub(crate) fn open_storage(&self, at: StorageAt<'_>) -> Result<ObjectStorage> {
+        Ok(match &self.config.open_storage {
+            Some(open) => open(at)?,
+            None => at.open()?,
         })
     }
 
@@ -328,7 +348,7 @@ pub(crate) fn sort_error(error: ilmenite_sort::Error) -> TaskError {
 
 impl Backfill {
     pub(crate) fn scratch(&self) -> Result<ObjectStorage> {
-        Ok(ObjectStorage::local(&self.config.scratch_directory)?)
+        self.open_storage(StorageAt::Scratch(&self.config.scratch_directory))
     }
 
     /// Tasks of this cluster that have objects there.

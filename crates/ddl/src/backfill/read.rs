@@ -21,9 +21,13 @@ use crate::maintain::conflict_of;
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
 
-pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+pub(super) async fn run(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
     let part: ReadMeta = parse(&context.subtask.meta)?;
-    let storage = context.runtime.block_on(engine.storage(meta))?;
+    let storage = engine.storage(meta).await?;
     let storage = super::ingest::observed(storage, context);
     // As many indexes at once as memory allows; more of them take another scan.
     let least = RunSorter::min_budget_bytes(&storage) as u64;
@@ -33,7 +37,7 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
     let per_index = (share.saturating_sub(SCAN_BYTES) / at_once as u64).max(least);
     let needed = per_index * at_once as u64 + SCAN_BYTES;
     let acquire = engine.config.memory.acquire(needed, &context.cancel);
-    let _memory = context.runtime.block_on(acquire).map_err(sort_error)?;
+    let _memory = acquire.await.map_err(sort_error)?;
 
     let mut output = ReadOutput::default();
     let mut progress = Progress::default();
@@ -48,13 +52,13 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
             per_index as usize,
             part.whole,
         )?;
-        let rows = scan.read(&part.range, &mut progress)?;
+        let rows = scan.read(&part.range, &mut progress).await?;
         if pass == 0 {
             output.rows = rows;
         } else if rows != output.rows {
             return Err(DdlError::bug(format!("{rows} rows, and {} at the first scan", output.rows)).into());
         }
-        output.indexes.extend(scan.finish(&mut progress)?);
+        output.indexes.extend(scan.finish(&mut progress).await?);
     }
     value(&output)
 }
@@ -111,11 +115,8 @@ impl<'a> ReadPass<'a> {
         })
     }
 
-    fn read(&mut self, range: &KeyRange, progress: &mut Progress) -> Result<u64, TaskError> {
-        let (_, batch_rows) = self
-            .context
-            .runtime
-            .block_on(self.engine.settings(self.meta.job_id))?;
+    async fn read(&mut self, range: &KeyRange, progress: &mut Progress) -> Result<u64, TaskError> {
+        let (_, batch_rows) = self.engine.settings(self.meta.job_id).await?;
         let options = crate::scan::options(batch_rows);
         let mut scan = self
             .engine
@@ -125,12 +126,7 @@ impl<'a> ReadPass<'a> {
         let mut rows = 0;
         let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
         let mut batch = KvBatch::new();
-        while self
-            .context
-            .runtime
-            .block_on(scan.next_batch(&mut batch))
-            .map_err(store_error)?
-        {
+        while scan.next_batch(&mut batch).await.map_err(store_error)? {
             if self.context.cancel.is_cancelled() {
                 return Err(cancelled());
             }
@@ -143,7 +139,12 @@ impl<'a> ReadPass<'a> {
                     encoder
                         .encode_row(row, handle, &mut key_buf, &mut value_buf)
                         .map_err(DdlError::from)?;
-                    sorter.push(&key_buf, &value_buf).map_err(sort_error)?;
+                    if !sorter.push(&key_buf, &value_buf).map_err(sort_error)? {
+                        sorter
+                            .spill_and_push(&key_buf, &value_buf)
+                            .await
+                            .map_err(sort_error)?;
+                    }
                 }
             }
             rows += batch.len() as u64;
@@ -160,12 +161,12 @@ impl<'a> ReadPass<'a> {
         self.context.progress(progress);
     }
 
-    fn finish(mut self, progress: &mut Progress) -> Result<Vec<ReadIndex>, TaskError> {
+    async fn finish(mut self, progress: &mut Progress) -> Result<Vec<ReadIndex>, TaskError> {
         let mut indexes = Vec::with_capacity(self.ids.len());
         let mut failure: Option<BuildFailure> = None;
         let sorters = std::mem::take(&mut self.sorters);
         for (&index_id, sorter) in self.ids.iter().zip(sorters) {
-            let sorted = sorter.finish().map_err(sort_error)?;
+            let sorted = sorter.finish().await.map_err(sort_error)?;
             if !sorted.duplicates.is_empty() {
                 add_duplicates(self.meta, index_id, &sorted.duplicates, &mut failure)?;
                 continue;
@@ -179,7 +180,7 @@ impl<'a> ReadPass<'a> {
             };
             match sorted.run {
                 SortedRun::InMemory(entries) if failure.is_none() => {
-                    index.ingested = self.ingest(index_id, entries)?;
+                    index.ingested = self.ingest(index_id, entries).await?;
                 }
                 SortedRun::InMemory(_) => {}
                 SortedRun::Stored(runs) => index.runs = runs,
@@ -197,18 +198,18 @@ impl<'a> ReadPass<'a> {
     }
 
     /// All of the index fitted in memory: nothing touches object storage.
-    fn ingest(&self, index_id: i64, mut entries: SortedEntries) -> Result<EntryDigest, TaskError> {
+    async fn ingest(&self, index_id: i64, mut entries: SortedEntries) -> Result<EntryDigest, TaskError> {
         if entries.is_empty() {
             return Ok(EntryDigest::default());
         }
         let (start, end) = ilmenite_codec::key::index_range(self.meta.table.id, index_id);
         let mut ingesting =
-            Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end))?;
+            Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
         let mut batch = KvBatch::new();
         while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
-            ingesting.write(&batch)?;
+            ingesting.write(&batch).await?;
         }
-        ingesting.finish()
+        ingesting.finish().await
     }
 }
 

@@ -1,16 +1,17 @@
 //! Reconciling: each key that DML noted while a unique index was being built is set right under its lock.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{
     Check, CommitOptions, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction,
-    TxnMode,
+    TxnMode, ambient,
 };
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::finish::ReconcilePart;
 use super::plan::{parse, value};
@@ -161,7 +162,11 @@ impl<'a> Reconciler<'a> {
     }
 }
 
-pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+pub(super) async fn run(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
     let part: ReconcilePart = parse(&context.subtask.meta)?;
     let mut reconciler = Reconciler::new(engine.store(), &meta.table, part.index_id, meta.snapshot)?;
     let options = ScanOptions {
@@ -176,18 +181,14 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
     let mut last = Vec::new();
     let mut progress = Progress::default();
     let mut conflicts: Vec<Conflict> = Vec::new();
-    while context
-        .runtime
-        .block_on(scan.next_batch(&mut batch))
-        .map_err(store_error)?
-    {
+    while scan.next_batch(&mut batch).await.map_err(store_error)? {
         for (note, _) in batch.iter() {
             let (key, _) = split_note(note)?;
             progress.rows += 1;
             if key == last {
                 continue;
             }
-            conflicts.extend(one_key(engine, context, &mut reconciler, &key)?);
+            conflicts.extend(one_key(engine, context, &mut reconciler, &key).await?);
             if conflicts.len() >= CONFLICTS_MAX {
                 break;
             }
@@ -208,7 +209,7 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
 }
 
 /// Again and again while others hold the key or get in between, within bounds and not after a cancel.
-fn one_key(
+async fn one_key(
     engine: &Backfill,
     context: &SubtaskContext,
     reconciler: &mut Reconciler<'_>,
@@ -221,7 +222,7 @@ fn one_key(
             return Err(cancelled());
         }
         let options = engine.config.catalog.commit_options().map_err(DdlError::from)?;
-        let error = match context.runtime.block_on(reconciler.key(key, options)) {
+        let error = match reconciler.key(key, options).await {
             Ok(outcome) => {
                 if attempts > 0 {
                     context.report.retrying(None);
@@ -234,9 +235,7 @@ fn one_key(
         if error.class() != ErrorClass::Transient || began.elapsed() > KEY_TIME_MAX {
             return Err(error.into());
         }
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as u64);
+        let now_ms = ambient::wall_ms();
         let pause = Duration::from_millis(5 << attempts.min(5));
         context.report.retrying(Some(RetryStatus {
             error: error.into(),
@@ -244,6 +243,10 @@ fn one_key(
             since_ms: now_ms.saturating_sub(began.elapsed().as_millis() as u64),
             next_try_ms: now_ms + pause.as_millis() as u64,
         }));
-        std::thread::sleep(pause);
+        tokio::select! {
+            biased;
+            _ = context.cancel.cancelled() => return Err(cancelled()),
+            _ = tokio::time::sleep(pause) => {}
+        }
     }
 }

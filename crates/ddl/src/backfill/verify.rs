@@ -13,9 +13,13 @@ pub(crate) const fn verify_step() -> usize {
     1
 }
 
-pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta) -> Result<Value, TaskError> {
+pub(super) async fn run(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    meta: &BuildMeta,
+) -> Result<Value, TaskError> {
     let part: VerifyPart = parse(&context.subtask.meta)?;
-    let (_, batch_rows) = context.runtime.block_on(engine.settings(meta.job_id))?;
+    let (_, batch_rows) = engine.settings(meta.job_id).await?;
     let mut progress = Progress::default();
     let seen = |batch: &KvBatch| {
         if context.cancel.is_cancelled() {
@@ -33,10 +37,10 @@ pub(super) fn run(engine: &Backfill, context: &SubtaskContext, meta: &BuildMeta)
         options: crate::scan::options(batch_rows),
     };
     let digests = match part.index_id {
-        Some(id) => vec![(id, range.of_entries(&context.runtime, seen)?)],
+        Some(id) => vec![(id, range.of_entries(seen).await?)],
         None => {
             let mut encoders = meta.encoders(&meta.index_ids)?;
-            let digests = range.of_rows(&context.runtime, &mut encoders, seen)?;
+            let digests = range.of_rows(&mut encoders, seen).await?;
             meta.index_ids.iter().copied().zip(digests).collect()
         }
     };

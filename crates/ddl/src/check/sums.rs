@@ -74,7 +74,7 @@ pub(super) async fn compare(
     let mut threads = JoinSet::new();
     for _ in 0..workers {
         let (work, runtime) = (work.clone(), Handle::current());
-        threads.spawn_blocking(move || work.run(&runtime));
+        threads.spawn_blocking(move || runtime.block_on(work.run()));
     }
     while let Some(done) = threads.join_next().await {
         let (rows, entries) = done.map_err(|e| DdlError::bug(format!("adding up failed: {e}")))??;
@@ -87,7 +87,7 @@ pub(super) async fn compare(
 }
 
 impl Work {
-    fn run(&self, runtime: &Handle) -> Result<(Digests, Digests)> {
+    async fn run(&self) -> Result<(Digests, Digests)> {
         let mut due = vec![EntryDigest::default(); self.ids.len()];
         let mut there = due.clone();
         let mut encoders = Vec::with_capacity(self.ids.len());
@@ -110,9 +110,9 @@ impl Work {
                 options: ScanOptions::default(),
             };
             match side {
-                Some(at) => there[at].merge(&part.of_entries(runtime, go_on)?),
+                Some(at) => there[at].merge(&part.of_entries(go_on).await?),
                 None => {
-                    let digests = part.of_rows(runtime, &mut encoders, go_on)?;
+                    let digests = part.of_rows(&mut encoders, go_on).await?;
                     due.iter_mut().zip(&digests).for_each(|(d, o)| d.merge(o));
                 }
             }

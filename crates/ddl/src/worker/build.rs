@@ -1,6 +1,6 @@
 //! The worker's side of an index build: its tasks put down, watched, stopped and forgotten.
 
-use ilmenite_catalog::TableInfo;
+use ilmenite_catalog::{OwnerTerm, TableInfo};
 use ilmenite_sort::EntryDigest;
 use ilmenite_store::{ErrorClass, GcHold, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
@@ -96,17 +96,19 @@ impl Shared {
     }
 
     /// Ends the job's tasks, and waits until nothing of them is at work any more, anywhere.
-    pub(super) async fn stop_tasks(&self, job: &Job, interrupt: &CancellationToken) -> StepResult<()> {
+    pub(super) async fn stop_tasks(
+        &self,
+        job: &Job,
+        term: &OwnerTerm,
+        interrupt: &CancellationToken,
+    ) -> StepResult<()> {
         if !job.is_reorg() {
             return Ok(());
         }
         for status in self.job_tasks(job).await? {
             if !status.task.state.is_final() {
                 let why = TaskError::new(ErrorClass::Cancelled, "the job was cancelled");
-                self.tasks
-                    .cancel(status.task.id, why)
-                    .await
-                    .map_err(DdlError::from)?;
+                self.tasks.cancel(status.task.id, why, term).await?;
             }
             let mut id = Some(status.task.id);
             while let Some(task) = id {
@@ -116,7 +118,7 @@ impl Shared {
                     Ok(_) => self.notify(),
                     Err(ilmenite_task::Error::NotFound(_)) => id = None,
                     Err(_) if interrupt.is_cancelled() => return Err(StepError::Interrupted),
-                    Err(error) => return Err(DdlError::from(error).into()),
+                    Err(error) => return Err(error.into()),
                 }
             }
         }
@@ -138,6 +140,7 @@ impl Shared {
         &self,
         job: &mut Job,
         key: &str,
+        term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Option<Task>> {
         let lost = || DdlError::bug(format!("task {key} is gone while its job waits for it"));
@@ -149,18 +152,17 @@ impl Shared {
             .ok_or_else(lost)?;
         let id = status.task.id;
         if status.task.state == TaskState::Paused {
-            self.tasks.resume(id).await.map_err(DdlError::from)?;
+            self.tasks.resume(id, term).await?;
         }
         if !status.task.state.is_final() && status.task.concurrency != job.reorg.concurrency {
             self.tasks
-                .set_concurrency(id, job.reorg.concurrency)
-                .await
-                .map_err(DdlError::from)?;
+                .set_concurrency(id, job.reorg.concurrency, term)
+                .await?;
         }
         let task = match self.tasks.watch(id, interrupt, |_| {}).await {
             Ok(task) => task,
             Err(_) if interrupt.is_cancelled() => return Err(StepError::Interrupted),
-            Err(error) => return Err(DdlError::from(error).into()),
+            Err(error) => return Err(error.into()),
         };
         match task.state {
             TaskState::Succeed => Ok(Some(task)),
@@ -181,13 +183,14 @@ impl Shared {
         &self,
         stored: &Stored<Job>,
         next: &mut Job,
+        term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
         if let Some(action) = self.show_running(stored, next) {
             return Ok(action);
         }
         let Some(task) = self
-            .watch_task(next, &stored.value.backfill_key(), interrupt)
+            .watch_task(next, &stored.value.backfill_key(), term, interrupt)
             .await?
         else {
             return Ok(Action::JobOnly);
@@ -228,13 +231,14 @@ impl Shared {
         &self,
         stored: &Stored<Job>,
         next: &mut Job,
+        term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
         if let Some(action) = self.show_running(stored, next) {
             return Ok(action);
         }
         let Some(task) = self
-            .watch_task(next, &stored.value.finish_key(), interrupt)
+            .watch_task(next, &stored.value.finish_key(), term, interrupt)
             .await?
         else {
             return Ok(Action::JobOnly);

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::time::Duration;
 
 use ilmenite_catalog::{OwnerTerm, SchemaState};
-use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode, ambient};
 use ilmenite_task::{TaskError, TaskState};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::names::Names;
@@ -40,6 +41,28 @@ impl From<ilmenite_store::Error> for StepError {
         use ilmenite_store::Error as E;
         match error {
             E::PreconditionFailed { .. } | E::CommitTooLate { .. } | E::Undetermined(_) => StepError::Lost,
+            other => StepError::Failed(other.into()),
+        }
+    }
+}
+
+impl From<ilmenite_catalog::Error> for StepError {
+    fn from(error: ilmenite_catalog::Error) -> Self {
+        use ilmenite_catalog::Error as E;
+        match error {
+            E::NotOwner | E::LeaseLost => StepError::Lost,
+            E::Store(error) => error.into(),
+            other => StepError::Failed(other.into()),
+        }
+    }
+}
+
+impl From<ilmenite_task::Error> for StepError {
+    fn from(error: ilmenite_task::Error) -> Self {
+        use ilmenite_task::Error as E;
+        match error {
+            E::NotOwner => StepError::Lost,
+            E::Store(error) => error.into(),
             other => StepError::Failed(other.into()),
         }
     }
@@ -148,7 +171,7 @@ impl Shared {
         if job.state == JobState::Cancelling {
             let mut next = job.clone();
             next.error.get_or_insert(DdlError::JobCancelled);
-            self.stop_tasks(job, interrupt).await?;
+            self.stop_tasks(job, term, interrupt).await?;
             self.write(stored, next, term, Action::BeginRollback).await?;
             return Ok(Round::Next);
         }
@@ -161,14 +184,14 @@ impl Shared {
             Stage::Begin => Action::Begin,
             Stage::DeleteOnly => Action::Advance(SchemaState::WriteOnly, Stage::WriteOnly),
             Stage::WriteOnly => Action::StartBuild,
-            Stage::Backfill => self.watch_backfill(stored, &mut next, interrupt).await?,
+            Stage::Backfill => self.watch_backfill(stored, &mut next, term, interrupt).await?,
             Stage::Barrier => Action::Touch(Stage::Reconcile),
             Stage::Reconcile => Action::StartFinish,
-            Stage::Verify => self.watch_finish(stored, &mut next, interrupt).await?,
+            Stage::Verify => self.watch_finish(stored, &mut next, term, interrupt).await?,
             Stage::Publish => Action::Publish,
             Stage::Dropping => Action::Drop,
             Stage::RollingBack => {
-                self.stop_tasks(job, interrupt).await?;
+                self.stop_tasks(job, term, interrupt).await?;
                 Action::RollBack
             }
             Stage::Finish => {
@@ -270,8 +293,7 @@ impl Shared {
         for condition in [stored.unchanged(), term.guard()] {
             txn.require(condition.key, condition.value);
         }
-        txn.commit(self.catalog.commit_options().map_err(DdlError::from)?)
-            .await?;
+        txn.commit(self.catalog.commit_options()?).await?;
         crate::failpoint("ddl_after_step")?;
         Ok(())
     }
@@ -296,7 +318,7 @@ impl Shared {
         match waited {
             Ok(()) => Ok(()),
             Err(_) if interrupt.is_cancelled() => Err(StepError::Interrupted),
-            Err(error) => Err(DdlError::from(error).into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -334,15 +356,9 @@ impl Shared {
         for status in self.job_tasks(&stored.value).await? {
             if !status.task.state.is_final() && status.task.state != TaskState::Paused {
                 let why = TaskError::new(ErrorClass::Cancelled, "the job was paused");
-                self.tasks
-                    .pause(status.task.id, why)
-                    .await
-                    .map_err(DdlError::from)?;
+                self.tasks.pause(status.task.id, why, term).await?;
                 // It stops within seconds; a stop of the server leaves the rest to the next owner.
-                self.tasks
-                    .watch(status.task.id, &self.stop, |_| {})
-                    .await
-                    .map_err(DdlError::from)?;
+                self.tasks.watch(status.task.id, &self.stop, |_| {}).await?;
             }
         }
         let mut next = stored.value.clone();
@@ -360,7 +376,7 @@ impl Shared {
         if !self.pause_is_over(job, self.store.timestamp().await?) {
             return Ok(());
         }
-        self.stop_tasks(job, &self.stop).await?;
+        self.stop_tasks(job, term, &self.stop).await?;
         self.store.release_gc_hold(&job.hold_id()).await?;
         let mut next = job.clone();
         next.snapshot = Timestamp::ZERO;
@@ -398,6 +414,7 @@ impl Shared {
                 next.retry = Some(status);
                 drop(self.write(stored, next, term, action).await);
                 tokio::select! {
+                    biased;
                     _ = interrupt.cancelled() => {}
                     _ = tokio::time::sleep(Duration::from_millis(wait)) => {}
                     _ = self.stop.cancelled() => return false,
@@ -429,7 +446,7 @@ impl Shared {
             next.stage = Stage::Finish;
             Action::JobOnly
         } else {
-            self.stop_tasks(&stored.value, &self.stop).await?;
+            self.stop_tasks(&stored.value, term, &self.stop).await?;
             next.conflicts = self.collect_conflicts(&stored.value).await;
             Action::BeginRollback
         };
@@ -444,9 +461,7 @@ impl Shared {
         failures: &mut Failures,
         endless: bool,
     ) -> Option<ilmenite_task::RetryStatus> {
-        let now_ms = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_millis() as u64);
+        let now_ms = failures.now_ms();
         failures.now_ms = now_ms;
         let mut shown = TaskError::new(error.class(), error.to_string());
         if endless {
@@ -486,6 +501,7 @@ impl Shared {
         failures.unreadable += 1;
         let delay = Duration::from_millis(100).saturating_mul(1 << failures.unreadable.min(7));
         tokio::select! {
+            biased;
             _ = self.stop.cancelled() => false,
             _ = interrupt.cancelled() => true,
             _ = tokio::time::sleep(delay) => true,
@@ -528,8 +544,19 @@ enum Round {
 #[derive(Default)]
 pub(super) struct Failures {
     last: Option<ilmenite_task::RetryStatus>,
+    /// The time of day of the first of them, and when that was by a clock that nobody sets.
+    first: Option<(u64, Instant)>,
     /// When the last of them was looked at.
     now_ms: u64,
     /// Reads or writes of the row itself that failed in a row.
     unreadable: u32,
+}
+
+impl Failures {
+    /// The time of day, to which no setting of the clock adds and from which none takes: retries are bounded in time.
+    fn now_ms(&mut self) -> u64 {
+        let first = || (ambient::wall_ms(), Instant::now());
+        let (wall_ms, at) = *self.first.get_or_insert_with(first);
+        wall_ms + at.elapsed().as_millis() as u64
+    }
 }

@@ -12,15 +12,14 @@ mod names;
 mod reap;
 mod step;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, OwnerTerm};
-use ilmenite_store::StoreRef;
+use ilmenite_store::{Bell, StoreRef};
 use ilmenite_task::{RetryPolicy, Tasks};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
@@ -41,11 +40,11 @@ pub(crate) struct Shared {
     pub poll: Duration,
     /// How long a paused build keeps its snapshot, and garbage collection held at it.
     pub pause_hold: Duration,
-    /// Counts changes to jobs made on this node: dispatch and waiters look again.
-    pub changed: watch::Sender<u64>,
+    /// Rings when jobs were changed on this node: dispatch and waiters look again.
+    pub changed: Bell,
     pub stop: CancellationToken,
     /// Jobs at work on this node.
-    pub live: Mutex<HashMap<JobId, Arc<Live>>>,
+    pub live: Mutex<BTreeMap<JobId, Arc<Live>>>,
     /// Schema versions are given out one at a time: jobs of different tables queue here instead of colliding there.
     pub version_lock: tokio::sync::Mutex<()>,
 }
@@ -82,7 +81,7 @@ impl Live {
 
 impl Shared {
     pub fn notify(&self) {
-        self.changed.send_modify(|n| *n += 1);
+        self.changed.ring();
     }
 
     pub fn interrupt(&self, id: JobId) {
@@ -94,19 +93,20 @@ impl Shared {
 
     /// Runs until stopped: dispatches while this node is the owner.
     pub async fn run(self: Arc<Self>) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         let mut owner = self.catalog.owner_changed();
         loop {
-            changed.borrow_and_update();
+            changed.look();
             if let Some(term) = self.catalog.owner_term()
                 && let Err(error) = self.dispatch(&term).await
             {
                 tracing::warn!(%error, "the queue of DDL jobs could not be read");
             }
             tokio::select! {
+                biased;
                 _ = self.stop.cancelled() => return,
-                _ = changed.changed() => {}
-                _ = owner.changed() => {}
+                _ = changed.rung() => {}
+                _ = owner.rung() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }
@@ -116,7 +116,7 @@ impl Shared {
     async fn dispatch(self: &Arc<Self>, term: &OwnerTerm) -> Result<()> {
         let jobs = self.rows.jobs().await?;
         let now = self.store.timestamp().await?;
-        let mut running: HashSet<JobId> = self.live.lock().keys().copied().collect();
+        let mut running: BTreeSet<JobId> = self.live.lock().keys().copied().collect();
         for (at, stored) in jobs.iter().enumerate() {
             let job = &stored.value;
             if running.contains(&job.id) {

@@ -19,10 +19,10 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
 impl Shared {
     /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
     pub async fn run_reaper(self: std::sync::Arc<Self>) {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.listen();
         let mut scrubbed: Option<(ilmenite_catalog::OwnerTerm, tokio::time::Instant)> = None;
         loop {
-            changed.borrow_and_update();
+            changed.look();
             if let Some(term) = self.catalog.owner_term() {
                 if let Err(error) = self.delete_ranges().await {
                     tracing::warn!(%error, "ranges of dropped objects could not be deleted; tried again later");
@@ -38,8 +38,9 @@ impl Shared {
                 }
             }
             tokio::select! {
+                biased;
                 _ = self.stop.cancelled() => return,
-                _ = changed.changed() => {}
+                _ = changed.rung() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }

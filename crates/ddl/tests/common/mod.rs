@@ -31,7 +31,7 @@ pub struct Options {
     pub sync: bool,
     pub memory_bytes: u64,
     pub slots: u32,
-    pub wrap_storage: Option<WrapStorage>,
+    pub open_storage: Option<OpenStorage>,
     pub pause_hold: Duration,
     pub retry: RetryPolicy,
 }
@@ -42,7 +42,7 @@ impl Default for Options {
             sync: false,
             memory_bytes: 64 << 20,
             slots: 2,
-            wrap_storage: None,
+            open_storage: None,
             pause_hold: Duration::from_secs(3600),
             retry: RetryPolicy {
                 attempts_max: 5,
@@ -85,7 +85,7 @@ impl Node {
             memory: MemoryBudget::new(options.memory_bytes),
             scratch_directory: directory.join("scratch"),
             cluster_id: "test".into(),
-            wrap_storage: options.wrap_storage,
+            open_storage: options.open_storage,
         });
         let mut config = TasksConfig::new(store.clone(), catalog.clone(), options.slots);
         config.retry = options.retry;

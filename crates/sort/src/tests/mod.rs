@@ -46,9 +46,13 @@ fn options(budget_bytes: usize, duplicates: DuplicatePolicy, in_memory_allowed: 
     }
 }
 
-/// As ddl does: on a blocking thread.
-async fn on_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
+async fn push_all(sorter: &mut RunSorter, entries: &[Entry]) -> Result<()> {
+    for (key, value) in entries {
+        if !sorter.push(key, value)? {
+            sorter.spill_and_push(key, value).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn sort_all(
@@ -56,15 +60,9 @@ async fn sort_all(
     options: SorterOptions,
     entries: Vec<Entry>,
 ) -> Result<SortOutput> {
-    let sorter = RunSorter::new(storage, options, &token())?;
-    on_blocking(move || {
-        let mut sorter = sorter;
-        for (key, value) in &entries {
-            sorter.push(key, value)?;
-        }
-        sorter.finish()
-    })
-    .await
+    let mut sorter = RunSorter::new(storage, options, &token())?;
+    push_all(&mut sorter, &entries).await?;
+    sorter.finish().await
 }
 
 async fn stored_runs(

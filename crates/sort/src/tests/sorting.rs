@@ -377,20 +377,11 @@ async fn a_settled_sorter_goes_on() {
     let mut entries = index_entries(&mut rng(12), 30_000, u64::MAX);
     let mut sorter = RunSorter::new(&storage, options(16 * MIB, DETECT, true), &token()).unwrap();
     let (first, second) = (entries[..20_000].to_vec(), entries[20_000..].to_vec());
-    let (settled, output) = on_blocking(move || {
-        first
-            .iter()
-            .try_for_each(|(key, value)| sorter.push(key, value))
-            .unwrap();
-        let settled = sorter.settle().unwrap();
-        assert_eq!(settled, sorter.settle().unwrap());
-        second
-            .iter()
-            .try_for_each(|(key, value)| sorter.push(key, value))
-            .unwrap();
-        (settled, sorter.finish().unwrap())
-    })
-    .await;
+    push_all(&mut sorter, &first).await.unwrap();
+    let settled = sorter.settle().await.unwrap();
+    assert_eq!(settled, sorter.settle().await.unwrap());
+    push_all(&mut sorter, &second).await.unwrap();
+    let output = sorter.finish().await.unwrap();
     let SortedRun::Stored(runs) = output.run else {
         panic!()
     };
@@ -464,12 +455,7 @@ async fn a_cancel_ends_sorting_and_merging() {
     let budget = RunSorter::min_budget_bytes(&storage);
     let mut sorter = RunSorter::new(&storage, super::options(budget, DETECT, true), &cancel).unwrap();
     cancel.cancel();
-    let result = on_blocking(move || {
-        entries
-            .iter()
-            .try_for_each(|(key, value)| sorter.push(key, value))
-    })
-    .await;
+    let result = push_all(&mut sorter, &entries).await;
     assert!(matches!(result, Err(Error::Cancelled)));
 }
 
@@ -480,18 +466,14 @@ async fn limits_are_errors() {
     assert!(matches!(too_small.err(), Some(Error::BudgetTooSmall { .. })));
     let budget = RunSorter::min_budget_bytes(&storage);
     let mut sorter = RunSorter::new(&storage, options(budget, DETECT, true), &token()).unwrap();
-    on_blocking(move || {
-        let huge = vec![0; crate::format::MAX_ENTRY_BYTES + 1];
-        assert!(matches!(sorter.push(b"", &huge), Err(Error::TooLarge { .. })));
-        assert!(matches!(
-            sorter.push(b"", &huge[..budget]),
-            Err(Error::BudgetTooSmall { .. })
-        ));
-        sorter.push(b"k", b"v").unwrap();
-        assert!(sorter.buffer_memory_bytes() <= budget);
-        assert_eq!(sorter.finish().unwrap().pushed.entries, 1);
-    })
-    .await;
+    let huge = vec![0; crate::format::MAX_ENTRY_BYTES + 1];
+    let pushed = push_all(&mut sorter, &[(Vec::new(), huge.clone())]).await;
+    assert!(matches!(pushed, Err(Error::TooLarge { .. })));
+    let pushed = push_all(&mut sorter, &[(Vec::new(), huge[..budget].to_vec())]).await;
+    assert!(matches!(pushed, Err(Error::BudgetTooSmall { .. })));
+    assert!(sorter.push(b"k", b"v").unwrap());
+    assert!(sorter.buffer_memory_bytes() <= budget);
+    assert_eq!(sorter.finish().await.unwrap().pushed.entries, 1);
 }
 
 #[test]

@@ -1,0 +1,330 @@
+//! Clients that write: random transactions through the real `TableWriter`, and what is known of the rows from their
+//! acknowledgements.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_codec::Handle;
+use ilmenite_ddl::maintain::{RowOutcome, WriteError};
+use ilmenite_store::{Error as StoreError, ErrorClass, Timestamp, Transaction, TxnMode};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::node::Node;
+use crate::sim::Sim;
+use crate::table::{self, Change, Decoder, Values};
+
+/// A table by number, and a row's key.
+pub type RowKey = (usize, i64);
+
+/// What each row may be: one value when the last write was acknowledged or refused, more after an unknown outcome.
+#[derive(Default)]
+pub struct Oracle {
+    rows: Mutex<BTreeMap<RowKey, Vec<Option<Values>>>>,
+}
+
+impl Oracle {
+    pub fn acknowledged(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
+        let mut rows = self.rows.lock();
+        for (key, value) in writes {
+            rows.insert(*key, vec![value.clone()]);
+        }
+    }
+
+    pub fn unknown(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
+        let mut rows = self.rows.lock();
+        for (key, value) in writes {
+            let possible = rows.entry(*key).or_insert_with(|| vec![None]);
+            if !possible.contains(value) {
+                possible.push(value.clone());
+            }
+        }
+    }
+
+    pub fn possible(&self, key: RowKey) -> Vec<Option<Values>> {
+        self.rows.lock().get(&key).cloned().unwrap_or_else(|| vec![None])
+    }
+
+    pub fn keys(&self) -> Vec<RowKey> {
+        self.rows.lock().keys().copied().collect()
+    }
+}
+
+/// How a client writes.
+#[derive(Debug, Clone, Copy)]
+pub struct DmlSettings {
+    pub clients: usize,
+    /// Rows a client owns in each table, at most.
+    pub rows_each: i64,
+    /// `a` is below this: the lower, the more collisions.
+    pub values: i64,
+    /// Milliseconds between statements, at most.
+    pub think_ms: u64,
+    /// How often a transaction stays open for long.
+    pub lingers: f64,
+}
+
+/// What a transaction has done so far: known also when its node dies under it.
+#[derive(Default)]
+struct Intent {
+    writes: BTreeMap<RowKey, Option<Values>>,
+    committing: bool,
+}
+
+enum End {
+    Committed,
+    RolledBack,
+    Unknown,
+}
+
+/// One client, until the writers are told to stop.
+pub async fn client(sim: Arc<Sim>, me: usize, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    while !sim.writers_stop.is_cancelled() {
+        let Some(node) = sim.any_node(&mut rng) else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let intent = Mutex::new(Intent::default());
+        let end = tokio::select! {
+            biased;
+            () = node.killed.cancelled() => match intent.lock().committing {
+                true => End::Unknown,
+                false => End::RolledBack,
+            },
+            end = transaction(&sim, &node, me, &mut rng, &intent) => end,
+        };
+        let writes = std::mem::take(&mut intent.lock().writes);
+        match end {
+            End::Committed => {
+                sim.oracle.acknowledged(&writes);
+                sim.commits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            End::RolledBack => {}
+            End::Unknown => sim.oracle.unknown(&writes),
+        }
+        let think = rng.random_range(0..=sim.settings.dml.think_ms);
+        tokio::time::sleep(Duration::from_millis(think)).await;
+    }
+}
+
+async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent: &Mutex<Intent>) -> End {
+    let mode = if rng.random_bool(0.25) {
+        TxnMode::Optimistic
+    } else {
+        TxnMode::Pessimistic
+    };
+    let mut pins = node.catalog.pins(me as u64 + 1, "root");
+    pins.set_statement("a client's statement".into());
+    let Ok(mut txn) = Transaction::begin(&node.store, mode).await else {
+        return End::RolledBack;
+    };
+    let start_ts = txn.start_ts();
+    let lingers = rng.random_bool(sim.settings.dml.lingers);
+    let statements = rng.random_range(1..4);
+    let mut pinned = Vec::new();
+    for _ in 0..statements {
+        let table_number = rng.random_range(0..sim.settings.tables);
+        let Some(table) = table::pin(&node.catalog, &mut pins, &sim.table_name(table_number)) else {
+            break;
+        };
+        if pins.lease_was_lost() {
+            break;
+        }
+        if !pinned.contains(&table) {
+            pinned.push(table.clone());
+        }
+        let change = random_change(sim, me, table_number, rng, &intent.lock().writes);
+        let savepoint = txn.savepoint();
+        let outcome = table::change(&node.store, &mut txn, &table, &change).await;
+        let key = (table_number, change.id());
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                judge_error(sim, node, &error);
+                drop(txn.rollback().await);
+                return End::RolledBack;
+            }
+        };
+        sim.world.log.event(&[201, me as u64, change.id() as u64], || {
+            format!(
+                "client {me} on n{} {start_ts} {table_number} {change:?}: {outcome:?}",
+                node.number
+            )
+        });
+        if !judge_outcome(sim, key, &change, &outcome, start_ts, mode, &table, intent) {
+            drop(txn.rollback().await);
+            return End::RolledBack;
+        }
+        if outcome == RowOutcome::Written {
+            if rng.random_bool(0.05) {
+                // The statement failed in the end, for whatever reason: its writes are undone, its locks stay.
+                txn.rollback_to(savepoint);
+            } else {
+                intent.lock().writes.insert(key, change.after().cloned());
+            }
+        }
+        let pause = if lingers { 1500 } else { sim.settings.dml.think_ms };
+        if rng.random_bool(0.5) {
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..=pause))).await;
+        }
+    }
+    if rng.random_bool(0.1) || intent.lock().writes.is_empty() {
+        drop(txn.rollback().await);
+        return End::RolledBack;
+    }
+    let options = match pins.commit_options() {
+        Ok(options) => options,
+        Err(_) => {
+            drop(txn.rollback().await);
+            return End::RolledBack;
+        }
+    };
+    sim.world.expect_versions(start_ts, &pinned);
+    intent.lock().committing = true;
+    let committed = txn.commit(options).await;
+    match committed {
+        Ok(_) => End::Committed,
+        Err(StoreError::Undetermined(_)) => End::Unknown,
+        Err(error) => {
+            judge_error(sim, node, &WriteError::Store(error));
+            End::RolledBack
+        }
+    }
+}
+
+fn random_change(
+    sim: &Sim,
+    me: usize,
+    table: usize,
+    rng: &mut StdRng,
+    mine: &BTreeMap<RowKey, Option<Values>>,
+) -> Change {
+    let dml = &sim.settings.dml;
+    let id = rng.random_range(0..dml.rows_each) * dml.clients as i64 + me as i64;
+    let a = (!rng.random_bool(0.1)).then(|| rng.random_range(0..dml.values));
+    let b = ["x", "y", "zz"][rng.random_range(0..3)].to_owned();
+    // Mostly what can succeed, by what is known of the row.
+    let known = mine.get(&(table, id)).cloned().unwrap_or_else(|| {
+        let mut possible = sim.oracle.possible((table, id));
+        possible.pop().unwrap_or_default()
+    });
+    let sensible = rng.random_bool(0.85);
+    match (known.is_some() == sensible, rng.random_range(0..3)) {
+        (true, 0) => Change::Delete(id),
+        (true, _) => match known {
+            // Read, modified, written.
+            Some((Some(a), b)) if rng.random_bool(0.3) => Change::Update(id, (Some((a + 1) % dml.values), b)),
+            _ => Change::Update(id, (a, b)),
+        },
+        (false, _) => Change::Insert(id, (a, b)),
+    }
+}
+
+/// Errors that a client may get; others are our bugs.
+fn judge_error(sim: &Sim, node: &Node, error: &WriteError) {
+    let expected = match error {
+        WriteError::Store(e) => {
+            matches!(
+                e,
+                StoreError::CommitTooLate { .. } | StoreError::Aborted(_) | StoreError::KeyExists { .. }
+            ) || e.class() == ErrorClass::Transient
+        }
+        other => other.class() == ErrorClass::Transient,
+    };
+    sim.world
+        .log
+        .note(|| format!("client's transaction on n{} failed: {error}", node.number));
+    if !expected {
+        sim.violation(format!("a client got an unexpected error: {error}"));
+    }
+}
+
+/// Is what the statement says possible? False ends the transaction.
+#[allow(clippy::too_many_arguments)]
+fn judge_outcome(
+    sim: &Sim,
+    key: RowKey,
+    change: &Change,
+    outcome: &RowOutcome,
+    start_ts: Timestamp,
+    mode: TxnMode,
+    table: &ilmenite_catalog::TableRef,
+    intent: &Mutex<Intent>,
+) -> bool {
+    let possible = match intent.lock().writes.get(&key) {
+        Some(own) => vec![own.clone()],
+        None => sim.oracle.possible(key),
+    };
+    let (may_exist, may_lack) = (
+        possible.iter().any(Option::is_some),
+        possible.iter().any(Option::is_none),
+    );
+    let inserts = matches!(change, Change::Insert(..));
+    let possible_outcome = match outcome {
+        RowOutcome::Written => (inserts && may_lack) || (!inserts && may_exist),
+        RowOutcome::Missing => !inserts && may_lack,
+        RowOutcome::Duplicate { index: None, .. } => inserts && may_exist,
+        RowOutcome::Duplicate {
+            index: Some(id),
+            existing,
+        } => {
+            if mode == TxnMode::Pessimistic
+                && let Some(values) = change.after()
+                && !holds_key(sim, key.0, table, *id, existing, values, intent)
+            {
+                sim.violation(format!(
+                    "FALSE DUPLICATE: {change:?} in {start_ts} is said to collide with {existing:?} in index {id}"
+                ));
+                return false;
+            }
+            true
+        }
+    };
+    if !possible_outcome {
+        sim.violation(format!(
+            "LOST WRITE: {change:?} in {start_ts} was {outcome:?}, but row {key:?} is one of {possible:?}"
+        ));
+    }
+    possible_outcome
+}
+
+/// Does the row really have these values in the index's columns now?
+fn holds_key(
+    sim: &Sim,
+    table_number: usize,
+    table: &ilmenite_catalog::TableRef,
+    index: i64,
+    existing: &Handle,
+    values: &Values,
+    intent: &Mutex<Intent>,
+) -> bool {
+    let Handle::Int(id) = existing else { return false };
+    let own = intent.lock().writes.get(&(table_number, *id)).cloned();
+    let held = match own {
+        Some(own) => own,
+        None => {
+            let row_key = ilmenite_codec::key::record_key(table.id, existing.as_ref());
+            let stored = sim.world.with_memory(|memory, _| memory.newest(&row_key));
+            let decoder = Decoder::new(table).ok();
+            stored.and_then(|stored| decoder?.values(*id, &stored))
+        }
+    };
+    let (Some(held), Some(index)) = (held, table.index_by_id(index)) else {
+        return false;
+    };
+    index
+        .columns
+        .iter()
+        .all(|column| match column.name.lower.as_str() {
+            "a" => held.0.is_some() && held.0 == values.0,
+            "b" => match usize::try_from(column.length) {
+                Ok(n) => held.1.chars().take(n).eq(values.1.chars().take(n)),
+                Err(_) => held.1 == values.1,
+            },
+            // The key would carry the row's own handle.
+            _ => false,
+        })
+}

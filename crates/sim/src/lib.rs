@@ -1,0 +1,30 @@
+//! A cluster in one thread, by seed: real catalogs, task frameworks and DDL workers of several nodes over one simulated
+//! store and one simulated object store, in virtual time, under clients that write, clients that change schemas, and
+//! troubles of every kind. A seed determines everything, so a failure is repeated by its number alone.
+//!
+//! - `settings`: what a seed means; `run`: its course, from the first table to the verdict;
+//! - `world`, `core`, `store`, `objects`: what nodes share; `link`: a node's way there, where all that befalls it does;
+//! - `node`: what a node is made of; `sim`: those there are;
+//! - `dml`, `jobs`: the clients; `nemesis`: the troubles; `check`: what must hold;
+//! - `mutation`: deliberately broken code, which must be found.
+//!
+//! How it stays repeatable: one thread; tokio's paused clock, which goes to the next timer whenever nothing else can
+//! happen; chance and the time of day by `ilmenite_store::ambient`; no `select!` without `biased` and no iteration over
+//! a hash map in what is under test. That it does is itself tested: the same seed twice has the same hash of events.
+
+pub mod check;
+pub mod core;
+pub mod dml;
+pub mod jobs;
+pub mod link;
+pub mod log;
+pub mod mutation;
+pub mod nemesis;
+pub mod node;
+pub mod objects;
+pub mod run;
+pub mod settings;
+pub mod sim;
+pub mod store;
+pub mod table;
+pub mod world;

@@ -1,0 +1,110 @@
+//! A simulated node: the real catalog, task framework and DDL, over handles that the simulation controls.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilmenite_catalog::{Catalog, CatalogConfig};
+use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, StorageAt, task_kinds};
+use ilmenite_sort::{MemoryBudget, ObjectStorage, RetryPolicy as ObjectRetryPolicy};
+use ilmenite_store::StoreRef;
+use ilmenite_task::{Place, Tasks, TasksConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::link::{Link, LinkClock};
+use crate::mutation::Mutation;
+use crate::objects::SimObjects;
+use crate::store::SimStore;
+use crate::world::World;
+
+/// How nodes are set up: the same for all of a simulation.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeSettings {
+    pub lease: Duration,
+    /// How often everything is looked at when nothing wakes it.
+    pub poll: Duration,
+    pub follow: Duration,
+    pub slots: u32,
+    pub memory_bytes: u64,
+    pub mutation: Option<Mutation>,
+}
+
+pub struct Node {
+    pub number: usize,
+    pub link: Arc<Link>,
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub tasks: Arc<Tasks>,
+    pub ddl: Arc<Ddl>,
+    /// Fires when it is killed: its clients' connections break.
+    pub killed: CancellationToken,
+}
+
+impl Node {
+    pub async fn open(
+        world: &Arc<World>,
+        number: usize,
+        settings: NodeSettings,
+    ) -> Result<Node, ilmenite_catalog::Error> {
+        let link = Arc::new(Link::new(number));
+        let store: StoreRef = Arc::new(SimStore {
+            world: world.clone(),
+            link: link.clone(),
+            quiet: false,
+        });
+        let mut config = CatalogConfig::new(store.clone());
+        config.address = format!("n{number}");
+        config.slots = settings.slots;
+        config.lease = settings.lease;
+        config.poll = Some(settings.follow);
+        config.clock = Arc::new(LinkClock(link.clone()));
+        let catalog = Catalog::open(config).await?;
+        // Several nodes sort on the object store only; a single one comes back on its own machine.
+        let bucket = |prefix: String| SimObjects {
+            world: world.clone(),
+            link: link.clone(),
+            prefix,
+        };
+        let (cloud, scratch) = (bucket(String::new()), bucket("scratch:".into()));
+        let open_storage = move |at: StorageAt<'_>| {
+            let (backend, name) = match at {
+                StorageAt::Uri(uri) => (cloud.clone(), uri.to_owned()),
+                StorageAt::Scratch(_) => (scratch.clone(), "scratch".to_owned()),
+            };
+            let storage = ObjectStorage::with_backend(Arc::new(backend), &name);
+            Ok(storage.with_policy(ObjectRetryPolicy::default()))
+        };
+        let backfill = Backfill::new(BackfillConfig {
+            store: store.clone(),
+            catalog: catalog.clone(),
+            slots: settings.slots,
+            memory: MemoryBudget::new(settings.memory_bytes),
+            scratch_directory: PathBuf::from("/simulated"),
+            cluster_id: "sim".into(),
+            open_storage: Some(Arc::new(open_storage)),
+        });
+        let mut config = TasksConfig::new(store.clone(), catalog.clone(), settings.slots);
+        config.poll = settings.poll;
+        config.place = Place::Runtime;
+        let kinds = match settings.mutation {
+            Some(mutation) => mutation.kinds(task_kinds(&backfill), world, &link),
+            None => task_kinds(&backfill),
+        };
+        let tasks = Tasks::start(config, kinds);
+        let mut config = DdlConfig::new(store.clone(), catalog.clone(), tasks.clone(), backfill);
+        config.poll = settings.poll;
+        let ddl = Ddl::start(config);
+        world
+            .log
+            .note(|| format!("n{number} is up: {}", catalog.node_id()));
+        Ok(Node {
+            number,
+            link,
+            store,
+            catalog,
+            tasks,
+            ddl,
+            killed: CancellationToken::new(),
+        })
+    }
+}
