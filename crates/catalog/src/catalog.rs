@@ -26,6 +26,7 @@ use crate::metrics::METRICS;
 use crate::node::Addresses;
 use crate::owner::Ownership;
 use crate::sync::Follower;
+use crate::wake::{Topic, Waking};
 use crate::{SchemaVersion, SchemaView, keys};
 
 /// How often a node looks for new versions by itself, where no other node could make one; and where others may.
@@ -91,6 +92,8 @@ pub struct Catalog {
     /// The loss of the lease has been reported.
     pub(crate) lost_told: AtomicBool,
     pub(crate) renew_now: Arc<Notify>,
+    pub(crate) campaign_now: Arc<Notify>,
+    pub(crate) waking: Waking,
     follow_now: Arc<Notify>,
     changed: watch::Sender<SchemaVersion>,
     settings: Mutex<Option<bytes::Bytes>>,
@@ -143,6 +146,8 @@ impl Catalog {
             asked: Mutex::default(),
             lost_told: AtomicBool::new(false),
             renew_now: Arc::default(),
+            campaign_now: Arc::default(),
+            waking: Waking::default(),
             follow_now: Arc::default(),
             changed: watch::Sender::new(0),
             settings: Mutex::default(),
@@ -174,8 +179,11 @@ impl Catalog {
         self.spawn(self.renew_now.clone(), lease / 3, |c| {
             Box::pin(async { Pause::of(c.keep_lease().await) })
         });
-        self.spawn(Arc::default(), self.campaign_interval(), |c| {
+        self.spawn(self.campaign_now.clone(), self.campaign_interval(), |c| {
             Box::pin(c.owner_round())
+        });
+        self.spawn(self.waking.look_at_peers_now.clone(), Duration::ZERO, |c| {
+            Box::pin(c.peers_round())
         });
         let follower = Arc::new(tokio::sync::Mutex::new(Follower::default()));
         self.spawn(self.follow_now.clone(), Duration::ZERO, move |c| {
@@ -241,6 +249,13 @@ impl Catalog {
         Pause::of(self.campaign_interval())
     }
 
+    async fn peers_round(&self) -> Pause {
+        if let Err(e) = self.look_at_peers().await {
+            tracing::warn!(error = %e, "looking for other nodes failed; trying again");
+        }
+        Pause::of(self.config.lease / 3)
+    }
+
     async fn follow_round(&self, follower: &mut Follower) -> Pause {
         let suits = if self.store.exclusive() {
             POLL_ALONE
@@ -255,7 +270,7 @@ impl Catalog {
             tracing::warn!(error = %e, "looking for changed settings failed; trying again");
         }
         Pause {
-            time: self.config.poll.unwrap_or(suits),
+            time: self.config.poll.unwrap_or_else(|| self.look_interval(suits)),
             until_pins_go: open,
         }
     }
@@ -272,10 +287,12 @@ impl Catalog {
                 }
             }
             if !self.is_live() {
-                return Ok(());
+                return Ok::<_, Error>(());
             }
             self.resign().await?;
-            self.leave().await
+            self.leave().await?;
+            self.wake_others(Topic::Nodes);
+            Ok(())
         };
         match tokio::time::timeout(SHUTDOWN_TIME, work).await {
             Ok(Ok(())) => {}

@@ -25,6 +25,7 @@ mod owner;
 mod settings;
 mod sync;
 mod view;
+mod wake;
 
 pub use catalog::{Catalog, CatalogConfig};
 pub use clock::{Clock, SystemClock};
@@ -36,6 +37,7 @@ pub use node::NodeInfo;
 pub use owner::{OwnerInfo, OwnerTerm};
 pub use settings::Settings;
 pub use view::SchemaView;
+pub use wake::{Topic, WakeTransport};
 
 #[cfg(test)]
 mod tests;

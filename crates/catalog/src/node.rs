@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, decode, encode};
 use crate::metrics::METRICS;
+use crate::wake::Topic;
 use crate::{Catalog, SchemaVersion, keys};
 
 /// Tells rows of this process from those of earlier ones.
@@ -92,6 +93,7 @@ impl Catalog {
             mysql: address.to_owned(),
             status: status_address.to_owned(),
         };
+        self.announce_soon();
         self.renew_now.notify_one();
     }
 
@@ -232,7 +234,10 @@ impl Catalog {
         let lease = self.config.lease;
         let failed = if self.is_live() {
             match self.renew().await {
-                Ok(()) => return lease / 3,
+                Ok(()) => {
+                    self.shown();
+                    return lease / 3;
+                }
                 Err(e) => {
                     METRICS.lease_renewals_failed.inc();
                     e
@@ -253,6 +258,7 @@ impl Catalog {
         }
         match self.join().await {
             Ok(()) => {
+                self.wake_others(Topic::Nodes);
                 self.lost_told.store(false, Ordering::Relaxed);
                 tracing::info!(node = %self.node_id, "this node joined again");
                 lease / 3

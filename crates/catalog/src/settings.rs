@@ -5,6 +5,7 @@ use bytes::Bytes;
 use ilmenite_store::{Check, KeyRange, run_txn};
 
 use crate::error::{Error, Result};
+use crate::wake::Topic;
 use crate::{Catalog, keys};
 
 /// A family of named values.
@@ -65,6 +66,7 @@ impl Catalog {
             })
         })
         .await?;
+        self.wake_others(Topic::Schema);
         self.look_at_settings().await
     }
 }

@@ -21,6 +21,7 @@ use crate::mdl::Holder;
 use crate::metrics::METRICS;
 use crate::node::nodes_at;
 use crate::owner::OwnerTerm;
+use crate::wake::Topic;
 use crate::{Blocker, Catalog, SchemaVersion, TableId, keys};
 
 /// How often the owner looks for answers of other nodes.
@@ -111,7 +112,9 @@ impl Catalog {
         let _watch = self.local.pins.watch();
         let mut told: Option<Vec<Blocker>> = None;
         let mut errors = 0;
+        let mut answers = self.bell(Topic::Answers).listen();
         loop {
+            answers.look();
             let gone = self.local.pins.gone();
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
@@ -142,7 +145,7 @@ impl Catalog {
                 Err(e) => return Err(e),
             }
             let pause = if errors > 0 || blockers.len() > own {
-                ANSWER_INTERVAL
+                self.look_interval(ANSWER_INTERVAL)
             } else {
                 OWN_INTERVAL
             };
@@ -150,6 +153,7 @@ impl Catalog {
                 biased;
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
                 _ = gone => {}
+                _ = answers.rung() => {}
                 _ = tokio::time::sleep(pause) => {}
             }
         }
@@ -260,7 +264,9 @@ impl Catalog {
         self.asked.lock().insert(job_id);
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         txn.put(key, row, Check::Unchanged)?;
-        self.commit_relaxed(txn, term).await
+        self.commit_relaxed(txn, term).await?;
+        self.wake_others(Topic::Schema);
+        Ok(())
     }
 
     /// Rows that mean nothing after a crash, or are written again: no need to wait for the disk.
@@ -401,7 +407,10 @@ impl Catalog {
             ..self.commit_options()?
         };
         match txn.commit(options).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.wake_others(Topic::Answers);
+                Ok(true)
+            }
             Err(StoreError::PreconditionFailed { .. }) => Ok(false),
             Err(e) => Err(e.into()),
         }

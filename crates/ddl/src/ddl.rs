@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo};
+use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo, Topic};
 use ilmenite_sort::MemoryBudget;
-use ilmenite_store::{Bell, Check, ErrorClass, StoreRef, Transaction, TxnMode};
+use ilmenite_store::{Check, ErrorClass, StoreRef, Transaction, TxnMode};
 use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -88,6 +88,7 @@ pub struct Ddl {
 impl Ddl {
     pub fn start(config: DdlConfig) -> Arc<Ddl> {
         let shared = Arc::new(Shared {
+            changed: config.catalog.bell(Topic::Jobs),
             rows: Rows {
                 store: config.store.clone(),
             },
@@ -98,7 +99,6 @@ impl Ddl {
             retry: config.retry,
             poll: config.poll,
             pause_hold: config.pause_hold,
-            changed: Bell::new(),
             stop: CancellationToken::new(),
             live: Default::default(),
             version_lock: Default::default(),

@@ -25,6 +25,10 @@ pub struct ServerArgs {
     #[arg(long, env = "ILMENITE_HOST")]
     pub host: Option<String>,
 
+    /// Host by which other nodes and clients reach this one [default: as --host]
+    #[arg(long, env = "ILMENITE_ADVERTISE_ADDRESS", value_name = "HOST")]
+    pub advertise_address: Option<String>,
+
     /// Port of the MySQL protocol; 0 for any free one [default: 4000]
     #[arg(long, env = "ILMENITE_PORT")]
     pub port: Option<u16>,
@@ -85,6 +89,7 @@ impl ServerArgs {
             config: self.config,
             store: self.store.or(file.store),
             host: self.host.or(file.host),
+            advertise_address: self.advertise_address.or(file.advertise_address),
             port: self.port.or(file.port),
             status_port: self.status_port.or(file.status_port),
             service_scope: self.service_scope.or(file.service_scope),

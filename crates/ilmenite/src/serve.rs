@@ -78,6 +78,7 @@ impl Node {
         let engine = Engine::open(config).await.map_err(|e| e.to_string())?;
         let config = ServerConfig {
             host,
+            advertise_address: args.advertise_address.clone(),
             port,
             status_port: args.status_port.unwrap_or(10080),
             tls_files: args.tls_cert.clone().zip(args.tls_key.clone()),

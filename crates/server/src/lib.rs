@@ -8,5 +8,6 @@ mod server;
 mod sink;
 mod status;
 mod values;
+mod wake;
 
 pub use server::{Server, ServerConfig, ServerError};

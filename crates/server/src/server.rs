@@ -18,6 +18,7 @@ use crate::handshake::{self, ClientHello, HandshakeError, NONCE_BYTES, Proof};
 use crate::keys::{PasswordKey, tls_acceptor};
 use crate::packet::{PacketIo, Stream};
 use crate::status;
+use crate::wake::HttpWake;
 
 /// A client that has not finished its handshake by then is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +30,8 @@ const HANDSHAKE_PACKET_MAX: usize = 64 << 10;
 
 pub struct ServerConfig {
     pub host: String,
+    /// Where other nodes and clients find this one; none: `host`.
+    pub advertise_address: Option<String>,
     /// 0: any free port.
     pub port: u16,
     pub status_port: u16,
@@ -42,6 +45,8 @@ pub enum ServerError {
     Bind { address: String, source: std::io::Error },
     #[error("TLS: {0}")]
     Tls(String),
+    #[error("cannot set up the calls to other nodes: {0}")]
+    Wake(String),
 }
 
 /// A running server.
@@ -88,6 +93,16 @@ impl Server {
         });
         tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
         tokio::spawn(accept(listener, shared, connections.clone()));
+        let advertised = config.advertise_address.as_deref().unwrap_or(&config.host);
+        engine.catalog.set_addresses(
+            &format!("{advertised}:{}", address.port()),
+            &format!("{advertised}:{}", status_address.port()),
+        );
+        // A node with the store to itself has nobody to wake.
+        if !engine.store.exclusive() {
+            let transport = HttpWake::new().map_err(ServerError::Wake)?;
+            engine.catalog.set_wake_transport(Arc::new(transport));
+        }
         tracing::info!(%address, %status_address, "server is ready for connections");
         Ok(Server {
             engine,

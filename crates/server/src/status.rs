@@ -1,11 +1,12 @@
-//! The status port: `/status` (JSON), `/metrics` (Prometheus' text format), `/api/ddl/jobs[/ID]` (JSON).
+//! The status port: `/status` (JSON), `/metrics` (Prometheus' text format), `/api/ddl/jobs[/ID]` (JSON); and `/wake`,
+//! by which nodes wake each other.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use ilmenite_ddl::JobRow;
 use ilmenite_sql::Engine;
@@ -23,6 +24,7 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, stop: Canc
         .route("/metrics", get(metrics))
         .route("/api/ddl/jobs", get(jobs))
         .route("/api/ddl/jobs/{id}", get(job))
+        .route("/wake/{topics}", post(woken))
         .with_state(engine);
     let served = axum::serve(listener, app)
         .with_graceful_shutdown(async move { stop.cancelled().await })
@@ -34,6 +36,12 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, stop: Canc
 
 async fn status(State(engine): State<Arc<Engine>>) -> Response {
     Json(engine.status_json().await).into_response()
+}
+
+/// Another node says that there may be something new. Only a hint: whoever sends it makes this node read, no more.
+async fn woken(State(engine): State<Arc<Engine>>, Path(topics): Path<u8>) -> StatusCode {
+    engine.catalog.woken(topics);
+    StatusCode::NO_CONTENT
 }
 
 async fn metrics() -> Response {

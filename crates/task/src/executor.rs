@@ -335,7 +335,7 @@ impl Executor {
             this.drive(kind, task, row.value, &running).await;
             metrics::SUBTASKS_RUNNING.dec();
             this.running.lock().remove(&id);
-            this.wake();
+            this.rows.ring();
         });
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fail::fail_point;
-use ilmenite_catalog::Catalog;
+use ilmenite_catalog::{Catalog, Topic};
 use ilmenite_store::{
     Check, CommitRequest, Durability, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef,
 };
@@ -127,6 +127,12 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Rows of tasks were changed: whoever waits for that looks, here and on other nodes.
+    pub fn ring(&self) {
+        self.catalog.bell(Topic::Tasks).ring();
+        self.catalog.wake_others(Topic::Tasks);
+    }
+
     pub async fn now_ms(&self) -> Result<u64> {
         Ok(self.store.timestamp().await?.millis())
     }

@@ -103,8 +103,10 @@ impl Scheduler {
                 this.busy.lock().remove(&id);
                 match result {
                     Ok(false) => {}
-                    // Something was written, or somebody else wrote first: look again.
-                    Ok(true) | Err(Error::Lost) => this.wake(),
+                    // Something was written: look again, on every node.
+                    Ok(true) => this.rows.ring(),
+                    // Somebody else wrote first.
+                    Err(Error::Lost) => this.wake(),
                     // Another node goes on with it.
                     Err(Error::NotOwner) => {}
                     Err(e) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, OwnerTerm};
+use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
 use ilmenite_store::{Bell, Check, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +100,7 @@ impl Tasks {
             catalog: config.catalog,
         };
         let kinds: Arc<BTreeMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
-        let changed = Bell::new();
+        let changed = rows.catalog.bell(Topic::Tasks);
         let stop = CancellationToken::new();
         let scheduler = Scheduler::new(
             rows.clone(),
@@ -175,9 +175,9 @@ impl Tasks {
         Ok(id)
     }
 
-    /// Makes scheduler, executor and watchers on this node look at the rows now.
+    /// Makes scheduler, executor and watchers look at the rows now, on every node.
     pub fn wake(&self) {
-        self.changed.ring();
+        self.rows.ring();
     }
 
     pub async fn get(&self, id: TaskId) -> Result<Option<TaskStatus>> {

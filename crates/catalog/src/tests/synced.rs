@@ -25,6 +25,75 @@ async fn alone_and_free_it_is_immediate_and_writes_nothing() {
     assert!(t.store.versions(&keys::wait(1), from).await.unwrap().is_empty());
 }
 
+/// Calls nodes of this process by their status addresses.
+#[derive(Default)]
+struct Calls {
+    nodes: Mutex<Vec<Arc<Catalog>>>,
+}
+
+#[async_trait::async_trait]
+impl WakeTransport for Calls {
+    async fn wake(&self, status_address: &str, topics: u8) -> std::result::Result<(), String> {
+        let nodes = self.nodes.lock().clone();
+        let called = nodes
+            .iter()
+            .find(|n| n.node_info().status_address == status_address);
+        called.ok_or("nobody there")?.woken(topics);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_woken_and_need_not_poll() {
+    let t = TestStore::new();
+    let calls = Arc::new(Calls::default());
+    for name in ["woken-a", "woken-b", "woken-c"] {
+        let node = Catalog::open(CatalogConfig {
+            poll: Some(Duration::from_secs(60)),
+            status_address: format!("{name}:1"),
+            ..CatalogConfig::new(t.store.clone())
+        })
+        .await
+        .unwrap();
+        calls.nodes.lock().push(node.clone());
+        node.set_wake_transport(calls.clone());
+        // As once the ports are bound: the others learn of it.
+        node.set_addresses(name, &format!("{name}:2"));
+    }
+    let nodes = calls.nodes.lock().clone();
+    let everyone = |n: &Arc<Catalog>| n.peer_addresses().len() == 2;
+    eventually("all know all", async || nodes.iter().all(everyone)).await;
+    let owner = nodes.iter().find(|n| n.owner_term().is_some()).unwrap();
+    let follower = nodes.iter().find(|n| n.owner_term().is_none()).unwrap();
+    let (id, _) = create_table(owner, "t").await;
+    let mut txn = follower.pins(1, "app");
+    eventually("the table is known", async || {
+        follower.refresh().await.unwrap();
+        follower.view().table_by_id(id).is_some()
+    })
+    .await;
+    txn.pin(&follower.view(), id);
+    let version = change_table(owner, id, "new").await;
+    let began = Instant::now();
+    let waiting = tokio::spawn({
+        let owner = owner.clone();
+        async move {
+            owner
+                .wait_synced(9, version, &[id], &CancellationToken::new(), |_| {})
+                .await
+        }
+    });
+    eventually("the follower's transaction is named", async || {
+        owner.blockers().iter().any(|(_, b)| b.connection_id == 1)
+    })
+    .await;
+    drop(txn);
+    waiting.await.unwrap().unwrap();
+    // Polling would have taken a minute.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(nodes.iter().all(|n| n.view().version() >= version));
+}
+
 #[tokio::test]
 async fn waits_for_an_old_transaction_and_says_for_whom() {
     let t = TestStore::new();

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, OwnerTerm};
+use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
 use ilmenite_store::{Bell, StoreRef};
 use ilmenite_task::{RetryPolicy, Tasks};
 use parking_lot::Mutex;
@@ -82,6 +82,7 @@ impl Live {
 impl Shared {
     pub fn notify(&self) {
         self.changed.ring();
+        self.catalog.wake_others(Topic::Jobs);
     }
 
     pub fn interrupt(&self, id: JobId) {
