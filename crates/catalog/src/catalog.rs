@@ -205,6 +205,7 @@ impl Catalog {
                 biased;
                 _ = stop.cancelled() => return,
                 _ = tokio::time::sleep(first) => {}
+                _ = wake.notified() => {}
             }
             let mut watch: Option<Watch<'_>> = None;
             loop {
