@@ -384,7 +384,7 @@ impl Pd for PdService {
         Ok(Response::new(UpdateServiceGcSafePointResponse {
             header: self.header(),
             ttl: match least.until_ms {
-                Some(until) => (until.saturating_sub(now_ms) / 1000) as i64,
+                Some(until) => until.saturating_sub(now_ms).div_ceil(1000) as i64,
                 None => i64::MAX,
             },
             service_id: least.id.into(),
