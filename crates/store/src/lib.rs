@@ -16,6 +16,6 @@ mod txn;
 pub use api::*;
 pub use batch::KvBatch;
 pub use bell::{Bell, Listener};
-pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn, ServiceSafePoint, twophase};
 pub use error::{Error, ErrorClass, Result};
 pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};
