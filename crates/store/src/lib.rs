@@ -4,6 +4,8 @@
 
 mod api;
 mod batch;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod embedded;
 mod error;
 mod metrics;

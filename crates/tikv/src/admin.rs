@@ -224,7 +224,7 @@ fn versions(info: MvccInfo, since: Timestamp) -> Result<Vec<(Timestamp, Option<B
         };
         versions.push((Timestamp(write.commit_ts), value));
     }
-    versions.sort_by(|a, b| b.0.cmp(&a.0));
+    versions.sort_by_key(|version| std::cmp::Reverse(version.0));
     Ok(versions)
 }
 

@@ -135,7 +135,7 @@ fn plan_region(e: &errorpb::Error) -> Reaction {
     if let Some(not_leader) = &e.not_leader {
         return match &not_leader.leader {
             Some(leader) if leader.id != 0 => {
-                retry("not_leader", Cached::Leader(leader.clone()), Pause::Region)
+                retry("not_leader", Cached::Leader(*leader), Pause::Region)
             }
             // An election is under way.
             _ => retry("not_leader", Cached::Forget, Pause::Settle),

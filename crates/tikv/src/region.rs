@@ -49,7 +49,7 @@ impl Region {
         kvrpcpb::Context {
             region_id: self.id,
             region_epoch: Some(self.epoch),
-            peer: Some(self.leader.clone()),
+            peer: Some(self.leader),
             request_source: "ilmenite".into(),
             ..kvrpcpb::Context::default()
         }
@@ -333,7 +333,7 @@ mod tests {
             epoch: RegionEpoch { conf_ver: 1, version },
             start: start.into(),
             end: end.into(),
-            peers: vec![leader.clone()],
+            peers: vec![leader],
             leader,
         })
     }

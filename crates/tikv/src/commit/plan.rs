@@ -174,6 +174,7 @@ mod tests {
     use ilmenite_store::{Mutation, Precondition};
 
     use super::*;
+    use crate::commit::MAX_KEY_BYTES;
     use crate::registry::Held;
 
     fn locks(keys: &[(&'static str, bool)]) -> Locks {
