@@ -17,9 +17,15 @@ pub struct ServerArgs {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Where the data is: a directory for the embedded store, made when missing [default: ./ilmenite-data]
+    /// Where the data is: a directory for the embedded store, made when missing, or tikv://PD1:2379[,PD2:2379…] for a
+    /// TiKV cluster or an `ilmenite store` [default: ./ilmenite-data]
     #[arg(long, env = "ILMENITE_STORE", value_name = "URL")]
     pub store: Option<String>,
+
+    /// Directory for what sorting and large queries put aside [default: the store's directory; with a tikv:// store,
+    /// ilmenite-PORT in the system's temporary directory]
+    #[arg(long, env = "ILMENITE_TEMP_DIR", value_name = "DIR")]
+    pub temp_dir: Option<PathBuf>,
 
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, env = "ILMENITE_HOST")]
@@ -141,6 +147,7 @@ impl ServerArgs {
         Ok(ServerArgs {
             config: self.config,
             store: self.store.or(file.store),
+            temp_dir: self.temp_dir.or(file.temp_dir),
             host: self.host.or(file.host),
             advertise_address: self.advertise_address.or(file.advertise_address),
             port: self.port.or(file.port),
@@ -158,6 +165,10 @@ impl ServerArgs {
 
     pub fn store(&self) -> &str {
         self.store.as_deref().unwrap_or("./ilmenite-data")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(4000)
     }
 
     pub fn log_level(&self) -> &str {
@@ -238,6 +249,9 @@ mod tests {
             ..Default::default()
         };
         let merged = args.with_file().unwrap();
-        assert_eq!((merged.listen.as_deref(), merged.testing), (Some("h:1"), Some(false)));
+        assert_eq!(
+            (merged.listen.as_deref(), merged.testing),
+            (Some("h:1"), Some(false))
+        );
     }
 }

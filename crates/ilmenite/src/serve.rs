@@ -7,7 +7,8 @@ use std::time::Duration;
 use ilmenite_codec::key::partition_prefix_len;
 use ilmenite_server::{Server, ServerConfig};
 use ilmenite_sql::{Engine, EngineConfig};
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, Store};
+use ilmenite_store::{EmbeddedOptions, EmbeddedStore, StoreRef};
+use ilmenite_tikv::{TikvOptions, TikvStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ServerArgs, Switch};
@@ -36,40 +37,24 @@ pub async fn run(args: ServerArgs) -> Result<(), String> {
 pub struct Node {
     pub engine: Arc<Engine>,
     pub server: Server,
-    store: Arc<EmbeddedStore>,
+    store: StoreRef,
 }
 
 impl Node {
     pub async fn start(args: &ServerArgs) -> Result<Node, String> {
         let url = args.store();
-        if let Some((scheme, _)) = url.split_once("://") {
-            return Err(format!(
-                "store {url}: this build knows no '{scheme}' store; give a directory"
-            ));
-        }
-        let dir = PathBuf::from(url);
-        let mut options = EmbeddedOptions {
-            partition: partition_prefix_len,
-            sync: args.sync != Some(Switch::Off),
-            ..Default::default()
+        let (store, data_dir) = match url.split_once("://") {
+            Some(("tikv", _)) => connect(url, args).await?,
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "store {url}: there is no '{scheme}' store; give a directory, or tikv://HOST:PORT"
+                ));
+            }
+            None => open(url.into(), args).await?,
         };
-        if let Some(bytes) = args.cache_bytes {
-            options.cache_bytes = bytes;
-        }
-        if !options.sync {
-            tracing::warn!("--sync=off: commits acknowledged just before a crash of the machine may be lost");
-        }
-        let store = tokio::task::spawn_blocking({
-            let dir = dir.clone();
-            move || EmbeddedStore::open(dir, options)
-        })
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| e.to_string())?;
-        let store = Arc::new(store);
         let host = args.host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        let port = args.port.unwrap_or(4000);
-        let mut config = EngineConfig::new(store.clone(), dir);
+        let port = args.port();
+        let mut config = EngineConfig::new(store.clone(), data_dir);
         config.address = format!("{host}:{port}");
         config.service_scope = args.service_scope.clone().unwrap_or_default();
         if let Some(slots) = args.slots {
@@ -101,4 +86,47 @@ impl Node {
         }
         tracing::info!("stopped");
     }
+}
+
+/// The embedded store, and the directory it shares with what the node keeps for a while.
+async fn open(dir: PathBuf, args: &ServerArgs) -> Result<(StoreRef, PathBuf), String> {
+    let mut options = EmbeddedOptions {
+        partition: partition_prefix_len,
+        sync: args.sync != Some(Switch::Off),
+        ..Default::default()
+    };
+    if let Some(bytes) = args.cache_bytes {
+        options.cache_bytes = bytes;
+    }
+    if !options.sync {
+        tracing::warn!("--sync=off: commits acknowledged just before a crash of the machine may be lost");
+    }
+    let temp_dir = args.temp_dir.clone().unwrap_or_else(|| dir.clone());
+    let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(dir, options))
+        .await
+        .map_err(|e| e.to_string())?
+        .map_err(|e| e.to_string())?;
+    Ok((Arc::new(store), temp_dir))
+}
+
+/// A store that others share, and a directory of this node's own.
+async fn connect(url: &str, args: &ServerArgs) -> Result<(StoreRef, PathBuf), String> {
+    if args.sync.is_some() || args.cache_bytes.is_some() {
+        return Err(format!(
+            "--sync and --cache-bytes are matters of the store itself, not of a node on {url}"
+        ));
+    }
+    let temp_dir = args.temp_dir.clone().unwrap_or_else(|| {
+        // The same after a restart, and no other node's.
+        let name = match args.port() {
+            0 => format!("ilmenite-process-{}", std::process::id()),
+            port => format!("ilmenite-{port}"),
+        };
+        std::env::temp_dir().join(name)
+    });
+    std::fs::create_dir_all(&temp_dir).map_err(|e| format!("--temp-dir {}: {e}", temp_dir.display()))?;
+    let store = TikvStore::connect(url, TikvOptions::default())
+        .await
+        .map_err(|e| e.to_string())?;
+    Ok((Arc::new(store), temp_dir))
 }

@@ -93,7 +93,8 @@ impl From<ilmenite_store::Error> for Error {
                 conflict_ts,
                 ..
             } => Error::write_conflict(start_ts, conflict_ts),
-            E::Deadlock { .. } => Error::deadlock(),
+            // To be started anew, and this is the number by which clients know that.
+            E::Deadlock { .. } | E::LocksLost(_) => Error::deadlock(),
             E::LockTimeout { .. } => Error::lock_wait_timeout(),
             E::LockNotAvailable { .. } => Error::lock_nowait(),
             E::CommitTooLate { .. } => Error::schema_changed(),

@@ -67,6 +67,10 @@ pub enum Error {
     /// The snapshot's versions may have been garbage-collected.
     #[error("the snapshot at {ts} is older than the garbage collection safe point {safe_point}")]
     SnapshotTooOld { ts: Timestamp, safe_point: Timestamp },
+    /// Locks the transaction held are gone: they ran out while its node gave no sign of life, or the store lost them.
+    /// Nothing was written; it may be started anew.
+    #[error("the transaction lost its locks: {0}")]
+    LocksLost(String),
     /// The transaction was ended by somebody else (its session was killed).
     #[error("the transaction was rolled back: {0}")]
     Aborted(String),
@@ -90,6 +94,9 @@ pub enum Error {
     Damaged { path: String, detail: String },
     #[error("i/o error: {0}")]
     Io(String),
+    /// What the store was asked for makes no sense: an address it cannot understand.
+    #[error("{0}")]
+    Invalid(String),
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
     #[error("cancelled")]
@@ -105,8 +112,9 @@ impl Error {
             | Error::Deadlock { .. }
             | Error::LockTimeout { .. }
             | Error::LockNotAvailable { .. }
+            | Error::LocksLost(_)
             | Error::Unavailable(_) => ErrorClass::Transient,
-            Error::KeyExists { .. } | Error::TooLarge { .. } => ErrorClass::User,
+            Error::KeyExists { .. } | Error::TooLarge { .. } | Error::Invalid(_) => ErrorClass::User,
             Error::DiskFull(_) => ErrorClass::Resource,
             Error::Cancelled | Error::Aborted(_) => ErrorClass::Cancelled,
             Error::Bug(_) | Error::IngestOrder(_) => ErrorClass::Bug,

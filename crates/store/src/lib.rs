@@ -6,6 +6,8 @@ pub mod ambient;
 mod api;
 mod batch;
 mod bell;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod embedded;
 mod error;
 #[cfg(any(test, feature = "testing"))]

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use ilmenite_proto::kvrpcpb::{self, KeyError};
 use ilmenite_proto::{deadlock, errorpb};
 use ilmenite_store::twophase::{
-    Assertion, ConflictReason, LockInfo, LockKind, LockWait, Op, PessimisticAction, Prewrite, PrewriteMutation,
-    ReadOptions, TxnError,
+    Assertion, ConflictReason, LockInfo, LockKind, LockWait, Op, PessimisticAction, Prewrite,
+    PrewriteMutation, ReadOptions, TxnError,
 };
 use ilmenite_store::{Error, Timestamp};
 
@@ -63,7 +63,9 @@ fn store_error(e: Error) -> Refused<String> {
             ..Default::default()
         },
         e => {
-            if e.class() == ilmenite_store::ErrorClass::Bug || matches!(e, Error::Io(_) | Error::Damaged { .. }) {
+            if e.class() == ilmenite_store::ErrorClass::Bug
+                || matches!(e, Error::Io(_) | Error::Damaged { .. })
+            {
                 tracing::error!(error = %e, "a request failed");
             }
             return Ok(text);

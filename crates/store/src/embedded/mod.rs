@@ -144,9 +144,7 @@ impl Core {
         };
         let now_ms = self.oracle.now_millis();
         let limit = twophase::gc_limit(self);
-        let removed = self
-            .gc
-            .run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
+        let removed = self.gc.run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
         // What a transaction has become is needed as long as it has locks.
         let known_since = self.gc.safe_point().min(twophase::gc_limit(self));
         twophase::forget(self, known_since)?;

@@ -45,7 +45,11 @@ pub(super) async fn prewrite(
     })
 }
 
-pub(super) async fn commit(s: TikvService, region: Arc<RegionInfo>, request: CommitRequest) -> Refused<CommitResponse> {
+pub(super) async fn commit(
+    s: TikvService,
+    region: Arc<RegionInfo>,
+    request: CommitRequest,
+) -> Refused<CommitResponse> {
     for key in &request.keys {
         region.check_key(key)?;
     }
@@ -71,7 +75,10 @@ pub(super) async fn rollback(
     for key in &request.keys {
         region.check_key(key)?;
     }
-    let done = s.0.txns.rollback(Timestamp(request.start_version), &request.keys).await;
+    let done =
+        s.0.txns
+            .rollback(Timestamp(request.start_version), &request.keys)
+            .await;
     Ok(BatchRollbackResponse {
         error: done.err().map(key_error).transpose()?,
         ..Default::default()
@@ -130,7 +137,9 @@ pub(super) async fn check_secondaries(
     for key in &request.keys {
         region.check_key(key)?;
     }
-    let checked = s.0.txns.check_secondaries(Timestamp(request.start_version), &request.keys);
+    let checked =
+        s.0.txns
+            .check_secondaries(Timestamp(request.start_version), &request.keys);
     let mut answer = CheckSecondaryLocksResponse::default();
     match checked.await {
         Ok(Ok(locks)) => answer.locks = locks.into_iter().map(lock_info).collect(),

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::conformance::mutation;
 
 /// Set in the child process: the directory to write to.
 const CHILD: &str = "ILMENITE_STORE_TEST_CHILD";

@@ -1,0 +1,163 @@
+//! Commits: in one phase where everything lies in one region, in two otherwise.
+//!
+//! **Checks** become what TiKV checks at prewrite. A key the transaction holds a lock on must still be locked by it
+//! (`DO_PESSIMISTIC_CHECK`); for the others `Unchanged` is the optimistic check against the start timestamp, `None` skips
+//! it (`SKIP_PESSIMISTIC_CHECK`, for which the transaction counts as a pessimistic one), and `MustNotExist` is an `Insert`.
+//! Locked keys that are not written are prewritten as `Op::Lock`, so that a lock the store lost is found.
+//!
+//! **Preconditions** are on keys that the transaction does not write and that many share (the owner's row guards every
+//! step of every job). A lock on such a key would make all of them wait for, or conflict with, each other. Instead they
+//! are read *at the commit timestamp*, between the two phases: all keys are prewritten; then the commit timestamp C is
+//! taken; then the guarded keys are read at C; only if they are as required is the primary committed, with C. A snapshot
+//! never changes: a version of a guarded key with a lesser timestamp that is still being committed is met as a lock by
+//! this read, and either waited for or pushed past C; and whoever writes the key afterwards gets a timestamp greater
+//! than C, because it asks for it later, or, where the store chooses it, because the read has told the store of C. So at
+//! C the condition holds and the transaction's writes take effect, which is what atomic means; whoever changes the guard
+//! later and reads these keys then meets the locks, and learns of the outcome or pushes C away: then the whole check is
+//! made again with a new C. Sharers only read, so they never conflict.
+//!
+//! **The lease's end** (`max_commit_ts`) goes with a one-phase commit, where the store compares it; in two phases it is
+//! compared with the timestamp before the primary is committed. A store that cannot meet it in one phase leaves ordinary
+//! locks, which are then rolled back here.
+//!
+//! A commit runs in a task of its own: a caller that stops waiting does not leave half of it behind.
+
+mod phases;
+mod plan;
+
+use std::sync::Arc;
+
+use ilmenite_store::{CommitRequest, Error, Result, Timestamp};
+
+use crate::cluster::Cluster;
+use crate::lock::Engine;
+use crate::metrics::METRICS;
+use crate::registry::Txn;
+use crate::resolve::ReadView;
+use plan::{Plan, Required};
+
+/// TiKV lets in no encoded key over 8 KiB.
+const MAX_KEY_BYTES: usize = 7200;
+/// Key and value of one mutation: below what one entry of a region's log may hold.
+pub(crate) const MAX_ENTRY_BYTES: usize = 6 << 20;
+
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::Bug("an empty key".into()));
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Err(Error::TooLarge {
+            what: "key",
+            size: key.len(),
+            limit: MAX_KEY_BYTES,
+        });
+    }
+    Ok(())
+}
+
+impl Engine {
+    pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Timestamp> {
+        plan::check(&request, self.cluster.options.max_transaction_bytes)?;
+        let engine = self.clone();
+        let committing = self.cluster.background.spawn(async move {
+            let txn = engine.registry.begin(request.start_ts);
+            let _turn = txn.turn.lock().await;
+            engine.commit_in_turn(&txn, request).await
+        });
+        let outcome = committing
+            .await
+            .unwrap_or_else(|e| Err(Error::Undetermined(format!("the commit's task ended: {e}"))));
+        if let Err(e) = &outcome {
+            let kind = match e {
+                Error::PreconditionFailed { .. } => "precondition",
+                Error::CommitTooLate { .. } => "too_late",
+                _ => return outcome,
+            };
+            METRICS.conflicts.with_label_values(&[kind]).inc();
+        }
+        outcome
+    }
+
+    async fn commit_in_turn(self: &Arc<Self>, txn: &Arc<Txn>, request: CommitRequest) -> Result<Timestamp> {
+        // Later than everything acknowledged before this commit began, and so will the commit be.
+        let now = self.cluster.timestamp().await?;
+        check_not_too_late(now, request.max_commit_ts)?;
+        let plan = {
+            let locks = txn.locks.lock();
+            locks.check()?;
+            Plan::new(request, &locks, now)?
+        };
+        if plan.writes.is_empty() {
+            check_required(&self.cluster, &plan.required, now, txn.start_ts).await?;
+            self.end_without_writes(txn).await;
+            return Ok(now);
+        }
+        let mut phases = phases::Phases::new(self.clone(), txn.clone(), plan);
+        let outcome = phases.run().await;
+        match &outcome {
+            Ok(_) => self.registry.end(txn.start_ts),
+            Err(_) => {
+                let none = txn.locks.lock().keys.is_empty();
+                if none {
+                    txn.stop_heartbeat();
+                    txn.locks.lock().primary = None;
+                }
+                // Locks stay until `unlock`.
+            }
+        }
+        outcome
+    }
+
+    async fn end_without_writes(&self, txn: &Txn) {
+        let (keys, for_update_ts) = {
+            let locks = txn.locks.lock();
+            let keys: Vec<_> = locks.keys.keys().cloned().collect();
+            (keys, locks.greatest_for_update_ts())
+        };
+        txn.stop_heartbeat();
+        if !keys.is_empty() {
+            self.give_back(txn, for_update_ts, keys).await;
+        }
+        self.registry.end(txn.start_ts);
+    }
+}
+
+fn check_not_too_late(commit_ts: Timestamp, max_commit_ts: Option<Timestamp>) -> Result<()> {
+    match max_commit_ts {
+        Some(max_commit_ts) if commit_ts > max_commit_ts => Err(Error::CommitTooLate {
+            commit_ts,
+            max_commit_ts,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Are the keys as required at `ts`? Locks of the transaction itself are read past.
+async fn check_required(
+    cluster: &Arc<Cluster>,
+    required: &[Required],
+    ts: Timestamp,
+    start_ts: Timestamp,
+) -> Result<()> {
+    if required.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> = required.iter().map(|r| r.key.clone()).collect();
+    let view = ReadView {
+        resolved: vec![start_ts.0],
+        ..ReadView::default()
+    };
+    let values = cluster.batch_get(&keys, ts, view).await?;
+    for (required, value) in required.iter().zip(values) {
+        if required.value != value {
+            let key = required.key.to_vec();
+            return Err(if required.not_inserted {
+                METRICS.conflicts.with_label_values(&["key_exists"]).inc();
+                Error::KeyExists { key }
+            } else {
+                Error::PreconditionFailed { key }
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Keys as PD speaks of them: memcomparable-encoded. Everywhere else in this crate keys are raw.
+
+use bytes::Bytes;
+use ilmenite_codec::memcomparable;
+
+pub(crate) fn encode(raw: &[u8]) -> Bytes {
+    let mut out = Vec::new();
+    memcomparable::encode_bytes(raw, &mut out);
+    out.into()
+}
+
+/// The start of a range: the first key is the empty string, and PD's word for it too.
+pub(crate) fn encode_start(raw: &[u8]) -> Bytes {
+    if raw.is_empty() { Bytes::new() } else { encode(raw) }
+}
+
+/// The end of a range; empty stays empty: to the last key.
+pub(crate) fn encode_end(raw: &[u8]) -> Bytes {
+    encode_start(raw)
+}
+
+/// A region's bound. One that is no encoded key (cut by hand somewhere else) is taken for the raw key just below which
+/// it lies; a request that this sends to a neighbour is put right by the region's own refusal.
+pub(crate) fn decode_bound(encoded: &[u8]) -> Bytes {
+    let mut raw = Vec::with_capacity(encoded.len());
+    if encoded.is_empty() || memcomparable::decode_bytes(encoded, &mut raw).is_ok() {
+        return raw.into();
+    }
+    raw.clear();
+    for group in encoded.chunks(9) {
+        raw.extend_from_slice(&group[..group.len().min(8)]);
+    }
+    raw.into()
+}
+
+/// The first key after `key`.
+pub(crate) fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
+/// The lesser of two ends of ranges, where empty means "to the last key".
+pub(crate) fn least_end(a: &Bytes, b: &Bytes) -> Bytes {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b.clone(),
+        (_, true) => a.clone(),
+        _ => a.min(b).clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_come_back_and_odd_ones_keep_their_order() {
+        for raw in [&b""[..], b"a", b"12345678", b"t\x80\0\0\0\0\0\0\x01_r"] {
+            assert_eq!(&decode_bound(&encode_start(raw))[..], raw);
+        }
+        assert_eq!(&decode_bound(b"t\x80")[..], b"t\x80");
+        assert_eq!(least_end(&Bytes::new(), &Bytes::from("b")), "b");
+        assert_eq!(least_end(&Bytes::from("a"), &Bytes::from("b")), "a");
+        assert_eq!(least_end(&Bytes::from("a"), &Bytes::new()), "a");
+    }
+}

@@ -1,0 +1,315 @@
+//! A PD and some stores in this process, over real sockets, with trouble on demand: refusals, lost replies, silence.
+
+pub mod mvcc;
+mod services;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ilmenite_codec::memcomparable::encode_bytes;
+use ilmenite_proto::metapb::{self, Peer, RegionEpoch};
+use ilmenite_proto::{errorpb, kvrpcpb as pb};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use ilmenite_tikv::{TikvOptions, TikvStore};
+use mvcc::Mvcc;
+
+pub const CLUSTER: u64 = 77;
+
+#[derive(Clone, Debug)]
+pub struct FakeRegion {
+    pub id: u64,
+    pub start: Bytes,
+    pub end: Bytes,
+    pub epoch: RegionEpoch,
+    pub leader: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// Refused, not done.
+    Refuse(Box<errorpb::Error>),
+    /// Done, and the call fails.
+    LoseReply,
+    /// Not done, and the call fails.
+    Fail,
+    /// Done after a while.
+    Delay(Duration),
+}
+
+struct Planned {
+    method: &'static str,
+    trouble: Trouble,
+    times: usize,
+}
+
+#[derive(Default)]
+pub struct World {
+    pub mvcc: Mvcc,
+    pub regions: Vec<FakeRegion>,
+    /// By id.
+    pub stores: Vec<String>,
+    /// Addresses of PDs, and which of them leads.
+    pub pds: Vec<String>,
+    pub pd_leader: usize,
+    last_ts: u64,
+    next_id: u64,
+    planned: Vec<Planned>,
+    pub calls: HashMap<&'static str, usize>,
+    pub services: HashMap<String, (u64, i64)>,
+    pub safe_point: u64,
+    pub files: HashMap<Bytes, Vec<(Bytes, Bytes, u64)>>,
+    /// What `ScanRegions` leaves out, as often as said.
+    pub holes: usize,
+}
+
+impl World {
+    pub fn timestamp(&mut self) -> u64 {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as u64;
+        self.last_ts = (now << 18).max(self.last_ts + 1);
+        self.last_ts
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id + 100
+    }
+
+    pub fn region_of(&self, key: &[u8]) -> &FakeRegion {
+        self.regions.iter().find(|r| r.contains(key)).unwrap()
+    }
+
+    pub fn split(&mut self, at: &[u8]) {
+        let id = self.id();
+        let i = self.regions.iter().position(|r| r.contains(at)).unwrap();
+        if self.regions[i].start == at {
+            return;
+        }
+        let mut left = self.regions[i].clone();
+        left.id = id;
+        left.end = Bytes::copy_from_slice(at);
+        left.epoch.version += 1;
+        self.regions[i].start = left.end.clone();
+        self.regions[i].epoch.version += 1;
+        self.regions.insert(i, left);
+    }
+
+    /// The region that begins at `at` goes into the one before it.
+    pub fn merge(&mut self, at: &[u8]) {
+        let i = self.regions.iter().position(|r| r.start == at).unwrap();
+        let gone = self.regions.remove(i);
+        let into = &mut self.regions[i - 1];
+        into.end = gone.end;
+        into.epoch.version = into.epoch.version.max(gone.epoch.version) + 1;
+    }
+
+    pub fn lead(&mut self, key: &[u8], store: u64) {
+        let i = self.regions.iter().position(|r| r.contains(key)).unwrap();
+        self.regions[i].leader = store;
+    }
+
+    fn trouble(&mut self, method: &'static str) -> Option<Trouble> {
+        *self.calls.entry(method).or_default() += 1;
+        let planned = self.planned.iter_mut().find(|p| p.method == method && p.times > 0)?;
+        planned.times -= 1;
+        Some(planned.trouble.clone())
+    }
+
+    pub fn meta(&self, region: &FakeRegion) -> metapb::Region {
+        metapb::Region {
+            id: region.id,
+            start_key: encode(&region.start),
+            end_key: encode(&region.end),
+            region_epoch: Some(region.epoch),
+            peers: (1..=self.stores.len() as u64).map(|store| peer(region.id, store)).collect(),
+        }
+    }
+
+    /// TiKV's checks before a request is looked at.
+    fn check(&self, store: u64, ctx: &pb::Context) -> Result<FakeRegion, Box<errorpb::Error>> {
+        let mut e = errorpb::Error::default();
+        let Some(region) = self.regions.iter().find(|r| r.id == ctx.region_id) else {
+            e.region_not_found = Some(errorpb::RegionNotFound {
+                region_id: ctx.region_id,
+            });
+            return Err(Box::new(e));
+        };
+        let asked = ctx.peer.unwrap_or_default();
+        if asked.store_id != store {
+            e.store_not_match = Some(errorpb::StoreNotMatch {
+                request_store_id: asked.store_id,
+                actual_store_id: store,
+            });
+        } else if region.leader != store {
+            e.not_leader = Some(errorpb::NotLeader {
+                region_id: region.id,
+                leader: Some(peer(region.id, region.leader)),
+            });
+        } else if ctx.region_epoch != Some(region.epoch) {
+            e.epoch_not_match = Some(errorpb::EpochNotMatch {
+                current_regions: self.regions.iter().map(|r| self.meta(r)).collect(),
+            });
+        } else {
+            return Ok(region.clone());
+        }
+        Err(Box::new(e))
+    }
+}
+
+impl FakeRegion {
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
+    }
+}
+
+fn peer(region: u64, store: u64) -> Peer {
+    Peer {
+        id: region * 10 + store,
+        store_id: store,
+        ..Peer::default()
+    }
+}
+
+pub fn encode(raw: &[u8]) -> Bytes {
+    let mut out = Vec::new();
+    if !raw.is_empty() {
+        encode_bytes(raw, &mut out);
+    }
+    out.into()
+}
+
+/// The cluster; dropped, its sockets close.
+pub struct Fake {
+    pub world: Arc<Mutex<World>>,
+    stops: Vec<CancellationToken>,
+    pd_stops: Vec<CancellationToken>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        for stop in self.stops.iter().chain(&self.pd_stops) {
+            stop.cancel();
+        }
+    }
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+impl Fake {
+    pub async fn start(stores: usize) -> Self {
+        Self::start_with(stores, 1).await
+    }
+
+    pub async fn start_with(stores: usize, pds: usize) -> Self {
+        let world = Arc::new(Mutex::new(World {
+            regions: vec![FakeRegion {
+                id: 1,
+                start: Bytes::new(),
+                end: Bytes::new(),
+                epoch: RegionEpoch {
+                    conf_ver: 1,
+                    version: 1,
+                },
+                leader: 1,
+            }],
+            ..World::default()
+        }));
+        let mut fake = Fake {
+            world: world.clone(),
+            stops: Vec::new(),
+            pd_stops: Vec::new(),
+        };
+        for store in 1..=stores as u64 {
+            let (listener, address) = listen().await;
+            world.lock().stores.push(address);
+            let stop = CancellationToken::new();
+            fake.stops.push(stop.clone());
+            tokio::spawn(services::serve_store(world.clone(), store, TcpListenerStream::new(listener), stop));
+        }
+        for pd in 0..pds {
+            let (listener, address) = listen().await;
+            world.lock().pds.push(address);
+            let stop = CancellationToken::new();
+            fake.pd_stops.push(stop.clone());
+            tokio::spawn(services::serve_pd(world.clone(), pd, TcpListenerStream::new(listener), stop));
+        }
+        fake
+    }
+
+    pub fn url(&self) -> String {
+        format!("tikv://{}", self.world.lock().pds.join(","))
+    }
+
+    pub async fn connect(&self) -> Arc<TikvStore> {
+        self.connect_with(options()).await
+    }
+
+    pub async fn connect_with(&self, options: TikvOptions) -> Arc<TikvStore> {
+        Arc::new(TikvStore::connect(&self.url(), options).await.unwrap())
+    }
+
+    pub fn plan(&self, method: &'static str, times: usize, trouble: Trouble) {
+        self.world.lock().planned.push(Planned {
+            method,
+            trouble,
+            times,
+        });
+    }
+
+    pub fn refuse(&self, method: &'static str, times: usize, fill: impl FnOnce(&mut errorpb::Error)) {
+        let mut e = Box::<errorpb::Error>::default();
+        fill(&mut e);
+        self.plan(method, times, Trouble::Refuse(e));
+    }
+
+    pub fn calls(&self, method: &'static str) -> usize {
+        self.world.lock().calls.get(method).copied().unwrap_or_default()
+    }
+
+    /// The store's sockets close, those open included. It can be brought back under another address.
+    pub fn kill_store(&self, store: u64) {
+        self.stops[store as usize - 1].cancel();
+    }
+
+    pub async fn revive_store(&mut self, store: u64) {
+        let (listener, address) = listen().await;
+        self.world.lock().stores[store as usize - 1] = address;
+        let stop = CancellationToken::new();
+        self.stops[store as usize - 1] = stop.clone();
+        tokio::spawn(services::serve_store(
+            self.world.clone(),
+            store,
+            TcpListenerStream::new(listener),
+            stop,
+        ));
+    }
+
+    pub fn kill_pd(&self, pd: usize) {
+        self.pd_stops[pd].cancel();
+    }
+}
+
+pub fn options() -> TikvOptions {
+    TikvOptions {
+        connect_timeout: Duration::from_secs(2),
+        call_timeout: Duration::from_secs(2),
+        retry_time: Duration::from_secs(5),
+        lock_ttl: Duration::from_millis(1000),
+        heartbeat_interval: Duration::from_millis(200),
+        // Rounds are run by the tests.
+        gc: false,
+        ..TikvOptions::default()
+    }
+}
