@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, Params, Value};
@@ -21,6 +22,22 @@ const CREATE: &str =
 /// Lock wait timeout and deadlock: what every MySQL client retries.
 const RETRIED: [u16; 2] = [1205, 1213];
 const DUPLICATE: u16 = 1062;
+/// A node that shuts down, or has lost its lease (a frozen one that woke up) says so; the client goes elsewhere.
+const LOST_NODE: [u16; 3] = [1053, 8027, 1836];
+/// A statement that takes longer is on a node that is frozen or dead.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A transaction of a node that died holds its locks until they run out.
+const FIND_OUT: Duration = Duration::from_secs(60);
+
+async fn connect_to_one(nodes: &[Opts]) -> Option<Conn> {
+    for opts in nodes {
+        if let Ok(Ok(conn)) = tokio::time::timeout(Duration::from_secs(2), Conn::new(opts.clone())).await {
+            return Some(conn);
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    None
+}
 const ROWS_PER_INSERT: i64 = 500;
 
 /// What is stored of a row: `s`, `c` and `d` follow from `v`.
@@ -348,6 +365,58 @@ impl Writer {
         Ok(())
     }
 
+    /// What became of the statement that was under way when the connection was lost: its rows are looked at under
+    /// locks, so that nothing of it can come later.
+    async fn find_out(&mut self, conn: &mut Conn) {
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() {
+            return;
+        }
+        let ids: Vec<String> = pending.iter().map(|(id, _)| id.to_string()).collect();
+        let sql = format!(
+            "SELECT id, k, u, s, c, d FROM w WHERE id IN ({}) FOR UPDATE",
+            ids.join(",")
+        );
+        let deadline = std::time::Instant::now() + FIND_OUT;
+        loop {
+            let found: Result<Vec<mysql_async::Row>, Error> = async {
+                conn.query_drop("BEGIN").await?;
+                let found = conn.query(&sql).await?;
+                conn.query_drop("COMMIT").await?;
+                Ok(found)
+            }
+            .await;
+            match found {
+                Ok(found) => {
+                    let stored: BTreeMap<i64, Vec<String>> = found
+                        .into_iter()
+                        .map(|row| {
+                            let row: Vec<String> = row.unwrap().iter().map(super::text).collect();
+                            (row[0].parse().expect("a number in id"), row)
+                        })
+                        .collect();
+                    let as_new = |(id, row): &(i64, Option<Row>)| {
+                        stored.get(id) == row.as_ref().map(|r| r.shown(*id)).as_ref()
+                    };
+                    if pending.iter().all(as_new) {
+                        self.apply(&pending);
+                    }
+                    return;
+                }
+                Err(e) if std::time::Instant::now() < deadline => {
+                    if !matches!(e, Error::Server(_)) {
+                        // This node went, too: the next one is asked.
+                        self.pending = pending;
+                        return;
+                    }
+                    let _ = conn.query_drop("ROLLBACK").await;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(e) => panic!("writer {} cannot find out: {e}", self.number),
+            }
+        }
+    }
+
     fn apply(&mut self, changes: &[(i64, Option<Row>)]) {
         let of = |rows: &BTreeMap<i64, Row>| -> Vec<i64> {
             changes.iter().filter_map(|(id, _)| rows.get(id)?.u).collect()
@@ -434,6 +503,39 @@ impl Load {
         }
     }
 
+    /// Sets the writers to work on several nodes, in turn. Any of them may die, or freeze: a writer that loses its
+    /// connection goes on where it can, once it has found out what became of the statement it had sent.
+    pub async fn start_on(&mut self, nodes: Vec<Opts>) {
+        self.stop = Arc::default();
+        for mut writer in self.writers.drain(..) {
+            let mut nodes: Vec<Opts> = nodes.clone();
+            nodes.rotate_left(writer.number as usize % nodes.len().max(1));
+            let (stop, acknowledged) = (self.stop.clone(), self.acknowledged.clone());
+            self.running.push(tokio::spawn(async move {
+                let mut conn: Option<Conn> = None;
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(open) = &mut conn else {
+                        conn = connect_to_one(&nodes).await;
+                        if let Some(open) = &mut conn {
+                            writer.find_out(open).await;
+                        }
+                        nodes.rotate_left(1);
+                        continue;
+                    };
+                    match tokio::time::timeout(PATIENCE, writer.step(open)).await {
+                        Ok(Ok(())) => {
+                            acknowledged.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(Err(Error::Io(_) | Error::Driver(_))) | Err(_) => conn = None,
+                        Ok(Err(Error::Server(e))) if LOST_NODE.contains(&e.code) => conn = None,
+                        Ok(Err(e)) => panic!("writer {} failed: {e}", writer.number),
+                    }
+                }
+                writer
+            }));
+        }
+    }
+
     /// Sets the writers to work. `dies`: the server will be killed, and a broken connection ends a writer in peace.
     pub async fn start(&mut self, opts: impl Into<Opts>, dies: bool) {
         let opts: Opts = opts.into();
@@ -453,6 +555,13 @@ impl Load {
                 }
                 writer
             }));
+        }
+    }
+
+    /// Finds out what became of statements that were under way when their connections were lost.
+    pub async fn settle(&mut self, conn: &mut Conn) {
+        for writer in &mut self.writers {
+            writer.find_out(conn).await;
         }
     }
 

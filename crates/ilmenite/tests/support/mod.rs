@@ -3,6 +3,7 @@
 // Each test file is a program of its own and uses its part of this.
 #![allow(dead_code)]
 
+pub mod cluster;
 pub mod job;
 pub mod load;
 pub mod raw;
@@ -58,6 +59,8 @@ pub fn seed(test: &str) -> u64 {
 /// A server process, its data, its objects and its log, all in one directory that goes with it.
 pub struct Server {
     dir: TempDir,
+    /// `--store`; none: a directory of its own.
+    store: Option<String>,
     args: Vec<String>,
     child: Option<Child>,
     address: SocketAddr,
@@ -88,12 +91,18 @@ impl Server {
     }
 
     pub async fn with_args(args: &[&str]) -> Server {
+        Server::on(None, args).await
+    }
+
+    /// A node on a store that others share.
+    pub async fn on(store: Option<String>, args: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(dir.path().join("objects")).expect("a directory for objects");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let args = args.iter().map(ToString::to_string).collect();
         let mut server = Server {
             dir,
+            store,
             args,
             child: None,
             address: nowhere,
@@ -145,7 +154,11 @@ impl Server {
     /// The command line that `restart` runs.
     pub fn command(&self) -> Command {
         let mut command = binary();
-        command.arg("server").arg("--store").arg(self.data_dir());
+        command.arg("server").arg("--store");
+        match &self.store {
+            Some(url) => command.arg(url).arg("--temp-dir").arg(self.data_dir()),
+            None => command.arg(self.data_dir()),
+        };
         command
             .args(["--port", "0", "--status-port", "0"])
             .args(&self.args);

@@ -1,0 +1,258 @@
+//! Several SQL nodes over one store, as processes: any takes a statement, one owns the DDL, all do the subtasks, and
+//! none is needed.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use support::cluster::{Cluster, RegionChaos};
+use support::load::{Load, TABLE, create};
+use support::{admin_check, job, rows, run, seed, wait_until, within};
+
+/// The starting case on three nodes, through each in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_on_an_empty_table_is_there_at_once_on_three_nodes() {
+    within(170, "the rounds", async {
+        let cluster = Cluster::start(3, &[], &[]).await;
+        let mut conns: Vec<Conn> = Vec::new();
+        for node in &cluster.nodes {
+            conns.push(node.connect().await);
+        }
+        run(
+            &mut conns[0],
+            "CREATE TABLE t (a INT NOT NULL PRIMARY KEY, b INT, c VARCHAR(20))",
+        )
+        .await;
+        let mut times = Vec::new();
+        for round in 0..100 {
+            let at = round % conns.len();
+            let began = Instant::now();
+            run(&mut conns[at], "ALTER TABLE t ADD INDEX i_b (b, c)").await;
+            times.push(began.elapsed());
+            // Every node reads through it at once.
+            for conn in &mut conns {
+                let plan = format!(
+                    "{:?}",
+                    rows(conn, "EXPLAIN SELECT b, c FROM t FORCE INDEX (i_b) WHERE b = 1").await
+                );
+                assert!(plan.contains("index:i_b"), "round {round}: {plan}");
+            }
+            run(&mut conns[(at + 1) % 3], "ALTER TABLE t DROP INDEX i_b").await;
+        }
+        times.sort();
+        let (median, worst) = (times[50], times[99]);
+        println!("3 nodes: 100 × ADD INDEX on an empty table: median {median:?}, worst {worst:?}");
+        let limit = Duration::from_millis(if cfg!(debug_assertions) { 2000 } else { 150 });
+        assert!(median < limit, "median {median:?}, at most {limit:?} expected");
+        let jobs = job::jobs(&mut conns[0], 200).await;
+        assert!(jobs.iter().all(|job| job.state == "synced"));
+        assert!(cluster.objects().is_empty());
+    })
+    .await;
+}
+
+/// A transaction on another node is named on every node while a job waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_on_another_node_is_named_everywhere() {
+    within(120, "the test", async {
+        let cluster = Cluster::start(3, &[], &[]).await;
+        let mut conns: Vec<Conn> = Vec::new();
+        for node in &cluster.nodes {
+            conns.push(node.connect().await);
+        }
+        run(
+            &mut conns[0],
+            "CREATE TABLE b (a INT NOT NULL PRIMARY KEY, b INT)",
+        )
+        .await;
+        run(&mut conns[0], "INSERT INTO b VALUES (1, 1)").await;
+        let owner = cluster.owner(&mut conns[0]).await;
+        let other = (owner + 1) % 3;
+        let mut blocker = cluster.nodes[other].connect().await;
+        blocker.query_drop("BEGIN").await.expect("begun");
+        blocker
+            .query_drop("UPDATE b SET b = 2 WHERE a = 1")
+            .await
+            .expect("updated");
+        let id = rows(&mut blocker, "SELECT CONNECTION_ID()")
+            .await
+            .remove(0)
+            .remove(0);
+        let mut alter = cluster.nodes[owner].connect().await;
+        let alter = tokio::spawn(async move { run(&mut alter, "ALTER TABLE b ADD INDEX i (b)").await });
+        for (at, conn) in conns.iter_mut().enumerate() {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                let shown = format!(
+                    "{:?}",
+                    rows(conn, "SELECT * FROM information_schema.ddl_blockers").await
+                );
+                let jobs = format!("{:?}", job::newest(conn).await);
+                if shown.contains(&format!("\"{id}\""))
+                    && shown.contains("UPDATE b SET b = 2")
+                    && jobs.contains("connection")
+                {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "node {at}: {shown}; {jobs}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        assert!(!alter.is_finished());
+        blocker.query_drop("COMMIT").await.expect("committed");
+        alter.await.expect("the ALTER goes through");
+        for conn in &mut conns {
+            assert_eq!(
+                rows(conn, "SELECT a FROM b FORCE INDEX (i) WHERE b = 2").await,
+                [["1"]]
+            );
+        }
+    })
+    .await;
+}
+
+/// A node's lease, and what a job may take after it ended.
+const LEASE: Duration = Duration::from_secs(15);
+const AFTER_LEASE: Duration = Duration::from_secs(15);
+const FREEZE: Duration = Duration::from_secs(15);
+
+/// What all rounds add; each name is one index.
+const BUILDS: [(&str, &[&str]); 3] = [
+    ("ALTER TABLE w ADD UNIQUE INDEX u_u (u)", &["u_u"]),
+    (
+        "ALTER TABLE w ADD INDEX i_k (k), ADD INDEX i_c (c, s)",
+        &["i_k", "i_c"],
+    ),
+    ("CREATE UNIQUE INDEX u_sid ON w (s(20), id)", &["u_sid"]),
+];
+
+/// What is done to the cluster while it builds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Blow {
+    Kill,
+    Freeze,
+    /// kill -9 of the store, and its restart.
+    KillStore,
+}
+
+/// Rounds of two schema changes at once under load on all nodes; in each, something happens to one of the processes.
+async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], regions_move: bool) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::start(3, &["--testing", "--region-bytes", "4194304"], &[]).await;
+    let mut conn = cluster.nodes[0].connect().await;
+    create(&mut conn, rows_count).await;
+    let mut load = Load::new(6, rows_count, seed);
+    let chaos = regions_move.then(|| RegionChaos::start(cluster.store.address(), seed));
+    let mut slowest = Duration::ZERO;
+    for round in 0..count {
+        let blow = blows[round % blows.len()];
+        let owner = cluster.owner(&mut conn).await;
+        // The owner every third time.
+        let victim = if round % 3 == 0 {
+            owner
+        } else {
+            rng.random_range(0..cluster.nodes.len())
+        };
+        load.start_on(cluster.opts()).await;
+        let (first, second) = (
+            rng.random_range(0..BUILDS.len()),
+            rng.random_range(1..BUILDS.len()),
+        );
+        let chosen = [BUILDS[first], BUILDS[(first + second) % BUILDS.len()]];
+        let mut alters = Vec::new();
+        for (at, (ddl, _)) in chosen.into_iter().enumerate() {
+            let mut alter = cluster.nodes[(victim + 1 + at) % 3].connect().await;
+            alters.push(tokio::spawn(async move { alter.query_drop(ddl).await }));
+        }
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..2500))).await;
+        let began = Instant::now();
+        match blow {
+            Blow::Kill => cluster.nodes[victim].kill(),
+            Blow::Freeze => cluster.nodes[victim].signal("STOP"),
+            Blow::KillStore => {
+                cluster.store.kill();
+                cluster.store.restart().await;
+            }
+        }
+        let watching = (victim + 1) % 3;
+        let mut watcher = cluster.nodes[watching].connect().await;
+        if blow == Blow::Freeze {
+            tokio::time::sleep(FREEZE).await;
+            cluster.nodes[victim].signal("CONT");
+        }
+        let jobs = job::wait_for_all(&mut watcher, (LEASE + AFTER_LEASE).as_secs()).await;
+        let took = began.elapsed();
+        slowest = slowest.max(took);
+        for alter in alters {
+            match alter.await.expect("the ALTER's task ends") {
+                Ok(()) | Err(Error::Io(_) | Error::Driver(_)) => {}
+                Err(e) => panic!("round {round}: {e}"),
+            }
+        }
+        println!("round {round}: {blow:?} of node {victim} (owner {owner}): jobs ended {took:.1?} after it");
+        assert!(took < LEASE + AFTER_LEASE, "round {round}: {took:?}");
+        load.stop().await;
+        if blow == Blow::Kill {
+            cluster.nodes[victim].restart().await;
+        }
+        conn = cluster.nodes[watching].connect().await;
+        for job in jobs
+            .iter()
+            .filter(|j| j.job_type.contains("add index") && !j.job_type.contains("subjob"))
+            .take(2)
+        {
+            assert_eq!(job.state, "synced", "round {round}: {job:?}");
+        }
+        load.settle(&mut conn).await;
+        load.verify(&mut conn).await;
+        admin_check(&mut conn, TABLE).await;
+        wait_until(20, "objects are left", || {
+            let left = cluster.objects().len();
+            async move { left == 0 }
+        })
+        .await;
+        for index in chosen.iter().flat_map(|(_, names)| names.iter()) {
+            run(&mut conn, &format!("ALTER TABLE w DROP INDEX {index}")).await;
+        }
+    }
+    if let Some(chaos) = chaos {
+        println!("{} regions split, merged or moved", chaos.stop().await);
+    }
+    let (acknowledged, retried) = load.totals();
+    println!("{count} rounds: slowest {slowest:.1?}; {acknowledged} writes acknowledged, {retried} given up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_outlive_a_node_that_dies() {
+    let seed = seed("cluster");
+    within(170, "the rounds", rounds(2, 20_000, seed, &[Blow::Kill], true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_outlive_a_restart_of_the_store() {
+    let seed = seed("cluster, store");
+    within(
+        170,
+        "the rounds",
+        rounds(2, 20_000, seed, &[Blow::KillStore], false),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long (half an hour): cargo test --release --test cluster -- --ignored --nocapture"]
+async fn jobs_outlive_fifty_blows() {
+    let seed = seed("cluster, 50 rounds");
+    let blows = [
+        Blow::Kill,
+        Blow::Freeze,
+        Blow::Kill,
+        Blow::KillStore,
+        Blow::Freeze,
+    ];
+    within(7200, "the rounds", rounds(50, 100_000, seed, &blows, true)).await;
+}

@@ -1,0 +1,260 @@
+//! One store and several SQL nodes on it, each a process.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ilmenite_proto::ilmenitepb::chaos_request::Action;
+use ilmenite_proto::ilmenitepb::ilmenite_client::IlmeniteClient;
+use ilmenite_proto::ilmenitepb::{ChaosRequest, MergeRegions, SplitRegion, TransferLeader};
+use ilmenite_proto::pdpb::{self, pd_client::PdClient};
+use mysql_async::{Conn, Opts};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+use super::{Server, binary, files_below, run};
+
+/// `ilmenite store` on a directory and a port of its own.
+pub struct StoreProcess {
+    dir: TempDir,
+    port: u16,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl StoreProcess {
+    pub async fn start(args: &[&str]) -> StoreProcess {
+        // The port must be the same after a restart: clients know no other.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let mut store = StoreProcess {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            port,
+            args: args.iter().map(ToString::to_string).collect(),
+            child: None,
+        };
+        store.restart().await;
+        store
+    }
+
+    pub fn url(&self) -> String {
+        format!("tikv://127.0.0.1:{}", self.port)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("store.log")
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub async fn restart(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("a log file");
+        let ready = |log: &str| log.matches("store is ready for connections").count();
+        let before = ready(&self.log());
+        let mut command = binary();
+        command
+            .arg("store")
+            .arg("--path")
+            .arg(self.dir.path().join("data"));
+        command.args(["--listen", &self.address()]).args(&self.args);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.expect("the store's binary runs"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while ready(&self.log()) == before {
+            if let Some(status) = self
+                .child
+                .as_mut()
+                .and_then(|c| c.try_wait().expect("a child of ours"))
+            {
+                self.child = None;
+                panic!("the store ended with {status}: {}", self.log());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the store is not ready: {}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it can be killed");
+            child.wait().expect("it has ended");
+        }
+    }
+}
+
+impl Drop for StoreProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "--- the store's log\n{}",
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
+        }
+        self.kill();
+    }
+}
+
+pub struct Cluster {
+    pub nodes: Vec<Server>,
+    objects: TempDir,
+    // Last: nodes go before their store.
+    pub store: StoreProcess,
+}
+
+impl Cluster {
+    /// With global sort through a directory that all nodes share.
+    pub async fn start(nodes: usize, store_args: &[&str], node_args: &[&str]) -> Cluster {
+        let store = StoreProcess::start(store_args).await;
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            objects: tempfile::tempdir().expect("a temporary directory"),
+            store,
+        };
+        for _ in 0..nodes {
+            cluster
+                .nodes
+                .push(Server::on(Some(cluster.store.url()), node_args).await);
+        }
+        let mut conn = cluster.nodes[0].connect().await;
+        run(
+            &mut conn,
+            &format!(
+                "SET GLOBAL tidb_cloud_storage_uri = 'file://{}'",
+                cluster.objects.path().display()
+            ),
+        )
+        .await;
+        cluster
+    }
+
+    pub fn opts(&self) -> Vec<Opts> {
+        self.nodes.iter().map(|node| node.opts().into()).collect()
+    }
+
+    pub fn objects(&self) -> Vec<PathBuf> {
+        files_below(self.objects.path())
+    }
+
+    /// The node that owns the DDL, by its MySQL address.
+    pub async fn owner(&self, conn: &mut Conn) -> usize {
+        let shown = super::rows(conn, "ADMIN SHOW DDL").await;
+        let address = &shown[0][2];
+        self.nodes
+            .iter()
+            .position(|node| node.address().to_string() == *address)
+            .unwrap_or_else(|| panic!("no node at the owner's address: {shown:?}"))
+    }
+}
+
+/// Splits, merges and moves regions at random, until stopped.
+pub struct RegionChaos {
+    stop: Arc<AtomicBool>,
+    work: tokio::task::JoinHandle<u64>,
+}
+
+impl RegionChaos {
+    pub fn start(address: String, seed: u64) -> RegionChaos {
+        let stop = Arc::new(AtomicBool::new(false));
+        let work = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
+                let mut done = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(rng.random_range(5..200))).await;
+                    if trouble(&address, &mut rng).await.is_ok() {
+                        done += 1;
+                    }
+                }
+                done
+            }
+        });
+        RegionChaos { stop, work }
+    }
+
+    /// How often something was done.
+    pub async fn stop(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        let done = self.work.await.expect("it ends");
+        assert!(done > 0, "no region was touched");
+        done
+    }
+}
+
+/// One split, merge or move. Refused where it makes no sense: then nothing happened.
+async fn trouble(address: &str, rng: &mut StdRng) -> Result<(), String> {
+    let url = format!("http://{address}");
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    let mut pd = PdClient::connect(url.clone()).await.map_err(|e| text(&e))?;
+    let scan = pdpb::ScanRegionsRequest {
+        header: Some(pdpb::RequestHeader::default()),
+        limit: 1000,
+        ..Default::default()
+    };
+    let regions = pd
+        .scan_regions(scan)
+        .await
+        .map_err(|e| text(&e))?
+        .into_inner()
+        .regions;
+    let found: Vec<_> = regions.into_iter().filter_map(|r| r.region).collect();
+    let at = rng.random_range(0..found.len().max(1));
+    let region = found.get(at).ok_or("no region")?;
+    let action = match rng.random_range(0..3) {
+        0 if found.len() < 60 => {
+            // Somewhere in the region: a key that begins like its start.
+            let mut key = region.start_key.to_vec();
+            let tail: [u8; 8] = rng.random();
+            key.truncate(key.len() / 9 * 9);
+            key.extend_from_slice(&tail);
+            key.push(0xff);
+            key.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0xf7]);
+            Action::SplitRegion(SplitRegion { key: key.into() })
+        }
+        1 => {
+            let next = found.get(at + 1).ok_or("the last region")?;
+            Action::MergeRegions(MergeRegions {
+                source_region_id: region.id,
+                target_region_id: next.id,
+            })
+        }
+        _ => Action::TransferLeader(TransferLeader {
+            region_id: region.id,
+            store_id: region
+                .peers
+                .get(rng.random_range(0..region.peers.len().max(1)))
+                .ok_or("no peer")?
+                .store_id,
+        }),
+    };
+    let mut chaos = IlmeniteClient::connect(url).await.map_err(|e| text(&e))?;
+    let request = ChaosRequest { action: Some(action) };
+    chaos.chaos(request).await.map(drop).map_err(|e| text(&e))
+}
