@@ -134,9 +134,7 @@ pub(crate) fn plan(failure: &Failure, store_id: u64) -> Reaction {
 fn plan_region(e: &errorpb::Error) -> Reaction {
     if let Some(not_leader) = &e.not_leader {
         return match &not_leader.leader {
-            Some(leader) if leader.id != 0 => {
-                retry("not_leader", Cached::Leader(*leader), Pause::Region)
-            }
+            Some(leader) if leader.id != 0 => retry("not_leader", Cached::Leader(*leader), Pause::Region),
             // An election is under way.
             _ => retry("not_leader", Cached::Forget, Pause::Settle),
         };
