@@ -233,6 +233,9 @@ mod tests {
             ..Default::default()
         };
         let merged = args.with_file().unwrap();
-        assert_eq!((merged.listen.as_deref(), merged.testing), (Some("h:1"), Some(false)));
+        assert_eq!(
+            (merged.listen.as_deref(), merged.testing),
+            (Some("h:1"), Some(false))
+        );
     }
 }

@@ -156,7 +156,12 @@ impl Cluster {
                 bytes += piece.approximate_bytes;
             }
             if !cuts.is_empty() {
-                tracing::info!(region = region.id(), cuts = cuts.len(), total, "splitting a large region");
+                tracing::info!(
+                    region = region.id(),
+                    cuts = cuts.len(),
+                    total,
+                    "splitting a large region"
+                );
                 self.regions.split(&cuts)?;
             }
         }

@@ -67,7 +67,9 @@ impl Ilmenite for IlmeniteService {
     async fn chaos(&self, request: Request<ChaosRequest>) -> Result<Response<ChaosResponse>, Status> {
         let cluster = &self.0;
         if !cluster.options.testing {
-            return Err(Status::permission_denied("this store was not started with --testing"));
+            return Err(Status::permission_denied(
+                "this store was not started with --testing",
+            ));
         }
         let missing = |what: &str| Status::not_found(what.to_owned());
         let mut answer = ChaosResponse::default();

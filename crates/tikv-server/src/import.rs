@@ -57,7 +57,9 @@ impl ImportService {
         mut requests: Streaming<WriteRequest>,
     ) -> Result<Vec<SstMeta>, Status> {
         let region = self.cluster.regions.get(meta.region_id);
-        let fits = region.as_ref().is_some_and(|r| r.meta.region_epoch == meta.region_epoch);
+        let fits = region
+            .as_ref()
+            .is_some_and(|r| r.meta.region_epoch == meta.region_epoch);
         let (Some(region), true) = (region, fits) else {
             return Err(Status::unknown(format!(
                 "RequestTooOld: region {} is not as it was",

@@ -50,10 +50,7 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] ilmenite_store::Error),
     #[error("cannot listen on {address}: {error}")]
-    Listen {
-        address: String,
-        error: std::io::Error,
-    },
+    Listen { address: String, error: std::io::Error },
     #[error("{0}")]
     Failed(String),
 }
@@ -151,7 +148,9 @@ async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Rec
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(sized!(PdServer::new(pd::PdService(cluster.clone()))))
         .add_service(sized!(TikvServer::new(tikv::TikvService(cluster.clone()))))
-        .add_service(sized!(ImportSstServer::new(import::ImportService::new(cluster.clone()))))
+        .add_service(sized!(ImportSstServer::new(import::ImportService::new(
+            cluster.clone()
+        ))))
         .add_service(DebugServer::new(extra::DebugService(cluster.clone())))
         .add_service(IlmeniteServer::new(extra::IlmeniteService(cluster)))
         .serve_with_incoming_shutdown(incoming, until_stopped(stopped))

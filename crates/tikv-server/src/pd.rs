@@ -110,7 +110,9 @@ impl PdService {
         let cuts = cuts.ok_or_else(|| Status::invalid_argument("a split key that is not encoded"))?;
         let cluster = self.0.clone();
         let split = tokio::task::spawn_blocking(move || cluster.regions.split(&cuts)).await;
-        let regions = split.map_err(|e| Status::internal(e.to_string()))?.map_err(status)?;
+        let regions = split
+            .map_err(|e| Status::internal(e.to_string()))?
+            .map_err(status)?;
         Ok(regions.iter().map(|r| r.id()).collect())
     }
 }
@@ -321,7 +323,10 @@ impl Pd for PdService {
         }))
     }
 
-    async fn get_gc_safe_point(&self, request: Request<GetGcSafePointRequest>) -> Answer<GetGcSafePointResponse> {
+    async fn get_gc_safe_point(
+        &self,
+        request: Request<GetGcSafePointRequest>,
+    ) -> Answer<GetGcSafePointResponse> {
         self.check(request.get_ref().header.as_ref())?;
         let reached = self.0.store.gc_safe_point().await.map_err(status)?;
         Ok(Response::new(GetGcSafePointResponse {
@@ -362,9 +367,13 @@ impl Pd for PdService {
             store.remove_service_safe_point(&id).await.map_err(status)?;
         } else {
             if id == GC_WORKER && request.ttl != i64::MAX {
-                return Err(Status::unknown("TTL of gc_worker's service safe point must be infinity"));
+                return Err(Status::unknown(
+                    "TTL of gc_worker's service safe point must be infinity",
+                ));
             }
-            let until_ms = (request.ttl as u64).checked_mul(1000).map(|ttl| now_ms.saturating_add(ttl));
+            let until_ms = (request.ttl as u64)
+                .checked_mul(1000)
+                .map(|ttl| now_ms.saturating_add(ttl));
             let point = ServiceSafePoint {
                 id,
                 ts: Ts(request.safe_point),
@@ -399,7 +408,12 @@ impl PdService {
         if request.count == 0 {
             return Err(Status::invalid_argument("tso count should be positive"));
         }
-        let last = self.0.txns.timestamps(request.count.into()).await.map_err(status)?;
+        let last = self
+            .0
+            .txns
+            .timestamps(request.count.into())
+            .await
+            .map_err(status)?;
         let logical = last.0 & ((1 << Ts::LOGICAL_BITS) - 1);
         Ok(TsoResponse {
             header: self.header(),

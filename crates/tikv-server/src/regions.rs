@@ -43,11 +43,7 @@ impl RegionInfo {
         let led = |p: &&Peer| p.store_id == leader_store;
         let leader = meta.peers.iter().find(led).or(meta.peers.first());
         let leader = *leader.ok_or_else(|| Error::Bug(format!("region {} has no peer", meta.id)))?;
-        Ok(RegionInfo {
-            meta,
-            range,
-            leader,
-        })
+        Ok(RegionInfo { meta, range, leader })
     }
 
     pub fn id(&self) -> u64 {
@@ -311,7 +307,9 @@ impl Regions {
             if cut.is_empty() {
                 continue;
             }
-            let region = self.at(cut).ok_or_else(|| Error::Bug("a key in no region".into()))?;
+            let region = self
+                .at(cut)
+                .ok_or_else(|| Error::Bug("a key in no region".into()))?;
             touched.push(cut.clone());
             if region.range.start != *cut {
                 by_region
@@ -323,7 +321,9 @@ impl Regions {
         for (start, mut cuts) in by_region {
             cuts.sort();
             cuts.dedup();
-            let region = self.at(&start).ok_or_else(|| Error::Bug("a region is gone".into()))?;
+            let region = self
+                .at(&start)
+                .ok_or_else(|| Error::Bug("a region is gone".into()))?;
             let mut epoch = region.epoch();
             epoch.version += cuts.len() as u64;
             let mut changed = Vec::with_capacity(cuts.len() + 1);

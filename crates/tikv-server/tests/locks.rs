@@ -25,18 +25,32 @@ async fn a_pessimistic_transaction_from_lock_to_commit() {
     let start_ts = c.ts().await;
     let locked = c.lock(lock(start_ts, start_ts, &["a", "b"])).await;
     assert_eq!(locked.errors, vec![]);
-    assert_eq!((locked.values, locked.not_founds), (vec![b("1"), b("")], vec![false, true]));
+    assert_eq!(
+        (locked.values, locked.not_founds),
+        (vec![b("1"), b("")], vec![false, true])
+    );
     // Readers pass by.
     assert_eq!(c.value("a", c.ts().await).await.as_deref(), Some("1"));
     // A writer does not, and is told whose lock it is.
     let other = c.ts().await;
     let errors = c.prewrite(prewrite(other, &[("a", Some("x"))])).await.errors;
     let info = errors[0].locked.clone().expect("locked");
-    assert_eq!((info.lock_version, info.lock_type()), (start_ts, Op::PessimisticLock));
+    assert_eq!(
+        (info.lock_version, info.lock_type()),
+        (start_ts, Op::PessimisticLock)
+    );
     assert_eq!(info.lock_for_update_ts, start_ts);
 
-    assert_eq!(c.prewrite(committed_with(start_ts, start_ts, &["a", "b"])).await.errors, vec![]);
-    assert!(c.get("a", c.ts().await).await.error.is_some(), "now it is prewritten");
+    assert_eq!(
+        c.prewrite(committed_with(start_ts, start_ts, &["a", "b"]))
+            .await
+            .errors,
+        vec![]
+    );
+    assert!(
+        c.get("a", c.ts().await).await.error.is_some(),
+        "now it is prewritten"
+    );
     let commit_ts = c.ts().await;
     assert_eq!(c.commit(&["a", "b"], start_ts, commit_ts).await.error, None);
     assert_eq!(c.value("b", commit_ts).await.as_deref(), Some("new"));
@@ -51,7 +65,10 @@ async fn a_pessimistic_transaction_from_lock_to_commit() {
         ..lock(start_ts, start_ts, &["a"])
     };
     let result = c.lock(forced).await.results[0].clone();
-    assert_eq!((result.locked_with_conflict_ts, &result.value[..]), (commit_ts, &b"new"[..]));
+    assert_eq!(
+        (result.locked_with_conflict_ts, &result.value[..]),
+        (commit_ts, &b"new"[..])
+    );
     c.unlock(&["a"], start_ts, commit_ts).await;
     // In one phase it goes too.
     let start_ts = c.ts().await;
@@ -94,13 +111,23 @@ async fn waiters_wait_and_circles_are_found() {
         async move { c.lock(lock(two, two, &["a"])).await }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let waits = c.kv.clone().get_lock_wait_info(GetLockWaitInfoRequest::default()).await;
+    let waits =
+        c.kv.clone()
+            .get_lock_wait_info(GetLockWaitInfoRequest::default())
+            .await;
     let waits = waits.expect("answers").into_inner().entries;
-    assert_eq!((waits[0].txn, waits[0].wait_for_txn, &waits[0].key[..]), (two, one, &b"a"[..]));
+    assert_eq!(
+        (waits[0].txn, waits[0].wait_for_txn, &waits[0].key[..]),
+        (two, one, &b"a"[..])
+    );
     let errors = c.lock(lock(one, one, &["b"])).await.errors;
     let deadlock = errors[0].deadlock.clone().expect("a deadlock");
     assert_eq!((deadlock.lock_ts, &deadlock.lock_key[..]), (two, &b"b"[..]));
-    let chain: Vec<_> = deadlock.wait_chain.iter().map(|w| (w.txn, w.wait_for_txn)).collect();
+    let chain: Vec<_> = deadlock
+        .wait_chain
+        .iter()
+        .map(|w| (w.txn, w.wait_for_txn))
+        .collect();
     assert_eq!(chain, [(one, two), (two, one)]);
     c.unlock(&["a"], one, one).await;
     assert_eq!(waiting.await.expect("ends").errors, vec![]);
@@ -124,10 +151,14 @@ async fn what_becomes_of_a_transaction() {
     let c = served.client().await;
     // Alive: pushed past the reader, who then passes its locks by.
     let start_ts = c.ts().await;
-    c.prewrite(prewrite(start_ts, &[("a", Some("1")), ("b", Some("1"))])).await;
+    c.prewrite(prewrite(start_ts, &[("a", Some("1")), ("b", Some("1"))]))
+        .await;
     let reader = c.ts().await;
     let answer = c.check_status(status("a", start_ts, reader)).await;
-    assert_eq!((answer.action(), answer.lock_ttl), (Action::MinCommitTsPushed, 3000));
+    assert_eq!(
+        (answer.action(), answer.lock_ttl),
+        (Action::MinCommitTsPushed, 3000)
+    );
     assert!(answer.lock_info.expect("the lock").min_commit_ts > reader);
     assert_eq!(c.value("a", reader).await, None);
     let request = GetRequest {
@@ -138,7 +169,14 @@ async fn what_becomes_of_a_transaction() {
         key: b("b"),
         version: reader,
     };
-    assert!(c.kv.clone().kv_get(request).await.expect("get").into_inner().not_found);
+    assert!(
+        c.kv.clone()
+            .kv_get(request)
+            .await
+            .expect("get")
+            .into_inner()
+            .not_found
+    );
     let early = c.commit(&["a"], start_ts, reader).await.error.expect("too early");
     assert!(early.commit_ts_expired.expect("says so").min_commit_ts > reader);
     let commit_ts = c.ts().await;
@@ -146,7 +184,10 @@ async fn what_becomes_of_a_transaction() {
 
     // Committed: the reader of the other key learns it, and may read through it or resolve it.
     let answer = c.check_status(status("a", start_ts, c.ts().await)).await;
-    assert_eq!((answer.commit_version, answer.action()), (commit_ts, Action::NoAction));
+    assert_eq!(
+        (answer.commit_version, answer.action()),
+        (commit_ts, Action::NoAction)
+    );
     let through = Context {
         committed_locks: vec![start_ts],
         ..c.context(b"b").await.expect("a context")
@@ -156,25 +197,54 @@ async fn what_becomes_of_a_transaction() {
         key: b("b"),
         version: commit_ts,
     };
-    assert_eq!(&c.kv.clone().kv_get(request).await.expect("get").into_inner().value[..], b"1");
+    assert_eq!(
+        &c.kv
+            .clone()
+            .kv_get(request)
+            .await
+            .expect("get")
+            .into_inner()
+            .value[..],
+        b"1"
+    );
     let request = ScanRequest {
         context: Some(through.clone()),
         limit: 10,
         version: commit_ts,
         ..Default::default()
     };
-    let pairs = c.kv.clone().kv_scan(request).await.expect("scan").into_inner().pairs;
+    let pairs =
+        c.kv.clone()
+            .kv_scan(request)
+            .await
+            .expect("scan")
+            .into_inner()
+            .pairs;
     assert_eq!(pairs.iter().map(|p| &p.key[..]).collect::<Vec<_>>(), [b"a", b"b"]);
     let scanned = c.scan("", "", commit_ts, false, 10).await.pairs;
     assert_eq!((scanned.len(), &scanned[0].key[..]), (2, &b"a"[..]));
-    assert_eq!(&scanned[1].error.clone().expect("locked").locked.expect("locked").key[..], b"b");
+    assert_eq!(
+        &scanned[1]
+            .error
+            .clone()
+            .expect("locked")
+            .locked
+            .expect("locked")
+            .key[..],
+        b"b"
+    );
     let request = ResolveLockRequest {
         context: c.context(b"b").await,
         start_version: start_ts,
         commit_version: commit_ts,
         ..Default::default()
     };
-    let done = c.kv.clone().kv_resolve_lock(request).await.expect("resolves").into_inner();
+    let done =
+        c.kv.clone()
+            .kv_resolve_lock(request)
+            .await
+            .expect("resolves")
+            .into_inner();
     assert_eq!(done.error, None);
     assert_eq!(c.value("b", commit_ts).await.as_deref(), Some("1"));
 
@@ -189,14 +259,23 @@ async fn what_becomes_of_a_transaction() {
     let answer = c.check_status(status("c", start_ts, c.ts().await)).await;
     assert_eq!(answer.action(), Action::TtlExpireRollback);
     let answer = c.check_status(status("c", start_ts, c.ts().await)).await;
-    assert_eq!((answer.action(), answer.commit_version, answer.lock_ttl), (Action::NoAction, 0, 0));
+    assert_eq!(
+        (answer.action(), answer.commit_version, answer.lock_ttl),
+        (Action::NoAction, 0, 0)
+    );
     let request = ScanLockRequest {
         context: c.context(b"d").await,
         max_version: c.ts().await,
         limit: 10,
         ..Default::default()
     };
-    let locks = c.kv.clone().kv_scan_lock(request).await.expect("scans").into_inner().locks;
+    let locks =
+        c.kv.clone()
+            .kv_scan_lock(request)
+            .await
+            .expect("scans")
+            .into_inner()
+            .locks;
     assert_eq!(locks.iter().map(|l| &l.key[..]).collect::<Vec<_>>(), [b"d"]);
     let request = ResolveLockRequest {
         context: c.context(b"d").await,
@@ -215,15 +294,31 @@ async fn what_becomes_of_a_transaction() {
         rollback_if_not_exist: false,
         ..status("n", start_ts, start_ts)
     };
-    assert!(c.check_status(request).await.error.expect("an error").txn_not_found.is_some());
+    assert!(
+        c.check_status(request)
+            .await
+            .error
+            .expect("an error")
+            .txn_not_found
+            .is_some()
+    );
     let request = CheckTxnStatusRequest {
         resolving_pessimistic_lock: true,
         ..status("n", start_ts, start_ts)
     };
-    assert_eq!(c.check_status(request).await.action(), Action::LockNotExistDoNothing);
+    assert_eq!(
+        c.check_status(request).await.action(),
+        Action::LockNotExistDoNothing
+    );
     let answer = c.check_status(status("n", start_ts, start_ts)).await;
     assert_eq!(answer.action(), Action::LockNotExistRollback);
-    assert_eq!(c.prewrite(prewrite(start_ts, &[("n", Some("1"))])).await.errors.len(), 1);
+    assert_eq!(
+        c.prewrite(prewrite(start_ts, &[("n", Some("1"))]))
+            .await
+            .errors
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,7 +338,12 @@ async fn heartbeats_keep_a_transaction_alive() {
         advise_lock_ttl: 60_000,
         ..Default::default()
     };
-    let beaten = c.kv.clone().kv_txn_heart_beat(beat.clone()).await.expect("beats").into_inner();
+    let beaten =
+        c.kv.clone()
+            .kv_txn_heart_beat(beat.clone())
+            .await
+            .expect("beats")
+            .into_inner();
     assert_eq!((beaten.error, beaten.lock_ttl), (None, 60_000));
     tokio::time::sleep(Duration::from_millis(20)).await;
     let answer = c.check_status(status("a", start_ts, c.ts().await)).await;
@@ -256,14 +356,27 @@ async fn heartbeats_keep_a_transaction_alive() {
     };
     let answer = c.check_status(request).await;
     assert_eq!(answer.action(), Action::TtlExpirePessimisticRollback);
-    let beaten = c.kv.clone().kv_txn_heart_beat(beat).await.expect("beats").into_inner();
+    let beaten =
+        c.kv.clone()
+            .kv_txn_heart_beat(beat)
+            .await
+            .expect("beats")
+            .into_inner();
     assert!(beaten.error.expect("an error").txn_not_found.is_some());
     // Its loss is amended when nobody used it, and found when somebody did.
-    assert_eq!(c.prewrite(committed_with(start_ts, start_ts, &["a"])).await.errors, vec![]);
+    assert_eq!(
+        c.prewrite(committed_with(start_ts, start_ts, &["a"]))
+            .await
+            .errors,
+        vec![]
+    );
     assert_eq!(c.rollback(&["a"], start_ts).await.error, None);
     let start_ts = c.ts().await;
     c.write(&[("a", Some("1"))]).await;
-    let errors = c.prewrite(committed_with(start_ts, start_ts, &["a"])).await.errors;
+    let errors = c
+        .prewrite(committed_with(start_ts, start_ts, &["a"]))
+        .await
+        .errors;
     assert!(errors[0].abort.contains("PessimisticLockNotFound"), "{errors:?}");
 }
 
@@ -282,7 +395,10 @@ async fn a_lock_without_a_value_stands_in_the_way_of_older_writers() {
     let ts = c.prewrite(request).await.one_pc_commit_ts;
     assert!(ts > 0);
     let errors = c.prewrite(prewrite(older, &[("a", Some("x"))])).await.errors;
-    assert_eq!(errors[0].conflict.clone().expect("a conflict").conflict_commit_ts, ts);
+    assert_eq!(
+        errors[0].conflict.clone().expect("a conflict").conflict_commit_ts,
+        ts
+    );
     let now = c.ts().await;
     assert_eq!(c.value("a", now).await.as_deref(), Some("1"));
     for reverse in [false, true] {
@@ -293,7 +409,13 @@ async fn a_lock_without_a_value_stands_in_the_way_of_older_writers() {
         context: c.context(b"a").await,
         key: b("a"),
     };
-    let info = c.kv.clone().mvcc_get_by_key(request).await.expect("reads").into_inner().info;
+    let info =
+        c.kv.clone()
+            .mvcc_get_by_key(request)
+            .await
+            .expect("reads")
+            .into_inner()
+            .info;
     let info = info.expect("versions");
     let kinds: Vec<_> = info.writes.iter().map(|w| w.r#type()).collect();
     assert_eq!((kinds, info.writes[0].commit_ts), (vec![Op::Lock, Op::Put], ts));
@@ -306,7 +428,8 @@ async fn locks_and_statuses_survive_a_restart() {
     let served = Served::new().await;
     let c = served.client().await;
     let committed = c.ts().await;
-    c.prewrite(prewrite(committed, &[("a", Some("1")), ("b", Some("1"))])).await;
+    c.prewrite(prewrite(committed, &[("a", Some("1")), ("b", Some("1"))]))
+        .await;
     let commit_ts = c.ts().await;
     c.commit(&["a"], committed, commit_ts).await;
     let open = c.ts().await;
@@ -325,7 +448,13 @@ async fn locks_and_statuses_survive_a_restart() {
 
     let served = served.reopen().await;
     let c = served.client().await;
-    let info = c.get("b", c.ts().await).await.error.expect("locked").locked.expect("locked");
+    let info = c
+        .get("b", c.ts().await)
+        .await
+        .error
+        .expect("locked")
+        .locked
+        .expect("locked");
     assert_eq!(info.lock_version, committed);
     let answer = c.check_status(status("a", committed, c.ts().await)).await;
     assert_eq!(answer.commit_version, commit_ts);
@@ -335,7 +464,13 @@ async fn locks_and_statuses_survive_a_restart() {
     assert!(early.commit_ts_expired.is_some(), "{early:?}");
     let late = c.ts().await;
     assert_eq!(c.commit(&["c"], open, late).await.error, None);
-    assert_eq!(c.prewrite(prewrite(rolled_back, &[("d", Some("1"))])).await.errors.len(), 1);
+    assert_eq!(
+        c.prewrite(prewrite(rolled_back, &[("d", Some("1"))]))
+            .await
+            .errors
+            .len(),
+        1
+    );
     // Whoever lost the reply of a commit in one phase asks again, and is told what happened then.
     assert_eq!(c.prewrite(request).await.one_pc_commit_ts, one_phase_ts);
     assert_eq!(c.write(&[("e", Some("4"))]).await.min(one_phase_ts), one_phase_ts);
@@ -368,7 +503,8 @@ async fn opened_natively_what_was_left_is_settled() {
     let c = served.client().await;
     assert_eq!(c.value("native", c.ts().await).await.as_deref(), Some("0"));
     let committed = c.ts().await;
-    c.prewrite(prewrite(committed, &[("a", Some("1")), ("b", Some("1"))])).await;
+    c.prewrite(prewrite(committed, &[("a", Some("1")), ("b", Some("1"))]))
+        .await;
     let commit_ts = c.ts().await;
     c.commit(&["a"], committed, commit_ts).await;
     let open = c.ts().await;
@@ -387,7 +523,10 @@ async fn opened_natively_what_was_left_is_settled() {
     }
     let store = opened.expect("opens");
     let now = store.timestamp().await.expect("now");
-    assert_eq!(store.get(b"b", now).await.expect("reads").as_deref(), Some(&b"1"[..]));
+    assert_eq!(
+        store.get(b"b", now).await.expect("reads").as_deref(),
+        Some(&b"1"[..])
+    );
     assert_eq!(store.get(b"c", now).await.expect("reads"), None);
     drop(store);
     // And back again: the rolled back one stays so.
@@ -422,14 +561,14 @@ async fn faults_strike_and_end() {
     add(fault(EpochNotMatch, "KvGet")).await;
     let error = c.get("a", c.ts().await).await.region_error.expect("struck");
     assert_eq!(error.epoch_not_match.expect("epoch").current_regions.len(), 1);
-    for (kind, check) in [
-        (NotLeader, 0),
-        (StaleCommand, 1),
-        (RegionNotFound, 2),
-    ] {
+    for (kind, check) in [(NotLeader, 0), (StaleCommand, 1), (RegionNotFound, 2)] {
         add(fault(kind, "")).await;
         let e = c.get("a", c.ts().await).await.region_error.expect("struck");
-        let is = [e.not_leader.is_some(), e.stale_command.is_some(), e.region_not_found.is_some()];
+        let is = [
+            e.not_leader.is_some(),
+            e.stale_command.is_some(),
+            e.region_not_found.is_some(),
+        ];
         assert!(is[check], "{kind:?}");
     }
     // The reply is lost, the commit is not.
@@ -443,6 +582,11 @@ async fn faults_strike_and_end() {
     let lost = c.kv.clone().kv_prewrite(request.clone()).await.expect_err("lost");
     assert_eq!(lost.code(), tonic::Code::Unavailable);
     assert_eq!(c.value("a", c.ts().await).await.as_deref(), Some("2"));
-    let again = c.kv.clone().kv_prewrite(request).await.expect("answers").into_inner();
+    let again =
+        c.kv.clone()
+            .kv_prewrite(request)
+            .await
+            .expect("answers")
+            .into_inner();
     assert!(again.one_pc_commit_ts > start_ts && again.errors.is_empty());
 }

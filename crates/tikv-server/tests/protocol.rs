@@ -17,18 +17,33 @@ async fn commits_in_one_phase_and_in_two() {
 
     let start_ts = c.ts().await;
     let answer = c
-        .prewrite(prewrite(start_ts, &[("a", Some("3")), ("c", Some("4")), ("b", None)]))
+        .prewrite(prewrite(
+            start_ts,
+            &[("a", Some("3")), ("c", Some("4")), ("b", None)],
+        ))
         .await;
-    assert_eq!((answer.errors, answer.one_pc_commit_ts, answer.min_commit_ts), (vec![], 0, 0));
+    assert_eq!(
+        (answer.errors, answer.one_pc_commit_ts, answer.min_commit_ts),
+        (vec![], 0, 0)
+    );
     // Older readers pass the locks by, newer ones do not.
     assert_eq!(c.value("a", start_ts - 1).await.as_deref(), Some("1"));
-    let locked = c.get("b", c.ts().await).await.error.expect("locked").locked.expect("locked");
+    let locked = c
+        .get("b", c.ts().await)
+        .await
+        .error
+        .expect("locked")
+        .locked
+        .expect("locked");
     assert_eq!(
         (&locked.primary_lock[..], &locked.key[..], locked.lock_version),
         (&b"a"[..], &b"b"[..], start_ts)
     );
     assert_eq!((locked.lock_ttl, locked.txn_size), (3000, 3));
-    assert_eq!((locked.lock_type(), locked.min_commit_ts), (Op::Del, start_ts + 1));
+    assert_eq!(
+        (locked.lock_type(), locked.min_commit_ts),
+        (Op::Del, start_ts + 1)
+    );
 
     let commit_ts = c.ts().await;
     let done = c.commit(&["a"], start_ts, commit_ts).await;
@@ -74,9 +89,15 @@ async fn conflicts_are_reported_as_they_are() {
     assert_eq!(c.value("n", c.ts().await).await, None, "a check leaves no lock");
 
     // A key locked by another transaction; nothing of the request is written.
-    assert_eq!(c.prewrite(prewrite(start_ts, &[("k", Some("1"))])).await.errors, vec![]);
+    assert_eq!(
+        c.prewrite(prewrite(start_ts, &[("k", Some("1"))])).await.errors,
+        vec![]
+    );
     let other = c.ts().await;
-    let errors = c.prewrite(prewrite(other, &[("j", Some("2")), ("k", Some("2"))])).await.errors;
+    let errors = c
+        .prewrite(prewrite(other, &[("j", Some("2")), ("k", Some("2"))]))
+        .await
+        .errors;
     assert_eq!(errors[0].locked.clone().expect("locked").lock_version, start_ts);
     assert_eq!(c.value("j", c.ts().await).await, None);
     // Rolled back, its late prewrite and commit fail.

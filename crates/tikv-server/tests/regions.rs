@@ -5,7 +5,9 @@ mod support;
 use std::time::Duration;
 
 use ilmenite_proto::ilmenitepb::{self, chaos_request::Action as Chaos};
-use ilmenite_proto::import_sstpb::{self, MultiIngestRequest, SstMeta, WriteBatch, WriteRequest, write_request};
+use ilmenite_proto::import_sstpb::{
+    self, MultiIngestRequest, SstMeta, WriteBatch, WriteRequest, write_request,
+};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_proto::pdpb;
 use ilmenite_tikv_server::ServerOptions;
@@ -33,13 +35,21 @@ async fn requests_are_held_to_their_regions() {
         split_keys: vec![b("h"), b("p")],
         is_raw_kv: false,
     };
-    let made = c.kv.clone().split_region(request).await.expect("splits").into_inner();
+    let made =
+        c.kv.clone()
+            .split_region(request)
+            .await
+            .expect("splits")
+            .into_inner();
     assert_eq!((made.region_error, made.regions.len()), (None, 3));
     // The old id stays on the right.
     assert_eq!(made.regions[2].id, old.as_ref().expect("a context").region_id);
     let all = c.all_regions().await;
     let (h, p) = (encoded(b"h").to_vec(), encoded(b"p").to_vec());
-    assert_eq!(bounds(&all), [(vec![], h.clone()), (h.clone(), p.clone()), (p, vec![])]);
+    assert_eq!(
+        bounds(&all),
+        [(vec![], h.clone()), (h.clone(), p.clone()), (p, vec![])]
+    );
 
     let get = |context, key: &str| {
         let request = GetRequest {
@@ -52,20 +62,43 @@ async fn requests_are_held_to_their_regions() {
     };
     let stale = get(old.clone(), "m").await.region_error.expect("an old epoch");
     let current = stale.epoch_not_match.expect("says so").current_regions;
-    assert!(current.iter().any(|r| r.start_key == h), "with the region that has the key now");
+    assert!(
+        current.iter().any(|r| r.start_key == h),
+        "with the region that has the key now"
+    );
     let here = c.context(b"m").await.expect("a context");
-    let error = get(Some(here.clone()), "z").await.region_error.expect("another's key");
-    assert_eq!(error.key_not_in_region.expect("says so").region_id, here.region_id);
+    let error = get(Some(here.clone()), "z")
+        .await
+        .region_error
+        .expect("another's key");
+    assert_eq!(
+        error.key_not_in_region.expect("says so").region_id,
+        here.region_id
+    );
     let nowhere = Context {
         region_id: 4711,
         ..here.clone()
     };
-    assert!(get(Some(nowhere), "m").await.region_error.expect("unknown").region_not_found.is_some());
+    assert!(
+        get(Some(nowhere), "m")
+            .await
+            .region_error
+            .expect("unknown")
+            .region_not_found
+            .is_some()
+    );
     let elsewhere = Context {
         peer: None,
         ..here.clone()
     };
-    assert!(get(Some(elsewhere), "m").await.region_error.expect("elsewhere").store_not_match.is_some());
+    assert!(
+        get(Some(elsewhere), "m")
+            .await
+            .region_error
+            .expect("elsewhere")
+            .store_not_match
+            .is_some()
+    );
 
     let moved = c
         .chaos
@@ -78,7 +111,10 @@ async fn requests_are_held_to_their_regions() {
         .expect("moves")
         .into_inner();
     assert_eq!(moved.regions.len(), 1);
-    let error = get(Some(here.clone()), "m").await.region_error.expect("no leader");
+    let error = get(Some(here.clone()), "m")
+        .await
+        .region_error
+        .expect("no leader");
     let leader = error.not_leader.expect("says so").leader.expect("and who is");
     assert_eq!(leader.store_id, 3);
     let there = Context {
@@ -89,7 +125,10 @@ async fn requests_are_held_to_their_regions() {
     assert_eq!(c.region(b"m").await.1, leader);
 
     // Merged again, and all of it over a restart.
-    let ids: Vec<u64> = all.iter().map(|r| r.region.as_ref().expect("a region").id).collect();
+    let ids: Vec<u64> = all
+        .iter()
+        .map(|r| r.region.as_ref().expect("a region").id)
+        .collect();
     let merged = c
         .chaos
         .clone()
@@ -100,7 +139,10 @@ async fn requests_are_held_to_their_regions() {
         .await
         .expect("merges")
         .into_inner();
-    assert_eq!((merged.regions[0].id, merged.regions[0].start_key.len()), (ids[1], 0));
+    assert_eq!(
+        (merged.regions[0].id, merged.regions[0].start_key.len()),
+        (ids[1], 0)
+    );
     let before = c.all_regions().await;
     assert_eq!(before.len(), 2);
     let id = c.cluster_id;
@@ -118,7 +160,10 @@ async fn requests_are_held_to_their_regions() {
     .await;
     let mut asks = denied.client().await.chaos;
     let refused = asks.chaos(chaos(Chaos::ClearFaults(Default::default())));
-    assert_eq!(refused.await.expect_err("refused").code(), tonic::Code::PermissionDenied);
+    assert_eq!(
+        refused.await.expect_err("refused").code(),
+        tonic::Code::PermissionDenied
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +174,11 @@ async fn pd_answers() {
         header: None,
         store_id: 1,
     };
-    let refused = c.pd.clone().get_store(stranger).await.expect_err("another cluster's");
+    let refused =
+        c.pd.clone()
+            .get_store(stranger)
+            .await
+            .expect_err("another cluster's");
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     let header = c.header();
     let mut pd = c.pd.clone();
@@ -150,16 +199,28 @@ async fn pd_answers() {
 
     c.chaos
         .clone()
-        .chaos(chaos(Chaos::SplitRegion(ilmenitepb::SplitRegion { key: encoded(b"m") })))
+        .chaos(chaos(Chaos::SplitRegion(ilmenitepb::SplitRegion {
+            key: encoded(b"m"),
+        })))
         .await
         .expect("splits");
     let at = |key: &[u8]| pdpb::GetRegionRequest {
         header: header.clone(),
         region_key: encoded(key),
     };
-    let before = c.pd.clone().get_prev_region(at(b"m")).await.expect("answers").into_inner();
+    let before =
+        c.pd.clone()
+            .get_prev_region(at(b"m"))
+            .await
+            .expect("answers")
+            .into_inner();
     assert_eq!(before.region.expect("a region").end_key, encoded(b"m"));
-    let none = c.pd.clone().get_prev_region(at(b"a")).await.expect("answers").into_inner();
+    let none =
+        c.pd.clone()
+            .get_prev_region(at(b"a"))
+            .await
+            .expect("answers")
+            .into_inner();
     assert_eq!(none.region, None);
     let id = |n| pdpb::AllocIdRequest {
         header: header.clone(),
@@ -182,7 +243,12 @@ async fn safe_points_hold_back_garbage_collection() {
             safe_point: ts,
         };
         let mut pd = c.pd.clone();
-        async move { pd.update_service_gc_safe_point(request).await.expect("answers").into_inner() }
+        async move {
+            pd.update_service_gc_safe_point(request)
+                .await
+                .expect("answers")
+                .into_inner()
+        }
     };
     c.write(&[("a", Some("1"))]).await;
     let old = c.ts().await;
@@ -196,7 +262,12 @@ async fn safe_points_hold_back_garbage_collection() {
         header: c.header(),
         safe_point: now,
     };
-    let moved = c.pd.clone().update_gc_safe_point(moved).await.expect("moves").into_inner();
+    let moved =
+        c.pd.clone()
+            .update_gc_safe_point(moved)
+            .await
+            .expect("moves")
+            .into_inner();
     assert_eq!(moved.new_safe_point, now);
     // Over a restart, too.
     let served = served.reopen().await;
@@ -211,7 +282,12 @@ async fn safe_points_hold_back_garbage_collection() {
             safe_point: ts,
         };
         let mut pd = c.pd.clone();
-        async move { pd.update_service_gc_safe_point(request).await.expect("answers").into_inner() }
+        async move {
+            pd.update_service_gc_safe_point(request)
+                .await
+                .expect("answers")
+                .into_inner()
+        }
     };
     let released = hold("ddl/1", 0, 0).await;
     assert!(released.ttl > 0);
@@ -228,7 +304,12 @@ async fn safe_points_hold_back_garbage_collection() {
 }
 
 /// Writes the pairs as a file and returns what is to be ingested.
-async fn write_file(c: &Client, uuid: u8, ts: u64, pairs: &[(&str, &str)]) -> (Option<Context>, Vec<SstMeta>) {
+async fn write_file(
+    c: &Client,
+    uuid: u8,
+    ts: u64,
+    pairs: &[(&str, &str)],
+) -> (Option<Context>, Vec<SstMeta>) {
     let context = c.context(pairs[0].0.as_bytes()).await;
     let region = context.clone().expect("a context");
     let meta = SstMeta {
@@ -262,7 +343,12 @@ async fn write_file(c: &Client, uuid: u8, ts: u64, pairs: &[(&str, &str)]) -> (O
 
 async fn ingest(c: &Client, context: Option<Context>, ssts: Vec<SstMeta>) -> import_sstpb::IngestResponse {
     let request = MultiIngestRequest { context, ssts };
-    c.import.clone().multi_ingest(request).await.expect("answers").into_inner()
+    c.import
+        .clone()
+        .multi_ingest(request)
+        .await
+        .expect("answers")
+        .into_inner()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +362,11 @@ async fn imported_pairs_lie_under_newer_versions() {
     for round in 0..2 {
         let (context, metas) = write_file(&c, round, s, &pairs).await;
         if round == 0 {
-            assert_eq!(c.value("k0", c.ts().await).await, None, "not before it is ingested");
+            assert_eq!(
+                c.value("k0", c.ts().await).await,
+                None,
+                "not before it is ingested"
+            );
         }
         assert_eq!(ingest(&c, context.clone(), metas.clone()).await.error, None);
         let now = c.ts().await;
@@ -285,17 +375,29 @@ async fn imported_pairs_lie_under_newer_versions() {
         assert_eq!(c.value("k1", now).await.as_deref(), Some("newer"));
         assert_eq!(c.value("k1", s).await.as_deref(), Some("imported"));
         assert_eq!(c.value("k2", now).await, None);
-        let again = ingest(&c, context, metas).await.error.expect("it is not there any more");
+        let again = ingest(&c, context, metas)
+            .await
+            .error
+            .expect("it is not there any more");
         assert!(again.stale_command.is_some());
     }
     // A region that changed meanwhile refuses it.
     let (context, metas) = write_file(&c, 9, s, &pairs).await;
     c.chaos
         .clone()
-        .chaos(chaos(Chaos::SplitRegion(ilmenitepb::SplitRegion { key: encoded(b"k2") })))
+        .chaos(chaos(Chaos::SplitRegion(ilmenitepb::SplitRegion {
+            key: encoded(b"k2"),
+        })))
         .await
         .expect("splits");
-    assert!(ingest(&c, context, metas).await.error.expect("refused").epoch_not_match.is_some());
+    assert!(
+        ingest(&c, context, metas)
+            .await
+            .error
+            .expect("refused")
+            .epoch_not_match
+            .is_some()
+    );
 
     let request = DeleteRangeRequest {
         context: c.context(b"k0").await,
@@ -305,7 +407,12 @@ async fn imported_pairs_lie_under_newer_versions() {
     };
     let open = c.ts().await;
     c.prewrite(prewrite(open, &[("k1", Some("x"))])).await;
-    let deleted = c.kv.clone().kv_delete_range(request).await.expect("deletes").into_inner();
+    let deleted =
+        c.kv.clone()
+            .kv_delete_range(request)
+            .await
+            .expect("deletes")
+            .into_inner();
     assert_eq!((deleted.region_error, deleted.error.as_str()), (None, ""));
     let now = c.ts().await;
     assert_eq!((c.value("k0", now).await, c.value("k1", now).await), (None, None));
@@ -315,7 +422,12 @@ async fn imported_pairs_lie_under_newer_versions() {
         start_key: b("k"),
         end_key: b("l"),
     };
-    let destroyed = c.kv.clone().unsafe_destroy_range(request).await.expect("destroys").into_inner();
+    let destroyed =
+        c.kv.clone()
+            .unsafe_destroy_range(request)
+            .await
+            .expect("destroys")
+            .into_inner();
     assert_eq!(destroyed.error, "");
     assert_eq!(c.value("k3", now).await, None);
 }
@@ -339,7 +451,9 @@ async fn large_regions_are_split() {
     let mut value = || {
         (0..1000)
             .map(|_| {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
                 char::from(b'!' + (state >> 33) as u8 % 90)
             })
             .collect::<String>()

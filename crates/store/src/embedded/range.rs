@@ -99,12 +99,7 @@ pub(super) fn regions(core: &Core, range: &KeyRange) -> Result<Vec<Region>> {
 }
 
 /// `regions`, of at most about so many bytes and entries each.
-pub(super) fn pieces(
-    core: &Core,
-    range: &KeyRange,
-    max_bytes: u64,
-    max_entries: u64,
-) -> Result<Vec<Region>> {
+pub(super) fn pieces(core: &Core, range: &KeyRange, max_bytes: u64, max_entries: u64) -> Result<Vec<Region>> {
     let spaces = &core.spaces;
     let snapshot = spaces.db.snapshot();
     let mut out: Vec<Region> = Vec::new();

@@ -130,22 +130,28 @@ pub(super) async fn heart_beat(
     })
 }
 
-pub(super) async fn scan(s: TikvService, region: Arc<RegionInfo>, request: ScanLockRequest) -> Refused<ScanLockResponse> {
+pub(super) async fn scan(
+    s: TikvService,
+    region: Arc<RegionInfo>,
+    request: ScanLockRequest,
+) -> Refused<ScanLockResponse> {
     let range = region.clip(&KeyRange::new(request.start_key, request.end_key));
     let limit = match request.limit {
         0 => MAX_LOCKS,
         limit => limit as usize,
     };
-    Ok(match s.0.txns.locks(&range, Timestamp(request.max_version), limit) {
-        Ok(locks) => ScanLockResponse {
-            locks: locks.into_iter().map(lock_info).collect(),
-            ..Default::default()
+    Ok(
+        match s.0.txns.locks(&range, Timestamp(request.max_version), limit) {
+            Ok(locks) => ScanLockResponse {
+                locks: locks.into_iter().map(lock_info).collect(),
+                ..Default::default()
+            },
+            Err(e) => ScanLockResponse {
+                error: Some(key_error(e)?),
+                ..Default::default()
+            },
         },
-        Err(e) => ScanLockResponse {
-            error: Some(key_error(e)?),
-            ..Default::default()
-        },
-    })
+    )
 }
 
 pub(super) fn wait_info(s: &TikvService) -> GetLockWaitInfoResponse {

@@ -14,7 +14,11 @@ use crate::regions::RegionInfo;
 /// Longer values stand apart from their version's record.
 const SHORT_VALUE_BYTES: usize = 255;
 
-pub(super) async fn get(s: TikvService, region: Arc<RegionInfo>, request: GetRequest) -> Refused<GetResponse> {
+pub(super) async fn get(
+    s: TikvService,
+    region: Arc<RegionInfo>,
+    request: GetRequest,
+) -> Refused<GetResponse> {
     region.check_key(&request.key)?;
     let options = convert::read_options(request.context.as_ref(), request.version);
     Ok(match s.0.txns.get(&request.key, &options) {
@@ -78,7 +82,11 @@ pub(super) async fn batch_get(
     }
 }
 
-pub(super) async fn scan(s: TikvService, region: Arc<RegionInfo>, request: ScanRequest) -> Refused<ScanResponse> {
+pub(super) async fn scan(
+    s: TikvService,
+    region: Arc<RegionInfo>,
+    request: ScanRequest,
+) -> Refused<ScanResponse> {
     let range = if request.reverse {
         KeyRange::new(request.end_key.clone(), request.start_key.clone())
     } else {
@@ -91,10 +99,9 @@ pub(super) async fn scan(s: TikvService, region: Arc<RegionInfo>, request: ScanR
     let range = region.clip(&range);
     let options = convert::read_options(request.context.as_ref(), request.version);
     let limit = request.limit as usize;
-    let scanned = s
-        .0
-        .txns
-        .scan(&range, &options, limit, request.reverse, request.key_only);
+    let scanned =
+        s.0.txns
+            .scan(&range, &options, limit, request.reverse, request.key_only);
     match scanned {
         Ok(scanned) => {
             let pair = |scanned| match scanned {

@@ -29,13 +29,14 @@ pub(super) async fn prewrite(
         Ok(Ok(Prewritten::Committed(ts))) => {
             return Ok(PrewriteResponse {
                 one_pc_commit_ts: if request.try_one_pc { ts.0 } else { 0 },
+                min_commit_ts: if request.use_async_commit { ts.0 } else { 0 },
                 ..Default::default()
             });
         }
         Ok(Err(errors)) => errors,
         Err(e) => vec![e],
     };
-    // Without `min_commit_ts`: asynchronous commit is not on offer, and the client goes on in two phases.
+    // Without `min_commit_ts`: asynchronous commit is declined, and the client goes on in two phases.
     Ok(PrewriteResponse {
         errors: errors
             .into_iter()
@@ -45,7 +46,11 @@ pub(super) async fn prewrite(
     })
 }
 
-pub(super) async fn commit(s: TikvService, region: Arc<RegionInfo>, request: CommitRequest) -> Refused<CommitResponse> {
+pub(super) async fn commit(
+    s: TikvService,
+    region: Arc<RegionInfo>,
+    request: CommitRequest,
+) -> Refused<CommitResponse> {
     for key in &request.keys {
         region.check_key(key)?;
     }
@@ -71,7 +76,10 @@ pub(super) async fn rollback(
     for key in &request.keys {
         region.check_key(key)?;
     }
-    let done = s.0.txns.rollback(Timestamp(request.start_version), &request.keys).await;
+    let done =
+        s.0.txns
+            .rollback(Timestamp(request.start_version), &request.keys)
+            .await;
     Ok(BatchRollbackResponse {
         error: done.err().map(key_error).transpose()?,
         ..Default::default()
@@ -130,7 +138,9 @@ pub(super) async fn check_secondaries(
     for key in &request.keys {
         region.check_key(key)?;
     }
-    let checked = s.0.txns.check_secondaries(Timestamp(request.start_version), &request.keys);
+    let checked =
+        s.0.txns
+            .check_secondaries(Timestamp(request.start_version), &request.keys);
     let mut answer = CheckSecondaryLocksResponse::default();
     match checked.await {
         Ok(Ok(locks)) => answer.locks = locks.into_iter().map(lock_info).collect(),

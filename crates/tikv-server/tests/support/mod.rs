@@ -176,7 +176,11 @@ impl Client {
         };
         let answers = self.pd.clone().tso(tokio_stream::once(request)).await;
         let answer = answers.expect("tso").into_inner().message().await;
-        let ts = answer.expect("tso").expect("an answer").timestamp.expect("a timestamp");
+        let ts = answer
+            .expect("tso")
+            .expect("an answer")
+            .timestamp
+            .expect("a timestamp");
         ((ts.physical as u64) << 18) + ts.logical as u64
     }
 
@@ -189,7 +193,13 @@ impl Client {
             header: self.header(),
             region_key: encoded(key),
         };
-        let answer = self.pd.clone().get_region(request).await.expect("a region").into_inner();
+        let answer = self
+            .pd
+            .clone()
+            .get_region(request)
+            .await
+            .expect("a region")
+            .into_inner();
         (answer.region.expect("a region"), answer.leader.expect("a leader"))
     }
 
@@ -238,7 +248,12 @@ impl Client {
             context: self.context(&request.mutations[0].key).await,
             ..request
         };
-        self.kv.clone().kv_prewrite(request).await.expect("prewrite").into_inner()
+        self.kv
+            .clone()
+            .kv_prewrite(request)
+            .await
+            .expect("prewrite")
+            .into_inner()
     }
 
     pub async fn commit(&self, keys: &[&str], start_ts: u64, commit_ts: u64) -> CommitResponse {
@@ -249,7 +264,12 @@ impl Client {
             commit_version: commit_ts,
             ..Default::default()
         };
-        self.kv.clone().kv_commit(request).await.expect("commit").into_inner()
+        self.kv
+            .clone()
+            .kv_commit(request)
+            .await
+            .expect("commit")
+            .into_inner()
     }
 
     pub async fn rollback(&self, keys: &[&str], start_ts: u64) -> BatchRollbackResponse {
@@ -354,7 +374,10 @@ pub fn prewrite(start_ts: u64, pairs: &[(&str, Option<&str>)]) -> PrewriteReques
 /// A request for pessimistic locks; the first key is the primary.
 pub fn lock(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLockRequest {
     PessimisticLockRequest {
-        mutations: keys.iter().map(|k| mutation(Op::PessimisticLock, k, "")).collect(),
+        mutations: keys
+            .iter()
+            .map(|k| mutation(Op::PessimisticLock, k, ""))
+            .collect(),
         primary_lock: b(keys[0]),
         start_version: start_ts,
         lock_ttl: 3000,

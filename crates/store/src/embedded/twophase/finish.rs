@@ -73,14 +73,20 @@ impl TwoPhase {
         self.roll_back(start_ts, keys, latch).await
     }
 
-    async fn roll_back(&self, start_ts: Timestamp, keys: &[Bytes], latch: OwnedMutexGuard<()>) -> TxnResult<()> {
+    async fn roll_back(
+        &self,
+        start_ts: Timestamp,
+        keys: &[Bytes],
+        latch: OwnedMutexGuard<()>,
+    ) -> TxnResult<()> {
         let decided = self.decided(start_ts)?;
         if let Some(Decided::Committed(ts)) = decided {
             return Err(aborted(format!(
                 "Committed: transaction {start_ts} is committed at {ts}"
             )));
         }
-        self.finish(start_ts, keys, Decided::RolledBack, decided, latch).await
+        self.finish(start_ts, keys, Decided::RolledBack, decided, latch)
+            .await
     }
 
     /// Removes the transaction's locks on the keys, with or without effect, and notes what it has become.

@@ -41,14 +41,14 @@ use super::{Core, EmbeddedStore, format};
 use crate::{Error, Result, Timestamp};
 use index::LockIndex;
 
+pub use super::locks::LockWait;
 pub use finish::Committed;
 pub use pessimistic::{LockedKey, PessimisticLock};
 pub use prewrite::{Assertion, Op, PessimisticAction, Prewrite, PrewriteMutation, Prewritten};
 pub use read::{Pair, ReadOptions, ScannedPair, VersionKind};
 pub use record::{LockInfo, LockKind, LockRecord};
-pub use status::{CheckStatus, TxnStatus};
 pub(super) use recover::{forget, gc_limit, load};
-pub use super::locks::LockWait;
+pub use status::{CheckStatus, TxnStatus};
 
 /// Latches; transactions share them.
 const LATCHES: usize = 512;
@@ -257,7 +257,9 @@ impl TwoPhase {
             // Nobody waits while he holds what others wait for.
             holds.release();
             if began.elapsed() > BUSY_LIMIT {
-                return Err(Error::Unavailable("requests under way on the same keys do not end".into()).into());
+                return Err(
+                    Error::Unavailable("requests under way on the same keys do not end".into()).into(),
+                );
             }
             match ended {
                 Some(rx) => {
@@ -307,7 +309,9 @@ fn decided(core: &Core, start_ts: Timestamp) -> Result<Option<Decided>> {
 
 fn write_of(core: &Core, key: &Bytes) -> Result<Write> {
     let spaces = core.spaces.two_phase.as_ref();
-    let locks = &spaces.ok_or_else(|| Error::Bug("a lock without a keyspace".into()))?.locks;
+    let locks = &spaces
+        .ok_or_else(|| Error::Bug("a lock without a keyspace".into()))?
+        .locks;
     let row = locks.get(key).map_err(|e| core.spaces.map_error(e))?;
     let row = row.ok_or_else(|| Error::Bug(format!("the lock on {} is not stored", hex::encode(key))))?;
     let (lock, value_at) = record::decode(&row, locks.path())?;
@@ -333,4 +337,3 @@ fn rows_only(rows: Vec<Row>, sync: bool, applied: super::commit::Applied) -> Job
         applied,
     }
 }
-

@@ -69,8 +69,7 @@ impl TwoPhase {
                     "LockTypeNotMatch: transaction {start_ts} has prewritten the key"
                 )));
             }
-            let (newest, written) =
-                read::newest_write(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
+            let (newest, written) = read::newest_write(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
             let conflict = || {
                 METRICS.conflicts.with_label_values(&["write_conflict"]).inc();
                 TxnError::WriteConflict {
@@ -89,7 +88,10 @@ impl TwoPhase {
             if conflict_ts.is_some() && !request.force {
                 return Err(conflict());
             }
-            let value = newest.as_ref().and_then(|v| v.value()).map(Bytes::copy_from_slice);
+            let value = newest
+                .as_ref()
+                .and_then(|v| v.value())
+                .map(Bytes::copy_from_slice);
             if request.must_not_exist.get(i) == Some(&true) && value.is_some() {
                 return Err(match conflict_ts {
                     Some(_) => conflict(),
@@ -108,9 +110,9 @@ impl TwoPhase {
                     ttl_ms: own.as_ref().map_or(0, |own| own.ttl_ms).max(request.ttl_ms),
                     for_update_ts: conflict_ts.unwrap_or(since),
                     txn_size: 0,
-                    min_commit_ts: own
-                        .as_ref()
-                        .map_or(request.min_commit_ts, |own| own.min_commit_ts.max(request.min_commit_ts)),
+                    min_commit_ts: own.as_ref().map_or(request.min_commit_ts, |own| {
+                        own.min_commit_ts.max(request.min_commit_ts)
+                    }),
                     hides: written.is_some(),
                 };
                 new.push((key.clone(), lock));
@@ -166,7 +168,12 @@ impl TwoPhase {
                     self.check_busy(began, request.wait)?;
                     continue 'again;
                 }
-                match self.core.locks.lock_one(start_ts, key, Some(deadline), false).await {
+                match self
+                    .core
+                    .locks
+                    .lock_one(start_ts, key, Some(deadline), false)
+                    .await
+                {
                     Ok(true) => holds.add((*key).clone()),
                     Ok(false) => {}
                     Err(Error::Deadlock { waiting_for, .. }) => {
@@ -206,7 +213,12 @@ impl TwoPhase {
     }
 
     /// Gives back pessimistic locks taken at `for_update_ts` or before; with no keys, all of the transaction.
-    pub async fn unlock(&self, start_ts: Timestamp, for_update_ts: Timestamp, keys: &[Bytes]) -> TxnResult<()> {
+    pub async fn unlock(
+        &self,
+        start_ts: Timestamp,
+        for_update_ts: Timestamp,
+        keys: &[Bytes],
+    ) -> TxnResult<()> {
         self.core.check_open()?;
         let _latch = self.latch(start_ts).await;
         let all;

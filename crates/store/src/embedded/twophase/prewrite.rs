@@ -225,7 +225,9 @@ impl TwoPhase {
         let pessimistic = request.for_update_ts > Timestamp::ZERO;
         let not_found = |why: &str| {
             let key = hex::encode(&m.key);
-            aborted(format!("PessimisticLockNotFound: start_ts {start_ts}, key {key}: {why}"))
+            aborted(format!(
+                "PessimisticLockNotFound: start_ts {start_ts}, key {key}: {why}"
+            ))
         };
         let mut lock = LockRecord {
             kind: match m.op {

@@ -181,7 +181,13 @@ impl TwoPhase {
             limit: limit.saturating_add(overlay.len()),
             batch_bytes: BATCH_BYTES,
         };
-        let scan = EmbeddedScan::new(self.core.spaces.clone(), snapshot, range, options.ts, scan_options);
+        let scan = EmbeddedScan::new(
+            self.core.spaces.clone(),
+            snapshot,
+            range,
+            options.ts,
+            scan_options,
+        );
         merge(scan, overlay, limit, reverse, key_only)
     }
 

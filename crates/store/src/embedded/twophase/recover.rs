@@ -7,8 +7,8 @@ use ahash::RandomState;
 use bytes::Bytes;
 use fjall::{PersistMode, Readable};
 
-use super::super::locks::Hold;
 use super::super::Core;
+use super::super::locks::Hold;
 use super::record::{self, LockRecord};
 use super::{Decided, TwoPhase, TxnError, decided, write_of};
 use crate::{Error, KeyRange, Result, Timestamp};
@@ -93,7 +93,11 @@ fn settle(core: &Core) -> Result<()> {
             .map_err(map_err)?;
     }
     if committed + rolled_back > 0 {
-        tracing::info!(committed, rolled_back, "settled locks that a store over the network left");
+        tracing::info!(
+            committed,
+            rolled_back,
+            "settled locks that a store over the network left"
+        );
     }
     Ok(())
 }
