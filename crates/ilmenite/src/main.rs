@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod logging;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run one SQL node
     Server(Box<config::ServerArgs>),
+    /// Serve one store to several SQL nodes, by PD's and TiKV's protocol
+    Store(Box<config::StoreArgs>),
     /// Show the main job on a real workload, from nothing: indexes added online to TPC-H lineitem under load
     Demo(demo::DemoArgs),
 }
@@ -37,6 +40,20 @@ fn main() -> ExitCode {
         Err(e) => return failed(&format!("cannot start: {e}")),
     };
     let result = match cli.command {
+        Command::Store(args) => {
+            let args = match args.with_file() {
+                Ok(args) => args,
+                Err(e) => {
+                    eprintln!("ilmenite: {e}");
+                    return ExitCode::from(2);
+                }
+            };
+            if let Err(e) = logging::init(args.log_level(), args.log_format()) {
+                eprintln!("ilmenite: {e}");
+                return ExitCode::from(2);
+            }
+            runtime.block_on(store::run(args))
+        }
         Command::Server(args) => {
             let args = match args.with_file() {
                 Ok(args) => args,

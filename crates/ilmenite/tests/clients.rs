@@ -403,8 +403,18 @@ async fn user_level_locks() {
     within(60, "the test", async {
         let server = Server::start().await;
         let (mut a, mut b) = (server.connect().await, server.connect().await);
-        assert_eq!(rows(&mut a, "SELECT GET_LOCK('l', 0), IS_FREE_LOCK('l')").await, [["1", "0"]]);
-        assert_eq!(rows(&mut b, "SELECT GET_LOCK('l', 0.1), RELEASE_LOCK('l'), RELEASE_LOCK('m')").await, [["0", "0", "NULL"]]);
+        assert_eq!(
+            rows(&mut a, "SELECT GET_LOCK('l', 0), IS_FREE_LOCK('l')").await,
+            [["1", "0"]]
+        );
+        assert_eq!(
+            rows(
+                &mut b,
+                "SELECT GET_LOCK('l', 0.1), RELEASE_LOCK('l'), RELEASE_LOCK('m')"
+            )
+            .await,
+            [["0", "0", "NULL"]]
+        );
         // Who waits gets it when its holder leaves.
         let waiter = tokio::spawn(async move { rows(&mut b, "SELECT GET_LOCK('l', 30)").await });
         a.disconnect().await.expect("it leaves");

@@ -374,16 +374,6 @@ fn import() {
 fn our_own_service_keeps_its_numbers() {
     use ilmenitepb::chaos_request::Action;
     golden(
-        ilmenitepb::WatchResponse {
-            notices: vec![ilmenitepb::Notice {
-                topic: bytes("t"),
-                payload: bytes("p"),
-            }],
-            lost: true,
-        },
-        "0a06 0a0174 120170  1001",
-    );
-    golden(
         ilmenitepb::ChaosRequest {
             action: Some(Action::AddFault(ilmenitepb::Fault {
                 kind: ilmenitepb::FaultKind::LostReply.into(),

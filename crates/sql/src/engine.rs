@@ -117,9 +117,8 @@ impl Engine {
         .await?;
         let globals = Arc::new(Globals::new(&fixed_variables(&config.data_dir)));
         let spill_dir = config.data_dir.join("tmp");
-        std::fs::create_dir_all(&spill_dir).map_err(|e| {
-            Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display()))
-        })?;
+        std::fs::create_dir_all(&spill_dir)
+            .map_err(|e| Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display())))?;
         let memory = MemoryBudget::new(globals.number("ilmenite_ddl_memory_budget"));
         let backfill = Backfill::new(BackfillConfig {
             store: config.store.clone(),

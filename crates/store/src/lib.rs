@@ -13,6 +13,6 @@ mod txn;
 
 pub use api::*;
 pub use batch::KvBatch;
-pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn, ServiceSafePoint, twophase};
 pub use error::{Error, ErrorClass, Result};
 pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};

@@ -19,7 +19,7 @@ use super::Core;
 use super::format::{self, SUFFIX_LEN};
 use super::locks::CommitLocks;
 use super::read;
-use super::spaces::{Space, meta_keys};
+use super::spaces::{Space, Spaces, meta_keys};
 use crate::metrics::METRICS;
 use crate::{Check, CommitRequest, Durability, Error, Precondition, Result, Timestamp};
 
@@ -29,7 +29,8 @@ const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Bytes of transactions waiting for the committer; those beyond wait before they are queued.
 const MAX_QUEUED_KIB: u32 = 128 << 10;
 
-struct Write {
+/// A version, or a lock record, to be written.
+pub(super) struct Write {
     key: Bytes,
     /// The stored key, with room for the commit timestamp behind it.
     stored: Vec<u8>,
@@ -38,14 +39,73 @@ struct Write {
     garbage: bool,
 }
 
+impl Write {
+    /// `raw`: the value as stored. `hides`: there may be an older version.
+    pub fn new(spaces: &Spaces, key: Bytes, raw: Vec<u8>, hides: bool) -> Self {
+        let prefix = spaces.partition_of(&key);
+        let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN + 2);
+        if prefix.is_empty() {
+            format::encode_default(&key, &mut stored);
+        } else {
+            stored.extend_from_slice(&key[prefix.len()..]);
+        }
+        stored.extend_from_slice(&[0; SUFFIX_LEN]);
+        Write {
+            stored,
+            garbage: hides || raw[..] == [format::KIND_DELETE] || format::is_lock_record(&raw),
+            raw,
+            key,
+        }
+    }
+
+    /// Key and value as stored, committed at `ts`; they are gone from it then.
+    pub fn take(&mut self, ts: Timestamp) -> (Vec<u8>, Vec<u8>) {
+        let mut stored = std::mem::take(&mut self.stored);
+        let suffix_at = stored.len() - SUFFIX_LEN;
+        stored[suffix_at..].copy_from_slice(&format::suffix(ts));
+        (stored, std::mem::take(&mut self.raw))
+    }
+
+    fn bytes(&self) -> usize {
+        self.stored.len() + self.raw.len() + 64
+    }
+}
+
+/// A row of ours, without versions, to be written (or with `None` removed).
+pub(super) struct Row {
+    pub keyspace: fjall::Keyspace,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Where the commit timestamp of a job's writes comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommitAt {
+    /// The next one, if it is not greater than the limit.
+    Next(Option<Timestamp>),
+    /// A client of two-phase commit was given it before; or there is nothing to commit.
+    Given(Timestamp),
+}
+
+/// Called by the committer when the job is applied, before its sender is told.
+pub(super) type Applied = Box<dyn FnOnce(&Core, Timestamp) + Send>;
+
 pub(super) struct Job {
-    start_ts: Timestamp,
-    writes: Vec<Write>,
-    preconditions: Vec<Precondition>,
-    max_commit_ts: Option<Timestamp>,
-    sync: bool,
+    pub writes: Vec<Write>,
+    pub rows: Vec<Row>,
+    pub preconditions: Vec<Precondition>,
+    pub at: CommitAt,
+    /// Note that the transaction of this start timestamp is committed, for those that ask later.
+    pub note: Option<Timestamp>,
+    pub sync: bool,
+    /// Not refused for want of space: it ends a transaction, and makes room in the end.
+    pub urgent: bool,
+    pub applied: Applied,
+}
+
+struct Queued {
+    job: Job,
     bytes: usize,
-    locks: CommitLocks,
     done: oneshot::Sender<Result<Timestamp>>,
     _room: OwnedSemaphorePermit,
 }
@@ -58,7 +118,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Queued>,
     closed: bool,
 }
 
@@ -71,7 +131,7 @@ impl Queue {
         }
     }
 
-    fn push(&self, job: Job) -> Result<()> {
+    fn push(&self, job: Queued) -> Result<()> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(super::closed());
@@ -88,7 +148,7 @@ impl Queue {
     }
 
     /// The next batch's jobs, in order; empty when closed and done.
-    fn take(&self) -> Vec<Job> {
+    fn take(&self) -> Vec<Queued> {
         let mut state = self.state.lock();
         while state.jobs.is_empty() && !state.closed {
             self.wake.wait(&mut state);
@@ -105,7 +165,7 @@ impl Queue {
         jobs
     }
 
-    fn put_back(&self, jobs: Vec<Job>) {
+    fn put_back(&self, jobs: Vec<Queued>) {
         let mut state = self.state.lock();
         for job in jobs.into_iter().rev() {
             state.jobs.push_front(job);
@@ -148,9 +208,7 @@ pub(super) async fn commit(core: &Core, request: CommitRequest) -> Result<Timest
         core.end_transaction(start_ts);
         return core.oracle.timestamp();
     }
-    let kib = (bytes / 1024 + 1).min(MAX_QUEUED_KIB as usize) as u32;
-    let room = core.queue.room.clone().acquire_many_owned(kib).await;
-    let room = room.map_err(|_| super::closed())?;
+    let room = room(core, bytes).await?;
     let locks = core
         .locks
         .take_for_commit(start_ts, mutations.iter().map(|m| &m.key))
@@ -185,32 +243,51 @@ pub(super) async fn commit(core: &Core, request: CommitRequest) -> Result<Timest
                 newest.is_some()
             }
         };
-        let prefix = core.spaces.partition_of(&m.key);
-        let mut stored = Vec::with_capacity(m.key.len() + SUFFIX_LEN + 2);
-        if prefix.is_empty() {
-            format::encode_default(&m.key, &mut stored);
-        } else {
-            stored.extend_from_slice(&m.key[prefix.len()..]);
-        }
-        stored.extend_from_slice(&[0; SUFFIX_LEN]);
-        writes.push(Write {
-            stored,
-            raw: format::encode_value(m.value.as_deref()),
-            garbage: hides || m.value.is_none(),
-            key: m.key,
-        });
+        let raw = format::encode_value(m.value.as_deref());
+        writes.push(Write::new(&core.spaces, m.key, raw, hides));
     }
     drop(snapshot);
 
-    let (done, outcome) = oneshot::channel();
-    core.queue.push(Job {
-        start_ts,
+    let job = Job {
         writes,
+        rows: Vec::new(),
         preconditions,
-        max_commit_ts,
-        sync: core.options.sync && durability == Durability::Sync,
+        at: CommitAt::Next(max_commit_ts),
+        note: None,
+        sync: durability == Durability::Sync,
+        urgent: false,
+        applied: Box::new(move |core, _| {
+            core.end_transaction(start_ts);
+            // These were held until now.
+            drop::<CommitLocks>(locks);
+        }),
+    };
+    queue(core, job, bytes, room).await
+}
+
+/// Waits for room in the queue.
+async fn room(core: &Core, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    let kib = (bytes / 1024 + 1).min(MAX_QUEUED_KIB as usize) as u32;
+    let room = core.queue.room.clone().acquire_many_owned(kib).await;
+    room.map_err(|_| super::closed())
+}
+
+/// Has the job done by the committer, with others. Returns its commit timestamp.
+/// Given up while it waits, it is done all the same, once it is queued.
+pub(super) async fn submit(core: &Core, job: Job) -> Result<Timestamp> {
+    let writes: usize = job.writes.iter().map(Write::bytes).sum();
+    let row = |row: &Row| row.key.len() + row.value.as_ref().map_or(0, Vec::len) + 64;
+    let bytes = writes + job.rows.iter().map(row).sum::<usize>();
+    let room = room(core, bytes).await?;
+    queue(core, job, bytes, room).await
+}
+
+async fn queue(core: &Core, mut job: Job, bytes: usize, room: OwnedSemaphorePermit) -> Result<Timestamp> {
+    let (done, outcome) = oneshot::channel();
+    job.sync &= core.options.sync;
+    core.queue.push(Queued {
+        job,
         bytes,
-        locks,
         done,
         _room: room,
     })?;
@@ -247,40 +324,59 @@ pub(super) fn run(core: &Core) {
 
 /// A job accepted into the batch.
 struct Accepted {
-    job: Job,
+    job: Queued,
     commit_ts: Timestamp,
     spaces: Vec<Arc<Space>>,
 }
 
-fn process(core: &Core, jobs: Vec<Job>) {
+fn process(core: &Core, mut jobs: Vec<Queued>) {
     if let Err(e) = core.check_space() {
-        return reject_all(jobs, &e);
+        let (urgent, refused) = jobs.into_iter().partition(|q| q.job.urgent);
+        reject_all(refused, &e);
+        jobs = urgent;
     }
     let spaces = &core.spaces;
     let pin = spaces.pin();
-    let flight = match core.oracle.begin_flight(jobs.len()) {
-        Ok(flight) => flight,
-        Err(e) => return reject_all(jobs, &e),
+    let takes_next = |q: &&Queued| matches!(q.job.at, CommitAt::Next(_));
+    let flight = match jobs.iter().filter(takes_next).count() {
+        0 => None,
+        count => match core.oracle.begin_flight(count) {
+            Ok(flight) => Some(flight),
+            Err(e) => return reject_all(jobs, &e),
+        },
     };
-    let watch_writes = jobs.iter().any(|job| !job.preconditions.is_empty());
+    let mut next_ts = flight.as_ref().map_or(Timestamp::ZERO, |flight| flight.first);
+    let new_bound = flight.and_then(|flight| flight.new_bound);
+    let watch_writes = jobs.iter().any(|q| !q.job.preconditions.is_empty());
     let mut written: HashSet<Bytes, RandomState> = HashSet::default();
     let mut accepted = Vec::with_capacity(jobs.len());
     let mut put_off = Vec::new();
     let mut batch = fjall::OwnedWriteBatch::with_capacity(
         spaces.db.clone(),
-        jobs.iter().map(|job| job.writes.len()).sum::<usize>() + 2,
+        jobs.iter()
+            .map(|q| q.job.writes.len() + q.job.rows.len() + 1)
+            .sum::<usize>()
+            + 2,
     );
     let mut sync = false;
-    for (i, mut job) in jobs.into_iter().enumerate() {
-        let commit_ts = Timestamp(flight.first.0 + i as u64);
+    for mut queued in jobs {
+        let job = &mut queued.job;
+        let commit_ts = match job.at {
+            CommitAt::Given(ts) => ts,
+            CommitAt::Next(_) => {
+                let ts = next_ts;
+                next_ts = ts.next();
+                ts
+            }
+        };
         // An earlier job of this batch writes what this one depends on: it is checked once that is applied.
         if job.preconditions.iter().any(|p| written.contains(&p.key)) {
-            put_off.push(job);
+            put_off.push(queued);
             continue;
         }
-        if let Err(e) = check(core, &job, commit_ts) {
+        if let Err(e) = check(core, job, commit_ts) {
             count_conflict(&e);
-            reject(job, e);
+            reject(queued, e);
             continue;
         }
         let targets: Result<Vec<_>> = job
@@ -291,22 +387,30 @@ fn process(core: &Core, jobs: Vec<Job>) {
         let targets = match targets {
             Ok(targets) => targets,
             Err(e) => {
-                reject(job, e);
+                reject(queued, e);
                 continue;
             }
         };
         for (w, space) in job.writes.iter_mut().zip(&targets) {
-            let mut stored = std::mem::take(&mut w.stored);
-            let suffix_at = stored.len() - SUFFIX_LEN;
-            stored[suffix_at..].copy_from_slice(&format::suffix(commit_ts));
-            batch.insert(&space.keyspace, stored, std::mem::take(&mut w.raw));
+            let (stored, raw) = w.take(commit_ts);
+            batch.insert(&space.keyspace, stored, raw);
             if watch_writes {
                 written.insert(w.key.clone());
             }
         }
+        for row in std::mem::take(&mut job.rows) {
+            match row.value {
+                Some(value) => batch.insert(&row.keyspace, row.key, value),
+                None => batch.remove(&row.keyspace, row.key),
+            }
+        }
+        if let (Some(start_ts), Some(two_phase)) = (job.note, &spaces.two_phase) {
+            let (key, value) = (start_ts.0.to_be_bytes(), commit_ts.0.to_be_bytes());
+            batch.insert(&two_phase.status, key, value);
+        }
         sync |= job.sync;
         accepted.push(Accepted {
-            job,
+            job: queued,
             commit_ts,
             spaces: targets,
         });
@@ -321,7 +425,7 @@ fn process(core: &Core, jobs: Vec<Job>) {
 
     let mark = core.batches.next();
     batch.insert(&spaces.meta, meta_keys::BATCH, mark.encode());
-    if let Some(bound) = flight.new_bound {
+    if let Some(bound) = new_bound {
         batch.insert(&spaces.meta, meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes());
     }
     let mode = if sync {
@@ -339,7 +443,7 @@ fn process(core: &Core, jobs: Vec<Job>) {
     match outcome {
         Ok(()) => {
             core.batches.applied(mark.number, sync);
-            core.oracle.end_flight(flight.new_bound);
+            core.oracle.end_flight(new_bound);
             METRICS.commits.inc_by(accepted.len() as u64);
             for Accepted {
                 job,
@@ -347,15 +451,15 @@ fn process(core: &Core, jobs: Vec<Job>) {
                 spaces,
             } in accepted
             {
+                let Queued { job, done, .. } = job;
                 for (w, space) in job.writes.iter().zip(&spaces) {
                     if w.garbage {
                         space.garbage.note(commit_ts);
                     }
                 }
-                core.end_transaction(job.start_ts);
-                drop(job.locks);
+                (job.applied)(core, commit_ts);
                 // The caller may have gone; the commit stands.
-                let _ = job.done.send(Ok(commit_ts));
+                let _ = done.send(Ok(commit_ts));
             }
         }
         Err(e) => {
@@ -386,7 +490,7 @@ fn apply(core: &Core, batch: fjall::OwnedWriteBatch) -> Result<()> {
 
 /// The checks that are the committer's: the lease, and the preconditions against what is applied.
 fn check(core: &Core, job: &Job, commit_ts: Timestamp) -> Result<()> {
-    if let Some(max_commit_ts) = job.max_commit_ts
+    if let CommitAt::Next(Some(max_commit_ts)) = job.at
         && commit_ts > max_commit_ts
     {
         return Err(Error::CommitTooLate {
@@ -407,14 +511,15 @@ fn check(core: &Core, job: &Job, commit_ts: Timestamp) -> Result<()> {
     Ok(())
 }
 
-fn reject(job: Job, error: Error) {
-    let Job { locks, done, .. } = job;
-    drop(locks);
+fn reject(queued: Queued, error: Error) {
+    let Queued { job, done, .. } = queued;
+    // With what it holds.
+    drop(job);
     // The caller may have gone.
     let _ = done.send(Err(error));
 }
 
-fn reject_all(jobs: Vec<Job>, error: &Error) {
+fn reject_all(jobs: Vec<Queued>, error: &Error) {
     for job in jobs {
         reject(job, error.clone());
     }

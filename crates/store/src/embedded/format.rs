@@ -10,6 +10,9 @@ use crate::{Error, Result, Timestamp};
 
 pub(super) const KIND_PUT: u8 = 1;
 pub(super) const KIND_DELETE: u8 = 0;
+/// No value: a transaction locked the key and committed without writing it. Readers pass it by, later writers conflict
+/// with it as with any version.
+const KIND_LOCK: u8 = 2;
 pub(super) const SUFFIX_LEN: usize = 8;
 
 /// fjall keeps key lengths in 16 bits, unchecked.
@@ -28,13 +31,22 @@ pub(super) fn split(entry: &[u8]) -> Option<(&[u8], Timestamp)> {
     Some((key, Timestamp(!u64::from_be_bytes(*suffix))))
 }
 
-/// The value in an entry: `Some(None)` for a delete marker, `None`: not an entry of ours.
+/// The value in an entry: `Some(None)` for a delete marker, `None`: not a version (see `is_lock_record`).
 pub(super) fn decode_value(value: &[u8]) -> Option<Option<&[u8]>> {
     match value.split_first() {
         Some((&KIND_PUT, rest)) => Some(Some(rest)),
         Some((&KIND_DELETE, [])) => Some(None),
         _ => None,
     }
+}
+
+/// Is the entry the trace of a lock, and no version to be read?
+pub(super) fn is_lock_record(value: &[u8]) -> bool {
+    value == [KIND_LOCK]
+}
+
+pub(super) fn encode_lock_record() -> Vec<u8> {
+    vec![KIND_LOCK]
 }
 
 pub(super) fn encode_value(value: Option<&[u8]>) -> Vec<u8> {

@@ -82,9 +82,23 @@ impl Garbage {
     }
 }
 
+/// A hold as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub ts: Timestamp,
+    /// Store time at which it ends by itself; `None`: never.
+    pub until_ms: Option<u64>,
+}
+
+impl Hold {
+    pub fn ended(&self, now_ms: u64) -> bool {
+        self.until_ms.is_some_and(|until| until <= now_ms)
+    }
+}
+
 #[derive(Default)]
 struct State {
-    holds: HashMap<String, Timestamp>,
+    holds: HashMap<String, Hold>,
     active: BTreeSet<Timestamp>,
     ingests: BTreeMap<u64, Timestamp>,
     next_ingest: u64,
@@ -146,42 +160,58 @@ impl Gc {
     }
 
     /// Makes the hold effective; the caller then stores it. Returns the one it replaces.
-    pub fn set_hold(&self, hold: &GcHold) -> Result<Option<Timestamp>> {
+    pub fn set_hold(&self, id: &str, hold: Hold) -> Result<Option<Hold>> {
         let mut state = self.state.lock();
         self.check_readable(hold.ts)?;
-        Ok(state.holds.insert(hold.id.clone(), hold.ts))
+        Ok(state.holds.insert(id.to_owned(), hold))
     }
 
     /// Puts back what `set_hold` replaced.
-    pub fn restore_hold(&self, id: &str, before: Option<Timestamp>) {
+    pub fn restore_hold(&self, id: &str, before: Option<Hold>) {
         let mut state = self.state.lock();
         match before {
-            Some(ts) => state.holds.insert(id.to_owned(), ts),
+            Some(hold) => state.holds.insert(id.to_owned(), hold),
             None => state.holds.remove(id),
         };
     }
 
-    pub fn holds(&self) -> Vec<GcHold> {
+    pub fn holds(&self) -> Vec<(GcHold, Option<u64>)> {
         let state = self.state.lock();
-        let mut holds: Vec<_> = state
-            .holds
-            .iter()
-            .map(|(id, &ts)| GcHold { id: id.clone(), ts })
-            .collect();
-        holds.sort_by(|a, b| a.id.cmp(&b.id));
+        let hold = |(id, h): (&String, &Hold)| {
+            (
+                GcHold {
+                    id: id.clone(),
+                    ts: h.ts,
+                },
+                h.until_ms,
+            )
+        };
+        let mut holds: Vec<_> = state.holds.iter().map(hold).collect();
+        holds.sort_by(|a, b| a.0.id.cmp(&b.0.id));
         holds
     }
 
     /// Moves the safe point as far as it may go.
-    fn advance(&self, spaces: &Spaces, now_ms: u64) -> Result<Timestamp> {
+    fn advance(
+        &self,
+        spaces: &Spaces,
+        now_ms: u64,
+        goal: Option<Timestamp>,
+        limit: Timestamp,
+    ) -> Result<Timestamp> {
         let mut state = self.state.lock();
         let oldest =
             Timestamp::from_millis(now_ms.saturating_sub(self.max_transaction_age.as_millis() as u64));
         state.active = state.active.split_off(&oldest);
+        state.holds.retain(|_, hold| !hold.ended(now_ms));
         let life_ms = self.life.as_millis() as u64;
         let target = [
-            Some(Timestamp::from_millis(now_ms.saturating_sub(life_ms))),
-            state.holds.values().min().copied(),
+            Some(match goal {
+                Some(goal) => goal,
+                None => Timestamp::from_millis(now_ms.saturating_sub(life_ms)),
+            }),
+            Some(limit),
+            state.holds.values().map(|h| h.ts).min(),
             state.ingests.values().min().copied(),
             state.active.first().copied(),
         ]
@@ -203,9 +233,19 @@ impl Gc {
 
     /// One round: moves the safe point and sweeps the keyspaces where it pays (`any`: all that have any garbage).
     /// Returns how many versions were removed.
-    pub fn run(&self, spaces: &Spaces, now_ms: u64, any: bool, stop: &AtomicBool) -> Result<u64> {
+    ///
+    /// `goal`: where the safe point should go, when it does not follow the clock. `limit`: not past this.
+    pub fn run(
+        &self,
+        spaces: &Spaces,
+        now_ms: u64,
+        goal: Option<Timestamp>,
+        limit: Timestamp,
+        any: bool,
+        stop: &AtomicBool,
+    ) -> Result<u64> {
         let _round = self.round.lock();
-        let safe_point = self.advance(spaces, now_ms)?;
+        let safe_point = self.advance(spaces, now_ms, goal, limit)?;
         let mut removed = 0;
         for space in spaces.all() {
             let in_all = space.keyspace.approximate_len() as u64;
@@ -252,7 +292,13 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
         let mut ended = true;
         for entry in snapshot.range::<&[u8], _>(&space.keyspace, (start, Bound::Unbounded)) {
             let (entry, raw) = entry.into_inner().map_err(|e| spaces.map_error(e))?;
-            let (Some((key, ts)), Some(value)) = (format::split(&entry), format::decode_value(&raw)) else {
+            let lock_record = format::is_lock_record(&raw);
+            let value = if lock_record {
+                Some(None)
+            } else {
+                format::decode_value(&raw)
+            };
+            let (Some((key, ts)), Some(value)) = (format::split(&entry), value) else {
                 return Err(Error::Damaged {
                     path: space.keyspace.path().display().to_string(),
                     detail: "an entry that is no version".into(),
@@ -273,7 +319,8 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
                     left += 1;
                     left_since = left_since.min(ts);
                 }
-            } else if at.covered {
+            } else if at.covered || lock_record {
+                // A lock record only stands in the way of transactions that are older.
                 bytes += entry.len();
                 batch.remove(&space.keyspace, entry.clone());
             } else {

@@ -48,10 +48,58 @@ struct Lock {
     watchers: Vec<oneshot::Sender<()>>,
 }
 
+impl Lock {
+    fn new(holder: Holder) -> Self {
+        Lock {
+            holder,
+            waiters: VecDeque::new(),
+            watchers: Vec::new(),
+        }
+    }
+}
+
+struct Wait {
+    waiter: Timestamp,
+    holder: Timestamp,
+    key: Bytes,
+    since: Instant,
+}
+
+impl Wait {
+    fn report(&self) -> LockWait {
+        LockWait {
+            waiter: self.waiter,
+            holder: self.holder,
+            key: self.key.clone(),
+            waited: self.since.elapsed(),
+        }
+    }
+}
+
 struct Waiter {
     id: u64,
     start_ts: Timestamp,
     granted: oneshot::Sender<()>,
+}
+
+/// A link of a circle of waiting transactions, or a wait as it stands.
+#[derive(Debug, Clone)]
+pub struct LockWait {
+    pub waiter: Timestamp,
+    pub holder: Timestamp,
+    pub key: Bytes,
+    pub waited: Duration,
+}
+
+/// The outcome of `try_hold`.
+pub(super) enum Hold {
+    New,
+    /// It was the transaction's before.
+    Own,
+    /// Another transaction's.
+    Busy(Timestamp),
+    /// A commit under way holds it; the receiver is told when it is worth looking again.
+    Committing(oneshot::Receiver<()>),
 }
 
 /// What a transaction holds: each key, and whether it had a value when it was locked (once that was read).
@@ -65,8 +113,8 @@ pub(super) struct LockTable {
     hasher: RandomState,
     shards: Vec<Mutex<Map<Bytes, Lock>>>,
     held: Vec<Mutex<Map<Timestamp, Held>>>,
-    /// For each waiting request: its transaction and the one that holds what it waits for.
-    waits: Mutex<Map<u64, (Timestamp, Timestamp)>>,
+    /// For each waiting request: its transaction, and what it waits for.
+    waits: Mutex<Map<u64, Wait>>,
     next_id: AtomicU64,
     bytes: AtomicUsize,
     bytes_per_txn: usize,
@@ -110,41 +158,142 @@ impl LockTable {
         };
         let deadline = Instant::now().checked_add(wait);
         for key in keys {
-            if !self.reserve(start_ts, key)? {
-                continue;
+            if self.lock_one(start_ts, key, deadline, wait.is_zero()).await? {
+                taken.keys.push(key.clone());
             }
-            let mut reserved = Reserved {
-                table: self,
-                start_ts,
-                key: key.clone(),
-                waiting: None,
-                armed: true,
-            };
-            if let Some((id, granted, holder)) = self.enter(start_ts, key, wait.is_zero())? {
-                reserved.waiting = Some(id);
-                METRICS.lock_waits.inc();
-                let began = Instant::now();
-                let given = match deadline {
-                    Some(deadline) => tokio::time::timeout_at(deadline.into(), granted).await,
-                    None => Ok(granted.await),
-                };
-                METRICS.lock_wait_seconds.observe(began.elapsed().as_secs_f64());
-                match given {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(Error::Cancelled),
-                    Err(_) => {
-                        METRICS.lock_timeouts.inc();
-                        return Err(Error::LockTimeout {
-                            key: key.to_vec(),
-                            holder,
-                        });
-                    }
-                }
-            }
-            reserved.armed = false;
-            taken.keys.push(key.clone());
         }
         Ok(taken)
+    }
+
+    /// `lock` of one key, to be given back with `unlock`. `false`: the transaction held it before.
+    pub async fn lock_one(
+        &self,
+        start_ts: Timestamp,
+        key: &Bytes,
+        deadline: Option<Instant>,
+        no_wait: bool,
+    ) -> Result<bool> {
+        if !self.reserve(start_ts, key)? {
+            return match self.holder(key) {
+                Some(Holder::Txn(ts)) if ts == start_ts => Ok(false),
+                // Another request of this transaction waits for it already.
+                other => Err(Error::LockTimeout {
+                    key: key.to_vec(),
+                    holder: other.map_or(start_ts, Holder::ts),
+                }),
+            };
+        }
+        let mut reserved = Reserved {
+            table: self,
+            start_ts,
+            key: key.clone(),
+            waiting: None,
+            armed: true,
+        };
+        if let Some((id, granted, holder)) = self.enter(start_ts, key, no_wait)? {
+            reserved.waiting = Some(id);
+            METRICS.lock_waits.inc();
+            let began = Instant::now();
+            let given = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), granted).await,
+                None => Ok(granted.await),
+            };
+            METRICS.lock_wait_seconds.observe(began.elapsed().as_secs_f64());
+            match given {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Error::Cancelled),
+                Err(_) => {
+                    METRICS.lock_timeouts.inc();
+                    return Err(Error::LockTimeout {
+                        key: key.to_vec(),
+                        holder,
+                    });
+                }
+            }
+        }
+        reserved.armed = false;
+        Ok(true)
+    }
+
+    fn holder(&self, key: &[u8]) -> Option<Holder> {
+        self.shard(key).lock().get(key).map(|lock| lock.holder)
+    }
+
+    /// Whether the transaction holds the key now.
+    pub fn holds(&self, start_ts: Timestamp, key: &[u8]) -> bool {
+        self.holder(key) == Some(Holder::Txn(start_ts))
+    }
+
+    /// Takes the key for the transaction, if nobody else has it.
+    pub fn try_hold(&self, start_ts: Timestamp, key: &Bytes) -> Result<Hold> {
+        let new = self.reserve(start_ts, key)?;
+        let mut shard = self.shard(key).lock();
+        let outcome = match shard.get_mut(key) {
+            None => {
+                shard.insert(key.clone(), Lock::new(Holder::Txn(start_ts)));
+                return Ok(Hold::New);
+            }
+            Some(lock) => match lock.holder {
+                Holder::Txn(ts) if ts == start_ts => Hold::Own,
+                Holder::Txn(other) => Hold::Busy(other),
+                Holder::Commit(_) => {
+                    let (tx, rx) = oneshot::channel();
+                    lock.watchers.push(tx);
+                    Hold::Committing(rx)
+                }
+            },
+        };
+        drop(shard);
+        if new {
+            self.unreserve(start_ts, key);
+        }
+        Ok(outcome)
+    }
+
+    /// The keys the transaction holds or waits for.
+    pub fn keys_of(&self, start_ts: Timestamp) -> Vec<Bytes> {
+        let shard = self.held(start_ts).lock();
+        shard
+            .get(&start_ts)
+            .map(|held| held.keys.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// All waits there are.
+    pub fn waits(&self) -> Vec<LockWait> {
+        self.waits.lock().values().map(Wait::report).collect()
+    }
+
+    /// The circle that a request of `waiter` for what `holder` holds would close, from the request on.
+    pub fn circle(&self, waiter: Timestamp, holder: Timestamp, key: &Bytes) -> Vec<LockWait> {
+        let waits = self.waits.lock();
+        let mut chain = vec![LockWait {
+            waiter,
+            holder,
+            key: key.clone(),
+            waited: Duration::ZERO,
+        }];
+        // Depth first; what leads nowhere is taken back.
+        let mut seen = vec![holder];
+        while let Some(last) = chain.last() {
+            let at = last.holder;
+            if at == waiter {
+                break;
+            }
+            match waits
+                .values()
+                .find(|w| w.waiter == at && (w.holder == waiter || !seen.contains(&w.holder)))
+            {
+                Some(next) => {
+                    seen.push(next.holder);
+                    chain.push(next.report());
+                }
+                None => {
+                    chain.pop();
+                }
+            }
+        }
+        chain
     }
 
     /// Counts the key as the transaction's. `false`: it holds it already.
@@ -199,14 +348,7 @@ impl LockTable {
     ) -> Result<Option<(u64, oneshot::Receiver<()>, Timestamp)>> {
         let mut shard = self.shard(key).lock();
         let Some(lock) = shard.get_mut(key) else {
-            shard.insert(
-                key.clone(),
-                Lock {
-                    holder: Holder::Txn(start_ts),
-                    waiters: VecDeque::new(),
-                    watchers: Vec::new(),
-                },
-            );
+            shard.insert(key.clone(), Lock::new(Holder::Txn(start_ts)));
             return Ok(None);
         };
         let holder = lock.holder.ts();
@@ -241,14 +383,22 @@ impl LockTable {
                     waiting_for: holder,
                 });
             }
-            for &(from, to) in waits.values() {
-                if from == txn && !seen.contains(&to) {
-                    seen.push(to);
-                    frontier.push(to);
+            for wait in waits.values() {
+                if wait.waiter == txn && !seen.contains(&wait.holder) {
+                    seen.push(wait.holder);
+                    frontier.push(wait.holder);
                 }
             }
         }
-        waits.insert(id, (waiter, holder));
+        waits.insert(
+            id,
+            Wait {
+                waiter,
+                holder,
+                key: key.clone(),
+                since: Instant::now(),
+            },
+        );
         Ok(())
     }
 
@@ -269,8 +419,8 @@ impl LockTable {
             }
             lock.holder = Holder::Txn(next.start_ts);
             for waiter in &lock.waiters {
-                if let Some((_, holder)) = waits.get_mut(&waiter.id) {
-                    *holder = next.start_ts;
+                if let Some(wait) = waits.get_mut(&waiter.id) {
+                    wait.holder = next.start_ts;
                 }
             }
             return;
@@ -343,14 +493,7 @@ impl LockTable {
                 let mut shard = self.shard(key).lock();
                 match shard.get_mut(key) {
                     None => {
-                        shard.insert(
-                            key.clone(),
-                            Lock {
-                                holder: Holder::Commit(start_ts),
-                                waiters: VecDeque::new(),
-                                watchers: Vec::new(),
-                            },
-                        );
+                        shard.insert(key.clone(), Lock::new(Holder::Commit(start_ts)));
                         locks.keys.push(key.clone());
                     }
                     Some(lock) => match lock.holder {
@@ -442,6 +585,50 @@ impl Drop for Reserved<'_> {
             None if lock.holder == Holder::Txn(self.start_ts) => self.table.pass_on(&mut shard, &self.key),
             None => {}
         }
+    }
+}
+
+/// Keys taken with `try_hold` or `lock_one` that the transaction gives back, unless `keep` is called.
+pub(super) struct Holds {
+    table: std::sync::Arc<LockTable>,
+    start_ts: Timestamp,
+    keys: Mutex<Vec<Bytes>>,
+}
+
+impl Holds {
+    pub fn new(table: &std::sync::Arc<LockTable>, start_ts: Timestamp) -> Self {
+        Holds {
+            table: table.clone(),
+            start_ts,
+            keys: Mutex::default(),
+        }
+    }
+
+    pub fn add(&self, key: Bytes) {
+        self.keys.lock().push(key);
+    }
+
+    pub fn has(&self, key: &Bytes) -> bool {
+        self.keys.lock().contains(key)
+    }
+
+    /// Those for which `keep` says so stay the transaction's.
+    pub fn keep(&self, keep: impl Fn(&Bytes) -> bool) {
+        self.keys.lock().retain(|key| !keep(key));
+    }
+
+    /// Gives them back now.
+    pub fn release(&self) {
+        let keys = std::mem::take(&mut *self.keys.lock());
+        if !keys.is_empty() {
+            self.table.unlock(self.start_ts, Some(&keys));
+        }
+    }
+}
+
+impl Drop for Holds {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What fjall gives: atomic batches over keyspaces, snapshots, recovery, bulk ingestion. What is ours: versions
 //! (`format`, `read`), time (`oracle`), locks (`locks`), group commit (`commit`), a keyspace for each table and index
-//! (`spaces`), garbage collection (`gc`), and the detection of lost data (`watermark`).
+//! (`spaces`), garbage collection (`gc`), the detection of lost data (`watermark`), and, for those who serve the store
+//! over the network, transactions in two phases (`twophase`).
 
 mod commit;
 mod error;
@@ -14,12 +15,14 @@ mod locks;
 mod oracle;
 mod range;
 mod read;
+mod served;
 mod spaces;
+pub mod twophase;
 mod watermark;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::PersistMode;
 use parking_lot::{Condvar, Mutex};
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::METRICS;
 use crate::{
@@ -40,6 +44,7 @@ use oracle::Oracle;
 use spaces::{Spaces, meta_keys, meta_u64};
 use watermark::Batches;
 
+pub use served::ServiceSafePoint;
 pub use spaces::PartitionFn;
 
 /// Holds on garbage collection are ordinary rows: this prefix and the hold's id.
@@ -70,6 +75,9 @@ pub struct EmbeddedOptions {
     /// Memory for the locks of one transaction, and of all.
     pub max_transaction_lock_bytes: usize,
     pub max_lock_bytes: usize,
+    /// For whoever serves the store over the network: transactions may be committed in two phases, and their locks wait
+    /// for their clients over restarts. Otherwise what such a server left is settled when the store is opened.
+    pub two_phase: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -85,6 +93,7 @@ impl Default for EmbeddedOptions {
             max_transaction_bytes: 128 << 20,
             max_transaction_lock_bytes: 256 << 20,
             max_lock_bytes: 1 << 30,
+            two_phase: false,
         }
     }
 }
@@ -97,6 +106,9 @@ struct Core {
     oracle: Oracle,
     locks: Arc<LockTable>,
     gc: Gc,
+    two_phase: twophase::State,
+    /// Where a client wants the safe point to go; zero: it follows the clock.
+    gc_goal: AtomicU64,
     queue: commit::Queue,
     batches: Batches,
     /// Set when the store closes: long work ends early.
@@ -122,6 +134,21 @@ impl Core {
 
     fn check_space(&self) -> Result<()> {
         error::check_space(&self.path, self.options.reserve_disk_bytes)
+    }
+
+    /// One round of garbage collection.
+    fn collect_garbage(&self, any: bool) -> Result<u64> {
+        let goal = match self.gc_goal.load(Ordering::SeqCst) {
+            0 => None,
+            ts => Some(Timestamp(ts)),
+        };
+        let now_ms = self.oracle.now_millis();
+        let limit = twophase::gc_limit(self);
+        let removed = self.gc.run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
+        // What a transaction has become is needed as long as it has locks.
+        let known_since = self.gc.safe_point().min(twophase::gc_limit(self));
+        twophase::forget(self, known_since)?;
+        Ok(removed)
     }
 
     fn end_transaction(&self, start_ts: Timestamp) {
@@ -177,7 +204,7 @@ impl EmbeddedStore {
                 .max_journaling_size(MAX_JOURNAL_BYTES)
                 .open()
         })?;
-        let spaces = Spaces::open(db, path.clone(), options.partition)?;
+        let spaces = Spaces::open(db, path.clone(), options.partition, options.two_phase)?;
         if opened.is_new() {
             // From here on a start that finds nothing has lost something.
             spaces
@@ -201,14 +228,25 @@ impl EmbeddedStore {
         let bound = Timestamp(meta_u64(&spaces, meta_keys::TIMESTAMP_BOUND)?.unwrap_or(0));
         let persist_bound = {
             let spaces = spaces.clone();
+            // Clients over the network outlive a crash of this machine, and must not see their timestamps again.
+            let outlived = options.two_phase && options.sync;
             Box::new(move |bound: Timestamp| {
                 spaces
                     .meta
                     .insert(meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes())
+                    .and_then(|()| match outlived {
+                        true => spaces.db.persist(PersistMode::SyncData),
+                        false => Ok(()),
+                    })
                     .map_err(|e| spaces.map_error(e))
             })
         };
         let safe_point = Timestamp(meta_u64(&spaces, meta_keys::GC_SAFE_POINT)?.unwrap_or(0));
+        let gc_goal = if options.two_phase {
+            meta_u64(&spaces, meta_keys::GC_GOAL)?.unwrap_or(0)
+        } else {
+            0
+        };
         let core = Arc::new(Core {
             oracle: Oracle::new(bound, clock, persist_bound),
             locks: Arc::new(LockTable::new(
@@ -216,6 +254,8 @@ impl EmbeddedStore {
                 options.max_lock_bytes,
             )),
             gc: Gc::new(options.gc_life_time, options.max_transaction_age, safe_point),
+            two_phase: twophase::State::new(),
+            gc_goal: AtomicU64::new(gc_goal),
             queue: commit::Queue::new(),
             batches,
             stop: AtomicBool::new(false),
@@ -227,6 +267,7 @@ impl EmbeddedStore {
             spaces,
         });
         load_holds(&core)?;
+        twophase::load(&core)?;
 
         let store = EmbeddedStore { core: core.clone() };
         type Main = fn(&Core);
@@ -246,8 +287,7 @@ impl EmbeddedStore {
     pub fn run_gc(&self) -> Result<u64> {
         let core = &self.core;
         core.check_open()?;
-        core.gc
-            .run(&core.spaces, core.oracle.now_millis(), true, &core.stop)
+        core.collect_garbage(true)
     }
 }
 
@@ -277,10 +317,7 @@ fn maintain(core: &Core) {
             tracing::warn!(error = %e, "renewing the watermark failed");
         }
         if last_gc.elapsed() >= core.options.gc_interval {
-            let round = core
-                .gc
-                .run(&core.spaces, core.oracle.now_millis(), false, &core.stop);
-            match round {
+            match core.collect_garbage(false) {
                 Ok(0) => {}
                 Ok(removed) => tracing::debug!(removed, "garbage collected"),
                 Err(e) => tracing::warn!(error = %e, "garbage collection failed"),
@@ -302,14 +339,32 @@ fn load_holds(core: &Core) -> Result<()> {
     let mut batch = crate::KvBatch::new();
     while scan.fill(&mut batch)? {
         for (_, value) in batch.iter() {
-            let hold: GcHold = serde_json::from_slice(value).map_err(|e| Error::Damaged {
+            let hold: StoredHold = serde_json::from_slice(value).map_err(|e| Error::Damaged {
                 path: core.spaces.default.keyspace.path().display().to_string(),
                 detail: format!("a garbage collection hold that does not decode: {e}"),
             })?;
-            core.gc.restore_hold(&hold.id, Some(hold.ts));
+            core.gc.restore_hold(&hold.id, Some(hold.kept()));
         }
     }
     Ok(())
+}
+
+/// A hold's row: `GcHold`, and when it ends.
+#[derive(Serialize, Deserialize)]
+struct StoredHold {
+    id: String,
+    ts: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
+}
+
+impl StoredHold {
+    fn kept(&self) -> gc::Hold {
+        gc::Hold {
+            ts: self.ts,
+            until_ms: self.until_ms,
+        }
+    }
 }
 
 fn hold_key(id: &str) -> Bytes {
@@ -317,6 +372,17 @@ fn hold_key(id: &str) -> Bytes {
 }
 
 impl EmbeddedStore {
+    async fn put_hold(&self, hold: StoredHold) -> Result<()> {
+        self.core.check_open()?;
+        let value = serde_json::to_vec(&hold).map_err(|e| Error::Bug(e.to_string()))?;
+        let before = self.core.gc.set_hold(&hold.id, hold.kept())?;
+        let written = self.write_hold(&hold.id, Some(value.into())).await;
+        if written.is_err() {
+            self.core.gc.restore_hold(&hold.id, before);
+        }
+        written
+    }
+
     async fn write_hold(&self, id: &str, value: Option<Bytes>) -> Result<()> {
         let start_ts = self.begin_timestamp().await?;
         let outcome = commit::commit(
@@ -468,14 +534,12 @@ impl Store for EmbeddedStore {
     }
 
     async fn set_gc_hold(&self, hold: GcHold) -> Result<()> {
-        self.core.check_open()?;
-        let value = serde_json::to_vec(&hold).map_err(|e| Error::Bug(e.to_string()))?;
-        let before = self.core.gc.set_hold(&hold)?;
-        let written = self.write_hold(&hold.id, Some(value.into())).await;
-        if written.is_err() {
-            self.core.gc.restore_hold(&hold.id, before);
-        }
-        written
+        self.put_hold(StoredHold {
+            id: hold.id,
+            ts: hold.ts,
+            until_ms: None,
+        })
+        .await
     }
 
     async fn release_gc_hold(&self, id: &str) -> Result<()> {
@@ -486,7 +550,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn gc_holds(&self) -> Result<Vec<GcHold>> {
-        Ok(self.core.gc.holds())
+        Ok(self.core.gc.holds().into_iter().map(|(hold, _)| hold).collect())
     }
 
     async fn gc_safe_point(&self) -> Result<Timestamp> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{Result, Timestamp};
+use crate::{Error, Result, Timestamp};
 
 /// Transactions that can begin during one batch without waiting for its end. A millisecond has room for 256 such
 /// batches, more than can be written in one: timestamps do not run ahead of the clock.
@@ -110,6 +110,43 @@ impl Oracle {
         }
     }
 
+    /// `count` timestamps like those of `begin`, all of one millisecond; returns the last of them.
+    pub async fn begin_many(&self, count: u64) -> Result<Timestamp> {
+        const MAX: u64 = 1 << Timestamp::LOGICAL_BITS;
+        if count == 0 || count >= MAX {
+            return Err(Error::TooLarge {
+                what: "request for timestamps",
+                size: count as usize,
+                limit: MAX as usize - 1,
+            });
+        }
+        let crosses = |last: u64| (last + 1) / MAX != (last + count) / MAX;
+        loop {
+            let ended = self.flight_ended.notified();
+            {
+                let mut state = self.state.lock();
+                match &mut state.flight {
+                    None => {
+                        self.advance(&mut state, 0)?;
+                        let skip = if crosses(state.last) {
+                            MAX - 1 - state.last % MAX
+                        } else {
+                            0
+                        };
+                        self.advance_to(&mut state, 0, skip + count)?;
+                        return Ok(Timestamp(state.last));
+                    }
+                    Some(flight) if flight.given + count < flight.end && !crosses(flight.given) => {
+                        flight.given += count;
+                        return Ok(Timestamp(flight.given));
+                    }
+                    Some(_) => {}
+                }
+            }
+            ended.await;
+        }
+    }
+
     /// Takes commit timestamps for `count` transactions. Only one flight at a time: there is one committer.
     pub fn begin_flight(&self, count: usize) -> Result<FlightStart> {
         let mut state = self.state.lock();
@@ -152,6 +189,10 @@ impl Oracle {
     /// Moves `last` up to the clock, then by `count` more, storing a new bound where it passes the old one.
     fn advance(&self, state: &mut State, count: u64) -> Result<()> {
         let now = Timestamp::from_millis(self.physical(state)).0;
+        self.advance_to(state, now, count)
+    }
+
+    fn advance_to(&self, state: &mut State, now: u64, count: u64) -> Result<()> {
         let last = state.last.max(now) + count;
         if last > state.bound {
             let bound = Timestamp(last).plus(BOUND_AHEAD);

@@ -95,6 +95,11 @@ fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
 /// say that equal parts end (each table's entries taken as spread evenly between its first and last key), at a key
 /// that exists. No data are read but the few blocks these seeks touch.
 pub(super) fn regions(core: &Core, range: &KeyRange) -> Result<Vec<Region>> {
+    pieces(core, range, REGION_BYTES, REGION_ENTRIES)
+}
+
+/// `regions`, of at most about so many bytes and entries each.
+pub(super) fn pieces(core: &Core, range: &KeyRange, max_bytes: u64, max_entries: u64) -> Result<Vec<Region>> {
     let spaces = &core.spaces;
     let snapshot = spaces.db.snapshot();
     let mut out: Vec<Region> = Vec::new();
@@ -102,7 +107,7 @@ pub(super) fn regions(core: &Core, range: &KeyRange) -> Result<Vec<Region>> {
         let Some(extent) = Extent::of(spaces, &snapshot, &segment)? else {
             continue;
         };
-        let cuts = extent.cuts(spaces, &snapshot, &segment)?;
+        let cuts = extent.cuts(spaces, &snapshot, &segment, max_bytes, max_entries)?;
         let parts = cuts.len() as u64 + 1;
         let mut first = Vec::new();
         segment.decode_key_bound(&mut first);
@@ -244,9 +249,16 @@ impl Extent {
     }
 
     /// The user's keys at which the second and later regions begin.
-    fn cuts(&self, spaces: &Spaces, snapshot: &Snapshot, segment: &Segment) -> Result<Vec<Bytes>> {
-        let by_bytes = self.bytes / REGION_BYTES as f64;
-        let by_entries = self.entries / REGION_ENTRIES as f64;
+    fn cuts(
+        &self,
+        spaces: &Spaces,
+        snapshot: &Snapshot,
+        segment: &Segment,
+        max_bytes: u64,
+        max_entries: u64,
+    ) -> Result<Vec<Bytes>> {
+        let by_bytes = self.bytes / max_bytes as f64;
+        let by_entries = self.entries / max_entries as f64;
         let parts = by_bytes.max(by_entries).ceil() as usize;
         let mut cuts: Vec<Bytes> = Vec::new();
         let mut key = Vec::new();

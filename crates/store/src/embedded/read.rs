@@ -20,8 +20,12 @@ pub(super) struct Version {
 
 impl Version {
     pub fn value(&self) -> Option<&[u8]> {
-        // `newest` has seen that it decodes.
+        // `versions_between` has seen that it decodes.
         format::decode_value(&self.raw).flatten()
+    }
+
+    pub fn is_lock_record(&self) -> bool {
+        format::is_lock_record(&self.raw)
     }
 }
 
@@ -32,7 +36,7 @@ fn damaged(space: &Space, detail: &str) -> Error {
     }
 }
 
-/// The versions of one stored key committed in `since..=at`, newest first.
+/// The versions of one stored key committed in `since..=at`, newest first, lock records among them.
 fn versions_between<'s>(
     spaces: &'s Spaces,
     snapshot: &Snapshot,
@@ -54,7 +58,8 @@ fn versions_between<'s>(
             if key.len() != entry_len {
                 continue;
             }
-            let (Some((_, ts)), Some(_)) = (format::split(&key), format::decode_value(&raw)) else {
+            let intact = format::is_lock_record(&raw) || format::decode_value(&raw).is_some();
+            let (Some((_, ts)), true) = (format::split(&key), intact) else {
                 return Some(Err(damaged(space, "an entry that is no version")));
             };
             return Some(Ok(Version { ts, raw }));
@@ -69,14 +74,30 @@ pub(super) fn newest(
     key: &[u8],
     at: Timestamp,
 ) -> Result<Option<Version>> {
+    newest_write(spaces, snapshot, key, at).map(|(version, _)| version)
+}
+
+/// `newest`, and when the key was last written or locked by a committed transaction, at `at` or before.
+pub(super) fn newest_write(
+    spaces: &Spaces,
+    snapshot: &Snapshot,
+    key: &[u8],
+    at: Timestamp,
+) -> Result<(Option<Version>, Option<Timestamp>)> {
     let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
     space.encode_key(key, &mut stored);
-    versions_between(spaces, snapshot, &space, &stored, Timestamp::ZERO, at)
-        .next()
-        .transpose()
+    let mut written = None;
+    for version in versions_between(spaces, snapshot, &space, &stored, Timestamp::ZERO, at) {
+        let version = version?;
+        written = written.or(Some(version.ts));
+        if !version.is_lock_record() {
+            return Ok((Some(version), written));
+        }
+    }
+    Ok((None, written))
 }
 
 pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestamp) -> Result<Option<Bytes>> {
@@ -91,14 +112,26 @@ pub(super) fn versions(
     key: &[u8],
     since: Timestamp,
 ) -> Result<Vec<(Timestamp, Option<Bytes>)>> {
+    let all = writes(spaces, snapshot, key, since)?;
+    let versions = all.into_iter().filter(|v| !v.is_lock_record());
+    Ok(versions
+        .map(|v| (v.ts, v.value().map(Bytes::copy_from_slice)))
+        .collect())
+}
+
+/// Versions and lock records of `key` since `since`, newest first.
+pub(super) fn writes(
+    spaces: &Spaces,
+    snapshot: &Snapshot,
+    key: &[u8],
+    since: Timestamp,
+) -> Result<Vec<Version>> {
     let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
         return Ok(Vec::new());
     };
     let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
     space.encode_key(key, &mut stored);
-    versions_between(spaces, snapshot, &space, &stored, since, Timestamp::MAX)
-        .map(|v| v.map(|v| (v.ts, v.value().map(Bytes::copy_from_slice))))
-        .collect()
+    versions_between(spaces, snapshot, &space, &stored, since, Timestamp::MAX).collect()
 }
 
 /// The part of a range that lies in one keyspace.
@@ -358,7 +391,7 @@ impl EmbeddedScan {
                 self.cursor = None;
                 continue;
             }
-            if ts > self.ts {
+            if ts > self.ts || format::is_lock_record(&raw) {
                 continue;
             }
             let Some(value) = format::decode_value(&raw) else {
@@ -400,7 +433,7 @@ impl EmbeddedScan {
             if key < &cursor.segment.start[..] {
                 continue;
             }
-            if ts > self.ts {
+            if ts > self.ts || format::is_lock_record(&raw) {
                 continue;
             }
             let same = self

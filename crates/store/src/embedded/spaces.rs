@@ -26,6 +26,9 @@ pub type PartitionFn = fn(&[u8]) -> Option<usize>;
 
 const DEFAULT_NAME: &str = "default";
 const META_NAME: &str = "meta";
+/// Of transactions in two phases: their locks, by key, and what became of them, by start timestamp.
+const LOCKS_NAME: &str = "locks";
+const STATUS_NAME: &str = "transactions";
 /// Rows of the meta keyspace that name the partitions' keyspaces, see `Spaces::open`.
 const REGISTERED: &[u8] = b"keyspace/";
 const MAX_PREFIX_BYTES: usize = 100;
@@ -52,6 +55,13 @@ impl Space {
     }
 }
 
+pub(super) struct TwoPhaseSpaces {
+    /// User's key → lock.
+    pub locks: Keyspace,
+    /// Start timestamp → commit timestamp, zero for one rolled back; both big-endian.
+    pub status: Keyspace,
+}
+
 pub(super) struct Spaces {
     pub db: Database,
     pub path: Arc<Path>,
@@ -59,6 +69,8 @@ pub(super) struct Spaces {
     pub default: Arc<Space>,
     /// Our own rows, unversioned: see the constants of `meta_keys`.
     pub meta: Keyspace,
+    /// There once the store was opened for transactions in two phases.
+    pub two_phase: Option<TwoPhaseSpaces>,
     structure: RwLock<()>,
     creating: Mutex<()>,
     map: RwLock<BTreeMap<Bytes, Arc<Space>>>,
@@ -85,7 +97,9 @@ impl Spaces {
     /// fjall removes, without a word, a keyspace whose manifest is missing. So each one has a row in the meta
     /// keyspace, written after its creation and removed before its drop: a row without a keyspace is a loss, a
     /// keyspace without a row is a drop that a crash interrupted (or a creation, with nothing in it yet).
-    pub fn open(db: Database, path: Arc<Path>, partition: PartitionFn) -> Result<Self> {
+    ///
+    /// `two_phase`: make the keyspaces of transactions in two phases when they are missing.
+    pub fn open(db: Database, path: Arc<Path>, partition: PartitionFn, two_phase: bool) -> Result<Self> {
         let map_err = |e| map_error(&path, e);
         let existed = db.keyspace_exists(META_NAME);
         let meta = db
@@ -108,7 +122,7 @@ impl Spaces {
         let mut map = BTreeMap::new();
         for name in db.list_keyspace_names() {
             let name: &str = &name;
-            if name == META_NAME || name == DEFAULT_NAME {
+            if [META_NAME, DEFAULT_NAME, LOCKS_NAME, STATUS_NAME].contains(&name) {
                 continue;
             }
             let prefix = name.strip_prefix('p').and_then(|h| hex::decode(h).ok());
@@ -134,6 +148,13 @@ impl Spaces {
                 }),
             );
         }
+        let both = [LOCKS_NAME, STATUS_NAME].map(|name| {
+            let lost = registered.remove(name) && !db.keyspace_exists(name);
+            (name, lost)
+        });
+        if let Some((name, _)) = both.iter().find(|(_, lost)| *lost) {
+            registered.insert((*name).to_owned());
+        }
         if let Some(name) = registered.first() {
             return Err(Error::Damaged {
                 path: path.join("keyspaces").display().to_string(),
@@ -143,6 +164,20 @@ impl Spaces {
                 ),
             });
         }
+        let exists = both.iter().all(|(name, _)| db.keyspace_exists(name));
+        let two_phase = if two_phase || exists {
+            let [locks, status] = both.map(|(name, _)| {
+                let keyspace = db.keyspace(name, KeyspaceCreateOptions::default)?;
+                meta.insert(registered_key(name), [])?;
+                Ok(keyspace)
+            });
+            Some(TwoPhaseSpaces {
+                locks: locks.map_err(map_err)?,
+                status: status.map_err(map_err)?,
+            })
+        } else {
+            None
+        };
         Ok(Spaces {
             db,
             path: path.clone(),
@@ -153,6 +188,7 @@ impl Spaces {
                 garbage: Garbage::unknown(),
             }),
             meta,
+            two_phase,
             structure: RwLock::new(()),
             creating: Mutex::new(()),
             map: RwLock::new(map),
@@ -272,6 +308,10 @@ pub(super) mod meta_keys {
     pub const TIMESTAMP_BOUND: &[u8] = b"timestamp_bound";
     /// 8 bytes big-endian: versions needed only below it may be gone.
     pub const GC_SAFE_POINT: &[u8] = b"gc_safe_point";
+    /// 8 bytes big-endian: where a client wants the safe point to go.
+    pub const GC_GOAL: &[u8] = b"gc_goal";
+    /// Rows of whoever serves the store over the network.
+    pub const SERVER: &[u8] = b"server/";
     /// A `BatchMark`, that of the newest batch of commits.
     pub const BATCH: &[u8] = b"batch";
 }

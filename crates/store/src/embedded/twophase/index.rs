@@ -1,0 +1,101 @@
+//! All locks, by key, in memory: what readers look through.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use super::record::{LockInfo, LockRecord};
+use crate::{KeyRange, Timestamp};
+
+#[derive(Default)]
+pub(super) struct LockIndex {
+    locks: RwLock<BTreeMap<Bytes, Arc<LockRecord>>>,
+    /// Locks that can stand in a reader's way. Mostly there are none, and readers need not look.
+    prewrites: AtomicUsize,
+}
+
+impl LockIndex {
+    pub fn get(&self, key: &[u8]) -> Option<Arc<LockRecord>> {
+        self.locks.read().get(key).cloned()
+    }
+
+    /// The lock of the transaction on the key.
+    pub fn own(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
+        self.get(key).filter(|lock| lock.start_ts == start_ts)
+    }
+
+    pub fn put(&self, key: Bytes, lock: LockRecord) {
+        let mut locks = self.locks.write();
+        // Counted while nobody can look, so that the count is never behind.
+        if lock.is_prewrite() {
+            self.prewrites.fetch_add(1, Ordering::SeqCst);
+        }
+        if let Some(old) = locks.insert(key, Arc::new(lock))
+            && old.is_prewrite()
+        {
+            self.prewrites.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Removes the transaction's lock on the key, if there is one.
+    pub fn remove(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
+        let mut locks = self.locks.write();
+        if locks.get(key)?.start_ts != start_ts {
+            return None;
+        }
+        let lock = locks.remove(key)?;
+        if lock.is_prewrite() {
+            self.prewrites.fetch_sub(1, Ordering::SeqCst);
+        }
+        Some(lock)
+    }
+
+    /// Whether no reader can meet a lock.
+    pub fn is_clear(&self) -> bool {
+        self.prewrites.load(Ordering::SeqCst) == 0
+    }
+
+    /// Locks on keys of the range for which `filter` is true, in key order (backward when `reverse`), at most `limit`.
+    pub fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        limit: usize,
+        mut filter: impl FnMut(&Bytes, &LockRecord) -> bool,
+    ) -> Vec<LockInfo> {
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let locks = self.locks.read();
+        let end = match &range.end[..] {
+            [] => Bound::Unbounded,
+            end => Bound::Excluded(end),
+        };
+        let within = locks.range::<[u8], _>((Bound::Included(&range.start[..]), end));
+        let mut take = |(key, lock): (&Bytes, &Arc<LockRecord>)| {
+            filter(key, lock).then(|| LockInfo {
+                key: key.clone(),
+                lock: LockRecord::clone(lock),
+            })
+        };
+        if reverse {
+            within.rev().filter_map(&mut take).take(limit).collect()
+        } else {
+            within.filter_map(&mut take).take(limit).collect()
+        }
+    }
+
+    /// The start timestamp of the oldest prewritten transaction.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        if self.is_clear() {
+            return None;
+        }
+        let locks = self.locks.read();
+        let prewrites = locks.values().filter(|lock| lock.is_prewrite());
+        prewrites.map(|lock| lock.start_ts).min()
+    }
+}

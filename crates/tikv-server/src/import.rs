@@ -1,0 +1,291 @@
+//! TiKV's import service. A `Write` streams its pairs straight into an ingest of the engine, past journal and memtable,
+//! where they are on disk but not to be seen; `MultiIngest` makes them visible. So nothing is written twice, and a
+//! region's worth of pairs is one ingest.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use futures::Stream;
+use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_proto::errorpb;
+use ilmenite_proto::import_sstpb::import_sst_server::ImportSst;
+use ilmenite_proto::import_sstpb::*;
+use ilmenite_store::{Ingest, KeyRange, KvBatch, Store, Timestamp};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::cluster::Cluster;
+use crate::pd::status;
+use crate::tikv::{target, with_faults};
+
+/// Files written and not yet ingested: each has a thread and a buffer in the engine.
+const MAX_FILES: usize = 256;
+/// One that nobody ingests is given up.
+const FILE_LIFE: Duration = Duration::from_secs(15 * 60);
+/// Pairs are handed to the engine in batches of about this size.
+const BATCH_BYTES: usize = 256 << 10;
+
+pub(crate) struct ImportService {
+    cluster: Arc<Cluster>,
+    files: Mutex<HashMap<Bytes, File, RandomState>>,
+}
+
+/// What a `Write` wrote: an ingest for each partition it touched.
+struct File {
+    ingests: Vec<Box<dyn Ingest>>,
+    written: Instant,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl ImportService {
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        ImportService {
+            cluster,
+            files: Mutex::default(),
+        }
+    }
+
+    /// Takes in a stream of pairs after its first message.
+    async fn write_all(
+        &self,
+        meta: SstMeta,
+        mut requests: Streaming<WriteRequest>,
+    ) -> Result<Vec<SstMeta>, Status> {
+        let region = self.cluster.regions.get(meta.region_id);
+        let fits = region
+            .as_ref()
+            .is_some_and(|r| r.meta.region_epoch == meta.region_epoch);
+        let (Some(region), true) = (region, fits) else {
+            return Err(Status::unknown(format!(
+                "RequestTooOld: region {} is not as it was",
+                meta.region_id
+            )));
+        };
+        let mut writer = Writer::new(&self.cluster, region.range.clone());
+        while let Some(request) = requests.message().await? {
+            match request.chunk {
+                Some(write_request::Chunk::Batch(batch)) => writer.take(batch).await?,
+                _ => return Err(Status::invalid_argument("a batch is expected")),
+            }
+        }
+        let (ingests, pairs, bytes) = writer.end().await?;
+        if ingests.is_empty() {
+            return Err(Status::invalid_argument("a file without pairs"));
+        }
+        let mut files = self.files.lock();
+        files.retain(|_, file| file.written.elapsed() < FILE_LIFE);
+        if files.len() >= MAX_FILES {
+            return Err(Status::resource_exhausted("too many files that are not ingested"));
+        }
+        let file = File {
+            ingests,
+            written: Instant::now(),
+        };
+        files.insert(Bytes::copy_from_slice(&meta.uuid), file);
+        Ok(vec![SstMeta {
+            cf_name: "write".into(),
+            length: bytes,
+            total_bytes: bytes,
+            total_kvs: pairs,
+            ..meta
+        }])
+    }
+
+    async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Result<(), errorpb::Error> {
+        for sst in ssts {
+            let Some(file) = self.files.lock().remove(&sst.uuid) else {
+                // Taken in before, perhaps; or lost in a restart.
+                return Err(errorpb::Error {
+                    message: "the file is not here".into(),
+                    stale_command: Some(errorpb::StaleCommand {}),
+                    ..Default::default()
+                });
+            };
+            for ingest in file.ingests {
+                ingest.finish().await.map_err(|e| errorpb::Error {
+                    message: e.to_string(),
+                    ..Default::default()
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ingest_checked(
+        &self,
+        method: &'static str,
+        context: Option<ilmenite_proto::kvrpcpb::Context>,
+        ssts: Vec<SstMeta>,
+    ) -> Answer<IngestResponse> {
+        let answer = |error: Option<errorpb::Error>| IngestResponse {
+            error: error.map(Box::new),
+        };
+        let work = async {
+            // Without files it asks only whether this can be done.
+            if ssts.is_empty() {
+                return answer(None);
+            }
+            let done = match self.cluster.regions.check(context.as_ref(), true) {
+                Ok(_) => self.ingest_all(ssts).await,
+                Err(e) => Err(e),
+            };
+            answer(done.err())
+        };
+        let refuse = |e: Box<errorpb::Error>| answer(Some(*e));
+        let done = with_faults(&self.cluster, target(method, context.as_ref()), refuse, work).await?;
+        Ok(Response::new(done))
+    }
+}
+
+/// Cuts a stream of pairs into the engine's ingests: keys of a partition each.
+struct Writer<'c> {
+    cluster: &'c Cluster,
+    range: KeyRange,
+    commit_ts: u64,
+    ingests: Vec<Box<dyn Ingest>>,
+    prefix: Option<Vec<u8>>,
+    batch: KvBatch,
+    pairs: u64,
+    bytes: u64,
+}
+
+impl<'c> Writer<'c> {
+    fn new(cluster: &'c Cluster, range: KeyRange) -> Self {
+        Writer {
+            cluster,
+            range,
+            commit_ts: 0,
+            ingests: Vec::new(),
+            prefix: None,
+            batch: KvBatch::new(),
+            pairs: 0,
+            bytes: 0,
+        }
+    }
+
+    async fn take(&mut self, batch: WriteBatch) -> Result<(), Status> {
+        if batch.commit_ts == 0 {
+            return Err(Status::invalid_argument("commit_ts is 0"));
+        }
+        if self.commit_ts == 0 {
+            self.commit_ts = batch.commit_ts;
+        } else if self.commit_ts != batch.commit_ts {
+            return Err(Status::invalid_argument("two commit timestamps in one file"));
+        }
+        for pair in batch.pairs {
+            if pair.op() != pair::Op::Put {
+                return Err(Status::unimplemented("only puts can be imported"));
+            }
+            let prefix = &pair.key[..partition_prefix_len(&pair.key).unwrap_or(0)];
+            if self.prefix.as_deref() != Some(prefix) {
+                self.flush().await?;
+                let opened = self
+                    .cluster
+                    .store
+                    .ingest(self.range.clone(), Timestamp(self.commit_ts))
+                    .await;
+                self.ingests.push(opened.map_err(status)?);
+                self.prefix = Some(prefix.to_vec());
+            }
+            self.pairs += 1;
+            self.batch.push(&pair.key, &pair.value);
+            if self.batch.bytes() >= BATCH_BYTES {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Status> {
+        if let Some(ingest) = self.ingests.last_mut() {
+            self.bytes += self.batch.bytes() as u64;
+            ingest.write(&self.batch).await.map_err(status)?;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    async fn end(mut self) -> Result<(Vec<Box<dyn Ingest>>, u64, u64), Status> {
+        self.flush().await?;
+        Ok((self.ingests, self.pairs, self.bytes))
+    }
+}
+
+#[tonic::async_trait]
+impl ImportSst for ImportService {
+    /// There is but one mode.
+    async fn switch_mode(&self, _: Request<SwitchModeRequest>) -> Answer<SwitchModeResponse> {
+        Ok(Response::new(SwitchModeResponse {}))
+    }
+
+    async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Answer<WriteResponse> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?;
+        let Some(WriteRequest {
+            chunk: Some(write_request::Chunk::Meta(meta)),
+            context,
+        }) = first
+        else {
+            return Err(Status::invalid_argument("the first message has no meta"));
+        };
+        let mut target = target("Write", context.as_ref());
+        target.region_id = meta.region_id;
+        let refuse = |e: Box<errorpb::Error>| {
+            Ok(WriteResponse {
+                error: Some(Error {
+                    message: e.message.clone(),
+                    store_error: Some(e),
+                }),
+                metas: Vec::new(),
+            })
+        };
+        let work = async {
+            let metas = self.write_all(meta, requests).await?;
+            Ok(WriteResponse { error: None, metas })
+        };
+        with_faults(&self.cluster, target, refuse, work)
+            .await?
+            .map(Response::new)
+    }
+
+    async fn ingest(&self, request: Request<IngestRequest>) -> Answer<IngestResponse> {
+        let request = request.into_inner();
+        let ssts = request.sst.into_iter().collect();
+        self.ingest_checked("Ingest", request.context, ssts).await
+    }
+
+    async fn multi_ingest(&self, request: Request<MultiIngestRequest>) -> Answer<IngestResponse> {
+        let request = request.into_inner();
+        self.ingest_checked("MultiIngest", request.context, request.ssts)
+            .await
+    }
+
+    type DuplicateDetectStream = Pin<Box<dyn Stream<Item = Result<DuplicateDetectResponse, Status>> + Send>>;
+
+    async fn duplicate_detect(
+        &self,
+        _: Request<DuplicateDetectRequest>,
+    ) -> Answer<Self::DuplicateDetectStream> {
+        Err(Status::unimplemented("duplicates are not looked for here"))
+    }
+
+    /// Regions are split where clients ask for it, and not for any time.
+    async fn add_force_partition_range(
+        &self,
+        _: Request<AddPartitionRangeRequest>,
+    ) -> Answer<AddPartitionRangeResponse> {
+        Ok(Response::new(AddPartitionRangeResponse {}))
+    }
+
+    async fn remove_force_partition_range(
+        &self,
+        _: Request<RemovePartitionRangeRequest>,
+    ) -> Answer<RemovePartitionRangeResponse> {
+        Ok(Response::new(RemovePartitionRangeResponse {}))
+    }
+}
