@@ -1,5 +1,8 @@
 //! The engine's errors and locks in the protocol's words, and requests in the engine's.
 
+use std::collections::HashSet;
+
+use ahash::RandomState;
 use bytes::Bytes;
 use ilmenite_proto::kvrpcpb::{self, KeyError};
 use ilmenite_proto::{deadlock, errorpb};
@@ -228,6 +231,17 @@ pub(crate) fn read_options(context: Option<&kvrpcpb::Context>, version: u64) -> 
     }
 }
 
+/// With asynchronous commit a transaction is committed once all of it is prewritten. When it is all in this request,
+/// that is one step; otherwise asynchronous commit is declined.
+pub(crate) fn is_whole_async(request: &kvrpcpb::PrewriteRequest) -> bool {
+    if !request.use_async_commit || request.secondaries.len() + 1 != request.mutations.len() {
+        return false;
+    }
+    let keys: HashSet<&[u8], RandomState> = request.mutations.iter().map(|m| &m.key[..]).collect();
+    let mut all = request.secondaries.iter().chain([&request.primary_lock]);
+    all.all(|key| keys.contains(&key[..]))
+}
+
 /// `Err`: what the request asks for that is not to be had.
 pub(crate) fn prewrite(request: &kvrpcpb::PrewriteRequest) -> Result<Prewrite, TxnError> {
     let pessimistic = request.for_update_ts > 0;
@@ -278,7 +292,7 @@ pub(crate) fn prewrite(request: &kvrpcpb::PrewriteRequest) -> Result<Prewrite, T
         for_update_ts: Timestamp(request.for_update_ts),
         txn_size: request.txn_size,
         min_commit_ts: Timestamp(request.min_commit_ts),
-        one_phase: request.try_one_pc,
+        one_phase: request.try_one_pc || is_whole_async(request),
         max_commit_ts: (request.max_commit_ts > 0).then_some(Timestamp(request.max_commit_ts)),
         skip_checks: request.skip_constraint_check,
         check_assertions: request.assertion_level() != kvrpcpb::AssertionLevel::Off,

@@ -46,6 +46,7 @@ impl Attempt {
     /// Gives back what was got. Completes when that is done; goes on if nobody waits for it.
     async fn undo(mut self) {
         self.armed = false;
+        self.txn.forget_primary_without_locks();
         let (engine, txn, keys) = (
             self.engine.clone(),
             self.txn.clone(),
@@ -66,6 +67,7 @@ impl Drop for Attempt {
         if !self.armed || self.keys.is_empty() {
             return;
         }
+        self.txn.forget_primary_without_locks();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -232,6 +234,9 @@ impl Engine {
         };
         let outcome = async {
             waiting.take(before, values).await?;
+            // From here on others may be waited for.
+            txn.locks.lock().primary = Some(chosen);
+            self.start_heartbeat(txn);
             waiting.take(after, values).await
         };
         let outcome = outcome.await;
@@ -251,8 +256,6 @@ impl Engine {
             (key, held)
         });
         self.registry.hold(txn, locked.collect());
-        txn.locks.lock().primary = Some(chosen);
-        self.start_heartbeat(txn);
         Ok(())
     }
 

@@ -60,6 +60,17 @@ pub(crate) struct Txn {
 }
 
 impl Txn {
+    /// After a request for the first locks that failed.
+    pub fn forget_primary_without_locks(&self) {
+        let mut locks = self.locks.lock();
+        if locks.keys.is_empty() {
+            locks.primary = None;
+            if let Some(token) = locks.heartbeat.take() {
+                token.cancel();
+            }
+        }
+    }
+
     pub fn stop_heartbeat(&self) {
         if let Some(token) = self.locks.lock().heartbeat.take() {
             token.cancel();
@@ -185,9 +196,8 @@ impl Registry {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
-        if locks.keys.is_empty() {
-            locks.primary = None;
-        }
+        drop(locks);
+        txn.forget_primary_without_locks();
     }
 
     #[cfg(test)]

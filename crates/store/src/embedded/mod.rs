@@ -228,10 +228,16 @@ impl EmbeddedStore {
         let bound = Timestamp(meta_u64(&spaces, meta_keys::TIMESTAMP_BOUND)?.unwrap_or(0));
         let persist_bound = {
             let spaces = spaces.clone();
+            // Clients over the network outlive a crash of this machine, and must not see their timestamps again.
+            let outlived = options.two_phase && options.sync;
             Box::new(move |bound: Timestamp| {
                 spaces
                     .meta
                     .insert(meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes())
+                    .and_then(|()| match outlived {
+                        true => spaces.db.persist(PersistMode::SyncData),
+                        false => Ok(()),
+                    })
                     .map_err(|e| spaces.map_error(e))
             })
         };

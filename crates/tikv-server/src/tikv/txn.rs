@@ -29,13 +29,14 @@ pub(super) async fn prewrite(
         Ok(Ok(Prewritten::Committed(ts))) => {
             return Ok(PrewriteResponse {
                 one_pc_commit_ts: if request.try_one_pc { ts.0 } else { 0 },
+                min_commit_ts: if request.use_async_commit { ts.0 } else { 0 },
                 ..Default::default()
             });
         }
         Ok(Err(errors)) => errors,
         Err(e) => vec![e],
     };
-    // Without `min_commit_ts`: asynchronous commit is not on offer, and the client goes on in two phases.
+    // Without `min_commit_ts`: asynchronous commit is declined, and the client goes on in two phases.
     Ok(PrewriteResponse {
         errors: errors
             .into_iter()

@@ -96,14 +96,8 @@ impl Engine {
         let outcome = phases.run().await;
         match &outcome {
             Ok(_) => self.registry.end(txn.start_ts),
-            Err(_) => {
-                let none = txn.locks.lock().keys.is_empty();
-                if none {
-                    txn.stop_heartbeat();
-                    txn.locks.lock().primary = None;
-                }
-                // Locks stay until `unlock`.
-            }
+            // Locks stay until `unlock`.
+            Err(_) => txn.forget_primary_without_locks(),
         }
         outcome
     }

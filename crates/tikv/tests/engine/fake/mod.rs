@@ -118,7 +118,10 @@ impl World {
 
     fn trouble(&mut self, method: &'static str) -> Option<Trouble> {
         *self.calls.entry(method).or_default() += 1;
-        let planned = self.planned.iter_mut().find(|p| p.method == method && p.times > 0)?;
+        let planned = self
+            .planned
+            .iter_mut()
+            .find(|p| p.method == method && p.times > 0)?;
         planned.times -= 1;
         Some(planned.trouble.clone())
     }
@@ -129,7 +132,9 @@ impl World {
             start_key: encode(&region.start),
             end_key: encode(&region.end),
             region_epoch: Some(region.epoch),
-            peers: (1..=self.stores.len() as u64).map(|store| peer(region.id, store)).collect(),
+            peers: (1..=self.stores.len() as u64)
+                .map(|store| peer(region.id, store))
+                .collect(),
         }
     }
 
@@ -201,10 +206,26 @@ impl Drop for Fake {
     }
 }
 
-async fn listen() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// Serves on a runtime of its own, so that all its connections close when it is stopped.
+fn serve<F: Future<Output = ()>>(
+    run: impl FnOnce(TcpListenerStream, CancellationToken) -> F + Send + 'static,
+) -> (String, CancellationToken) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    (listener, address)
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            run(TcpListenerStream::new(listener), stopped).await;
+        });
+    });
+    (address, stop)
 }
 
 impl Fake {
@@ -232,18 +253,13 @@ impl Fake {
             pd_stops: Vec::new(),
         };
         for store in 1..=stores as u64 {
-            let (listener, address) = listen().await;
-            world.lock().stores.push(address);
-            let stop = CancellationToken::new();
-            fake.stops.push(stop.clone());
-            tokio::spawn(services::serve_store(world.clone(), store, TcpListenerStream::new(listener), stop));
+            fake.start_store(store);
         }
         for pd in 0..pds {
-            let (listener, address) = listen().await;
+            let served = world.clone();
+            let (address, stop) = serve(move |listener, stop| services::serve_pd(served, pd, listener, stop));
             world.lock().pds.push(address);
-            let stop = CancellationToken::new();
-            fake.pd_stops.push(stop.clone());
-            tokio::spawn(services::serve_pd(world.clone(), pd, TcpListenerStream::new(listener), stop));
+            fake.pd_stops.push(stop);
         }
         fake
     }
@@ -283,17 +299,23 @@ impl Fake {
         self.stops[store as usize - 1].cancel();
     }
 
-    pub async fn revive_store(&mut self, store: u64) {
-        let (listener, address) = listen().await;
-        self.world.lock().stores[store as usize - 1] = address;
-        let stop = CancellationToken::new();
-        self.stops[store as usize - 1] = stop.clone();
-        tokio::spawn(services::serve_store(
-            self.world.clone(),
-            store,
-            TcpListenerStream::new(listener),
-            stop,
-        ));
+    pub fn revive_store(&mut self, store: u64) {
+        self.start_store(store);
+    }
+
+    fn start_store(&mut self, store: u64) {
+        let world = self.world.clone();
+        let (address, stop) =
+            serve(move |listener, stop| services::serve_store(world, store, listener, stop));
+        let (i, mut world) = (store as usize - 1, self.world.lock());
+        world.stores.truncate(self.stops.len());
+        if i == world.stores.len() {
+            world.stores.push(address);
+            self.stops.push(stop);
+        } else {
+            world.stores[i] = address;
+            self.stops[i] = stop;
+        }
     }
 
     pub fn kill_pd(&self, pd: usize) {
@@ -306,8 +328,8 @@ pub fn options() -> TikvOptions {
         connect_timeout: Duration::from_secs(2),
         call_timeout: Duration::from_secs(2),
         retry_time: Duration::from_secs(5),
-        lock_ttl: Duration::from_millis(1000),
-        heartbeat_interval: Duration::from_millis(200),
+        lock_ttl: Duration::from_secs(3),
+        heartbeat_interval: Duration::from_millis(400),
         // Rounds are run by the tests.
         gc: false,
         ..TikvOptions::default()

@@ -120,17 +120,28 @@ impl Mvcc {
             }
             return Ok((lock.op == Op::Put).then(|| lock.value.clone()));
         }
-        let visible = state.writes.iter().find(|w| w.commit_ts <= ts && matches!(w.op, Op::Put | Op::Del));
+        let visible = state
+            .writes
+            .iter()
+            .find(|w| w.commit_ts <= ts && matches!(w.op, Op::Put | Op::Del));
         Ok(visible.filter(|w| w.op == Op::Put).map(|w| w.value.clone()))
     }
 
     fn check_prewrite(&self, r: &pb::PrewriteRequest, i: usize) -> Result<(), KeyError> {
         let m = &r.mutations[i];
         let Some(state) = self.keys.get(&m.key) else {
-            let must_be_locked = r.pessimistic_actions.get(i) == Some(&(PessimisticAction::DoPessimisticCheck as i32));
-            return if must_be_locked { Err(abort("PessimisticLockNotFound")) } else { Ok(()) };
+            let must_be_locked =
+                r.pessimistic_actions.get(i) == Some(&(PessimisticAction::DoPessimisticCheck as i32));
+            return if must_be_locked {
+                Err(abort("PessimisticLockNotFound"))
+            } else {
+                Ok(())
+            };
         };
-        let action = r.pessimistic_actions.get(i).map(|a| PessimisticAction::try_from(*a).unwrap());
+        let action = r
+            .pessimistic_actions
+            .get(i)
+            .map(|a| PessimisticAction::try_from(*a).unwrap());
         match &state.lock {
             Some(lock) if lock.start_ts != r.start_version => {
                 if action == Some(PessimisticAction::DoPessimisticCheck) {
@@ -158,13 +169,27 @@ impl Mvcc {
         }
         let own = state.writes.iter().find(|w| w.start_ts == r.start_version);
         if let Some(own) = own.filter(|w| w.op == Op::Rollback) {
-            return Err(conflict(&m.key, r.start_version, own, pb::write_conflict::Reason::SelfRolledBack));
+            return Err(conflict(
+                &m.key,
+                r.start_version,
+                own,
+                pb::write_conflict::Reason::SelfRolledBack,
+            ));
         }
         if action == Some(PessimisticAction::SkipPessimisticCheck) {
             return Ok(());
         }
-        if let Some(w) = state.writes.first().filter(|w| w.commit_ts > r.start_version && w.op != Op::Rollback) {
-            return Err(conflict(&m.key, r.start_version, w, pb::write_conflict::Reason::Optimistic));
+        if let Some(w) = state
+            .writes
+            .first()
+            .filter(|w| w.commit_ts > r.start_version && w.op != Op::Rollback)
+        {
+            return Err(conflict(
+                &m.key,
+                r.start_version,
+                w,
+                pb::write_conflict::Reason::Optimistic,
+            ));
         }
         if m.op() == Op::Insert && state.value().is_some() {
             return Err(KeyError {
@@ -180,13 +205,18 @@ impl Mvcc {
         // A retry of what was committed in one phase.
         if r.try_one_pc
             && let Some(done) = self.keys.get(&r.primary_lock)
-            && let Some(w) = done.writes.iter().find(|w| w.start_ts == r.start_version && w.op != Op::Rollback)
+            && let Some(w) = done
+                .writes
+                .iter()
+                .find(|w| w.start_ts == r.start_version && w.op != Op::Rollback)
             && r.context.as_ref().is_some_and(|c| c.is_retry_request)
         {
             answer.one_pc_commit_ts = w.commit_ts;
             return answer;
         }
-        answer.errors = (0..r.mutations.len()).filter_map(|i| self.check_prewrite(&r, i).err()).collect();
+        answer.errors = (0..r.mutations.len())
+            .filter_map(|i| self.check_prewrite(&r, i).err())
+            .collect();
         if !answer.errors.is_empty() {
             return answer;
         }
@@ -307,7 +337,12 @@ impl Mvcc {
                 None => {}
             }
             if let Some(w) = state.writes.first().filter(|w| w.commit_ts > r.for_update_ts) {
-                return Err(conflict(&m.key, r.start_version, w, pb::write_conflict::Reason::PessimisticRetry));
+                return Err(conflict(
+                    &m.key,
+                    r.start_version,
+                    w,
+                    pb::write_conflict::Reason::PessimisticRetry,
+                ));
             }
         }
         let mut values = Vec::new();
@@ -442,7 +477,11 @@ impl Mvcc {
                     r#type: w.op as i32,
                     start_ts: w.start_ts,
                     commit_ts: w.commit_ts,
-                    short_value: if w.value.len() > 255 { Bytes::new() } else { w.value.clone() },
+                    short_value: if w.value.len() > 255 {
+                        Bytes::new()
+                    } else {
+                        w.value.clone()
+                    },
                     ..Default::default()
                 })
                 .collect(),

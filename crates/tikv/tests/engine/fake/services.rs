@@ -132,32 +132,41 @@ impl Tikv for Store {
 
     async fn kv_batch_get(&self, r: Request<pb::BatchGetRequest>) -> Answer<pb::BatchGetResponse> {
         let r = r.into_inner();
-        self.on("KvBatchGet", r.context, refused!(BatchGetResponse), |w, region, ctx| {
-            let mut answer = pb::BatchGetResponse::default();
-            for key in r.keys {
-                assert!(region.contains(&key), "a key of another region");
-                match w.mvcc.get(ctx, &key, r.version) {
-                    Ok(Some(value)) => answer.pairs.push(pb::KvPair {
-                        key,
-                        value,
-                        error: None,
-                    }),
-                    Ok(None) => {}
-                    Err(e) => answer.pairs.push(pb::KvPair {
-                        error: boxed(e),
-                        ..Default::default()
-                    }),
+        self.on(
+            "KvBatchGet",
+            r.context,
+            refused!(BatchGetResponse),
+            |w, region, ctx| {
+                let mut answer = pb::BatchGetResponse::default();
+                for key in r.keys {
+                    assert!(region.contains(&key), "a key of another region");
+                    match w.mvcc.get(ctx, &key, r.version) {
+                        Ok(Some(value)) => answer.pairs.push(pb::KvPair {
+                            key,
+                            value,
+                            error: None,
+                        }),
+                        Ok(None) => {}
+                        Err(e) => answer.pairs.push(pb::KvPair {
+                            error: boxed(e),
+                            ..Default::default()
+                        }),
+                    }
                 }
-            }
-            answer
-        })
+                answer
+            },
+        )
         .await
     }
 
     async fn kv_scan(&self, r: Request<pb::ScanRequest>) -> Answer<pb::ScanResponse> {
         let r = r.into_inner();
         self.on("KvScan", r.context, refused!(ScanResponse), |w, region, ctx| {
-            let (low, high) = if r.reverse { (&r.end_key, &r.start_key) } else { (&r.start_key, &r.end_key) };
+            let (low, high) = if r.reverse {
+                (&r.end_key, &r.start_key)
+            } else {
+                (&r.start_key, &r.end_key)
+            };
             let within = |k: &Bytes| region.contains(k) && k >= low && (high.is_empty() || k < high);
             let mut keys: Vec<Bytes> = w.mvcc.keys.keys().filter(|k| within(k)).cloned().collect();
             if r.reverse {
@@ -190,7 +199,10 @@ impl Tikv for Store {
         let r = r.into_inner();
         let ctx = r.context.clone();
         self.on("KvPrewrite", ctx, refused!(PrewriteResponse), |w, region, _| {
-            assert!(r.mutations.iter().all(|m| region.contains(&m.key)), "a key of another region");
+            assert!(
+                r.mutations.iter().all(|m| region.contains(&m.key)),
+                "a key of another region"
+            );
             w.mvcc.prewrite(r)
         })
         .await
@@ -199,7 +211,10 @@ impl Tikv for Store {
     async fn kv_commit(&self, r: Request<pb::CommitRequest>) -> Answer<pb::CommitResponse> {
         let r = r.into_inner();
         self.on("KvCommit", r.context, refused!(CommitResponse), |w, region, _| {
-            assert!(r.keys.iter().all(|k| region.contains(k)), "a key of another region");
+            assert!(
+                r.keys.iter().all(|k| region.contains(k)),
+                "a key of another region"
+            );
             let done = w.mvcc.commit(r.start_version, &r.keys, r.commit_version);
             pb::CommitResponse {
                 error: done.err().and_then(boxed),
@@ -210,12 +225,20 @@ impl Tikv for Store {
         .await
     }
 
-    async fn kv_batch_rollback(&self, r: Request<pb::BatchRollbackRequest>) -> Answer<pb::BatchRollbackResponse> {
+    async fn kv_batch_rollback(
+        &self,
+        r: Request<pb::BatchRollbackRequest>,
+    ) -> Answer<pb::BatchRollbackResponse> {
         let r = r.into_inner();
-        self.on("KvBatchRollback", r.context, refused!(BatchRollbackResponse), |w, _, _| {
-            w.mvcc.rollback(r.start_version, &r.keys);
-            Default::default()
-        })
+        self.on(
+            "KvBatchRollback",
+            r.context,
+            refused!(BatchRollbackResponse),
+            |w, _, _| {
+                w.mvcc.rollback(r.start_version, &r.keys);
+                Default::default()
+            },
+        )
         .await
     }
 
@@ -228,31 +251,36 @@ impl Tikv for Store {
         loop {
             let mut wait = false;
             let answer = self
-                .on("KvPessimisticLock", r.context.clone(), refused!(PessimisticLockResponse), |w, _, _| {
-                    w.mvcc.waits.remove(&r.start_version);
-                    let mut answer = pb::PessimisticLockResponse::default();
-                    match w.mvcc.pessimistic_lock(&r) {
-                        Ok(values) => {
-                            for value in values {
-                                answer.not_founds.push(value.is_none());
-                                answer.values.push(value.unwrap_or_default());
+                .on(
+                    "KvPessimisticLock",
+                    r.context.clone(),
+                    refused!(PessimisticLockResponse),
+                    |w, _, _| {
+                        w.mvcc.waits.remove(&r.start_version);
+                        let mut answer = pb::PessimisticLockResponse::default();
+                        match w.mvcc.pessimistic_lock(&r) {
+                            Ok(values) => {
+                                for value in values {
+                                    answer.not_founds.push(value.is_none());
+                                    answer.values.push(value.unwrap_or_default());
+                                }
+                            }
+                            Err(e) => {
+                                let met = e.locked.clone();
+                                let refused = match met {
+                                    Some(lock) if Instant::now() < until => {
+                                        wait = true;
+                                        w.mvcc.wait_for(r.start_version, &lock).err()
+                                    }
+                                    _ => None,
+                                };
+                                wait &= refused.is_none();
+                                answer.errors.push(refused.unwrap_or(e));
                             }
                         }
-                        Err(e) => {
-                            let met = e.locked.clone();
-                            let refused = match met {
-                                Some(lock) if Instant::now() < until => {
-                                    wait = true;
-                                    w.mvcc.wait_for(r.start_version, &lock).err()
-                                }
-                                _ => None,
-                            };
-                            wait &= refused.is_none();
-                            answer.errors.push(refused.unwrap_or(e));
-                        }
-                    }
-                    answer
-                })
+                        answer
+                    },
+                )
                 .await;
             if !wait {
                 return answer;
@@ -266,39 +294,56 @@ impl Tikv for Store {
         r: Request<pb::PessimisticRollbackRequest>,
     ) -> Answer<pb::PessimisticRollbackResponse> {
         let r = r.into_inner();
-        self.on("KVPessimisticRollback", r.context, refused!(PessimisticRollbackResponse), |w, _, _| {
-            w.mvcc.pessimistic_rollback(r.start_version, r.for_update_ts, &r.keys);
-            Default::default()
-        })
+        self.on(
+            "KVPessimisticRollback",
+            r.context,
+            refused!(PessimisticRollbackResponse),
+            |w, _, _| {
+                w.mvcc
+                    .pessimistic_rollback(r.start_version, r.for_update_ts, &r.keys);
+                Default::default()
+            },
+        )
         .await
     }
 
-    async fn kv_txn_heart_beat(&self, r: Request<pb::TxnHeartBeatRequest>) -> Answer<pb::TxnHeartBeatResponse> {
+    async fn kv_txn_heart_beat(
+        &self,
+        r: Request<pb::TxnHeartBeatRequest>,
+    ) -> Answer<pb::TxnHeartBeatResponse> {
         let r = r.into_inner();
-        self.on("KvTxnHeartBeat", r.context, refused!(TxnHeartBeatResponse), |w, _, _| {
-            let mut answer = pb::TxnHeartBeatResponse::default();
-            let lock = w.mvcc.keys.get_mut(&r.primary_lock).and_then(|k| k.lock.as_mut());
-            match lock.filter(|l| l.start_ts == r.start_version) {
-                Some(lock) => {
-                    lock.ttl_ms = lock.ttl_ms.max(r.advise_lock_ttl);
-                    answer.lock_ttl = lock.ttl_ms;
+        self.on(
+            "KvTxnHeartBeat",
+            r.context,
+            refused!(TxnHeartBeatResponse),
+            |w, _, _| {
+                let mut answer = pb::TxnHeartBeatResponse::default();
+                let lock = w.mvcc.keys.get_mut(&r.primary_lock).and_then(|k| k.lock.as_mut());
+                match lock.filter(|l| l.start_ts == r.start_version) {
+                    Some(lock) => {
+                        lock.ttl_ms = lock.ttl_ms.max(r.advise_lock_ttl);
+                        answer.lock_ttl = lock.ttl_ms;
+                    }
+                    None => {
+                        answer.error = boxed(KeyError {
+                            txn_not_found: Some(pb::TxnNotFound {
+                                start_ts: r.start_version,
+                                primary_key: r.primary_lock,
+                            }),
+                            ..Default::default()
+                        });
+                    }
                 }
-                None => {
-                    answer.error = boxed(KeyError {
-                        txn_not_found: Some(pb::TxnNotFound {
-                            start_ts: r.start_version,
-                            primary_key: r.primary_lock,
-                        }),
-                        ..Default::default()
-                    });
-                }
-            }
-            answer
-        })
+                answer
+            },
+        )
         .await
     }
 
-    async fn get_lock_wait_info(&self, _: Request<pb::GetLockWaitInfoRequest>) -> Answer<pb::GetLockWaitInfoResponse> {
+    async fn get_lock_wait_info(
+        &self,
+        _: Request<pb::GetLockWaitInfoRequest>,
+    ) -> Answer<pb::GetLockWaitInfoResponse> {
         no()
     }
 
@@ -308,8 +353,13 @@ impl Tikv for Store {
     ) -> Answer<pb::CheckTxnStatusResponse> {
         let r = r.into_inner();
         let ctx = r.context.clone();
-        self.on("KvCheckTxnStatus", ctx, refused!(CheckTxnStatusResponse), |w, _, _| w.mvcc.check_txn_status(&r))
-            .await
+        self.on(
+            "KvCheckTxnStatus",
+            ctx,
+            refused!(CheckTxnStatusResponse),
+            |w, _, _| w.mvcc.check_txn_status(&r),
+        )
+        .await
     }
 
     async fn kv_check_secondary_locks(
@@ -321,34 +371,45 @@ impl Tikv for Store {
 
     async fn kv_scan_lock(&self, r: Request<pb::ScanLockRequest>) -> Answer<pb::ScanLockResponse> {
         let r = r.into_inner();
-        self.on("KvScanLock", r.context, refused!(ScanLockResponse), |w, region, _| {
-            let mut answer = pb::ScanLockResponse::default();
-            for (key, state) in &w.mvcc.keys {
-                let Some(lock) = state.lock.as_ref().filter(|l| l.start_ts <= r.max_version) else {
-                    continue;
-                };
-                if region.contains(key) && key >= &r.start_key && answer.locks.len() < r.limit as usize {
-                    answer.locks.push(pb::LockInfo {
-                        primary_lock: lock.primary.clone(),
-                        lock_version: lock.start_ts,
-                        key: key.clone(),
-                        lock_ttl: lock.ttl_ms,
-                        lock_type: lock.op as i32,
-                        ..Default::default()
-                    });
+        self.on(
+            "KvScanLock",
+            r.context,
+            refused!(ScanLockResponse),
+            |w, region, _| {
+                let mut answer = pb::ScanLockResponse::default();
+                for (key, state) in &w.mvcc.keys {
+                    let Some(lock) = state.lock.as_ref().filter(|l| l.start_ts <= r.max_version) else {
+                        continue;
+                    };
+                    if region.contains(key) && key >= &r.start_key && answer.locks.len() < r.limit as usize {
+                        answer.locks.push(pb::LockInfo {
+                            primary_lock: lock.primary.clone(),
+                            lock_version: lock.start_ts,
+                            key: key.clone(),
+                            lock_ttl: lock.ttl_ms,
+                            lock_type: lock.op as i32,
+                            ..Default::default()
+                        });
+                    }
                 }
-            }
-            answer
-        })
+                answer
+            },
+        )
         .await
     }
 
     async fn kv_resolve_lock(&self, r: Request<pb::ResolveLockRequest>) -> Answer<pb::ResolveLockResponse> {
         let r = r.into_inner();
-        self.on("KvResolveLock", r.context, refused!(ResolveLockResponse), |w, region, _| {
-            w.mvcc.resolve(r.start_version, r.commit_version, |k| region.contains(k), &r.keys);
-            Default::default()
-        })
+        self.on(
+            "KvResolveLock",
+            r.context,
+            refused!(ResolveLockResponse),
+            |w, region, _| {
+                w.mvcc
+                    .resolve(r.start_version, r.commit_version, |k| region.contains(k), &r.keys);
+                Default::default()
+            },
+        )
         .await
     }
 
@@ -374,29 +435,39 @@ impl Tikv for Store {
             return Err(Status::unavailable("planned: failed"));
         }
         world.mvcc.keys.retain(|k, _| k < &r.start_key || k >= &r.end_key);
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn split_region(&self, r: Request<pb::SplitRegionRequest>) -> Answer<pb::SplitRegionResponse> {
         let r = r.into_inner();
-        self.on("SplitRegion", r.context, refused!(SplitRegionResponse), |w, _, _| {
-            for key in &r.split_keys {
-                w.split(key);
-            }
-            pb::SplitRegionResponse {
-                regions: w.regions.iter().map(|r| w.meta(r)).collect(),
-                ..Default::default()
-            }
-        })
+        self.on(
+            "SplitRegion",
+            r.context,
+            refused!(SplitRegionResponse),
+            |w, _, _| {
+                for key in &r.split_keys {
+                    w.split(key);
+                }
+                pb::SplitRegionResponse {
+                    regions: w.regions.iter().map(|r| w.meta(r)).collect(),
+                    ..Default::default()
+                }
+            },
+        )
         .await
     }
 
     async fn mvcc_get_by_key(&self, r: Request<pb::MvccGetByKeyRequest>) -> Answer<pb::MvccGetByKeyResponse> {
         let r = r.into_inner();
-        self.on("MvccGetByKey", r.context, refused!(MvccGetByKeyResponse), |w, _, _| pb::MvccGetByKeyResponse {
-            info: Some(w.mvcc.mvcc_info(&r.key)),
-            ..Default::default()
-        })
+        self.on(
+            "MvccGetByKey",
+            r.context,
+            refused!(MvccGetByKeyResponse),
+            |w, _, _| pb::MvccGetByKeyResponse {
+                info: Some(w.mvcc.mvcc_info(&r.key)),
+                ..Default::default()
+            },
+        )
         .await
     }
 
@@ -479,7 +550,10 @@ impl ImportSst for Store {
         let range = meta.range.clone().unwrap();
         assert_eq!(range.start, super::encode(&pairs[0].0));
         assert_eq!(range.end, super::encode(&pairs[pairs.len() - 1].0));
-        assert!(pairs.iter().all(|p| region.contains(&p.0)), "a key of another region");
+        assert!(
+            pairs.iter().all(|p| region.contains(&p.0)),
+            "a key of another region"
+        );
         let name = [&meta.uuid[..], &self.id.to_be_bytes()].concat();
         world.files.insert(name.into(), pairs);
         Ok(Response::new(sst::WriteResponse {
@@ -615,7 +689,10 @@ impl Pd for FakePd {
         }))
     }
 
-    async fn get_cluster_config(&self, _: Request<GetClusterConfigRequest>) -> Answer<GetClusterConfigResponse> {
+    async fn get_cluster_config(
+        &self,
+        _: Request<GetClusterConfigRequest>,
+    ) -> Answer<GetClusterConfigResponse> {
         no()
     }
 
@@ -679,14 +756,19 @@ impl Pd for FakePd {
         let world = self.lead("GetAllStores")?;
         Ok(Response::new(GetAllStoresResponse {
             header: header(),
-            stores: (1..=world.stores.len() as u64).map(|id| store_meta(&world, id)).collect(),
+            stores: (1..=world.stores.len() as u64)
+                .map(|id| store_meta(&world, id))
+                .collect(),
         }))
     }
 
     async fn get_region(&self, r: Request<GetRegionRequest>) -> Answer<GetRegionResponse> {
         let world = self.lead("GetRegion")?;
         let key = raw(&r.into_inner().region_key);
-        Ok(Response::new(region_response(&world, Some(world.region_of(&key)))))
+        Ok(Response::new(region_response(
+            &world,
+            Some(world.region_of(&key)),
+        )))
     }
 
     async fn get_prev_region(&self, r: Request<GetRegionRequest>) -> Answer<GetRegionResponse> {
@@ -727,7 +809,10 @@ impl Pd for FakePd {
         }))
     }
 
-    async fn batch_scan_regions(&self, _: Request<BatchScanRegionsRequest>) -> Answer<BatchScanRegionsResponse> {
+    async fn batch_scan_regions(
+        &self,
+        _: Request<BatchScanRegionsRequest>,
+    ) -> Answer<BatchScanRegionsResponse> {
         no()
     }
 
@@ -762,7 +847,10 @@ impl Pd for FakePd {
         }))
     }
 
-    async fn update_gc_safe_point(&self, r: Request<UpdateGcSafePointRequest>) -> Answer<UpdateGcSafePointResponse> {
+    async fn update_gc_safe_point(
+        &self,
+        r: Request<UpdateGcSafePointRequest>,
+    ) -> Answer<UpdateGcSafePointResponse> {
         let mut world = self.lead("UpdateGCSafePoint")?;
         world.safe_point = world.safe_point.max(r.into_inner().safe_point);
         Ok(Response::new(UpdateGcSafePointResponse {
@@ -779,7 +867,14 @@ impl Pd for FakePd {
         let r = r.into_inner();
         let id = String::from_utf8_lossy(&r.service_id).into_owned();
         world.services.entry("gc_worker".into()).or_insert((0, i64::MAX));
-        let least = |world: &World| world.services.iter().map(|(id, (ts, _))| (*ts, id.clone())).min().unwrap();
+        let least = |world: &World| {
+            world
+                .services
+                .iter()
+                .map(|(id, (ts, _))| (*ts, id.clone()))
+                .min()
+                .unwrap()
+        };
         if r.ttl <= 0 {
             world.services.remove(&id);
         } else if r.safe_point >= least(&world).0 {
