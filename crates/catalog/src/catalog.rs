@@ -46,6 +46,8 @@ pub struct CatalogConfig {
     /// Of the program.
     pub version: String,
     pub service_scope: String,
+    /// Names what only this node reaches, such as its disk: the same after a restart. Empty: nothing of the kind.
+    pub local_id: String,
     /// How many subtasks the node can work on at once.
     pub slots: u32,
     /// How long the node may be cut off before others go on without it.
@@ -66,6 +68,7 @@ impl CatalogConfig {
             status_address: String::new(),
             version: env!("CARGO_PKG_VERSION").into(),
             service_scope: String::new(),
+            local_id: String::new(),
             slots: 1,
             lease: Self::DEFAULT_LEASE,
             poll: None,

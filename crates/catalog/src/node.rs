@@ -35,6 +35,9 @@ pub struct NodeInfo {
     pub status_address: String,
     pub version: String,
     pub service_scope: String,
+    /// See `CatalogConfig::local_id`.
+    #[serde(default)]
+    pub local_id: String,
     /// How many subtasks it can work on at once.
     pub slots: u32,
     /// Milliseconds since 1970, in store time.
@@ -75,6 +78,11 @@ impl Catalog {
     /// This node's id: unique for each start.
     pub fn node_id(&self) -> &str {
         &self.node_id
+    }
+
+    /// See `CatalogConfig::local_id`.
+    pub fn local_id(&self) -> &str {
+        &self.config.local_id
     }
 
     pub fn service_scope(&self) -> String {
@@ -138,6 +146,7 @@ impl Catalog {
             status_address: addresses.status,
             version: self.config.version.clone(),
             service_scope: self.service_scope(),
+            local_id: self.config.local_id.clone(),
             slots: self.config.slots,
             start_ms: self.start_ms,
             schema_version: self.local.view.load().version(),

@@ -256,3 +256,41 @@ async fn jobs_outlive_fifty_blows() {
     ];
     within(7200, "the rounds", rounds(50, 100_000, seed, &blows, true)).await;
 }
+
+/// Without object storage runs lie on one node's disk: that node does the whole build, and another begins it anew when
+/// the first one dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_object_storage_one_node_sorts_and_another_begins_anew() {
+    within(170, "the test", async {
+        let mut cluster = Cluster::start(3, &[], &["--slots", "4"]).await;
+        let mut conn = cluster.nodes[0].connect().await;
+        run(&mut conn, "SET GLOBAL tidb_cloud_storage_uri = ''").await;
+        run(&mut conn, "SET GLOBAL ilmenite_ddl_memory_budget = 67108864").await;
+        create(&mut conn, 40_000).await;
+        run(
+            &mut conn,
+            "ALTER TABLE w ADD INDEX i_c (c, s), ADD UNIQUE INDEX u_u (u)",
+        )
+        .await;
+        admin_check(&mut conn, TABLE).await;
+        run(&mut conn, "ALTER TABLE w DROP INDEX i_c").await;
+        // Slow enough to be hit.
+        run(&mut conn, "SET GLOBAL tidb_ddl_reorg_max_write_speed = '200KiB'").await;
+        let owner = cluster.owner(&mut conn).await;
+        let mut alter = cluster.nodes[(owner + 1) % 3].connect().await;
+        let alter = tokio::spawn(async move { alter.query_drop("ALTER TABLE w ADD INDEX i_c (c, s)").await });
+        let mut conn = cluster.nodes[(owner + 2) % 3].connect().await;
+        let sql = "SELECT DISTINCT NODE FROM information_schema.ddl_subtasks WHERE STATE = 'running'";
+        wait_until(60, "a subtask runs", || async {
+            let mut conn = cluster.nodes[(owner + 2) % 3].connect().await;
+            !rows(&mut conn, sql).await.is_empty()
+        })
+        .await;
+        cluster.nodes[owner].kill();
+        run(&mut conn, "SET GLOBAL tidb_ddl_reorg_max_write_speed = '0'").await;
+        alter.await.expect("it ends").expect("the ALTER goes through");
+        assert_eq!(job::newest(&mut conn).await.state, "synced");
+        admin_check(&mut conn, TABLE).await;
+    })
+    .await;
+}

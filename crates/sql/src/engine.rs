@@ -111,6 +111,7 @@ impl Engine {
             address: config.address,
             version: SERVER_VERSION.into(),
             service_scope: config.service_scope,
+            local_id: local_id(&config.data_dir)?,
             slots: config.slots,
             ..CatalogConfig::new(config.store.clone())
         })
@@ -300,6 +301,22 @@ async fn cluster_id(store: &StoreRef) -> Result<String> {
         })
     })
     .await
+}
+
+/// Names the directory, once and for all: what is sorted there is on this disk and no other.
+fn local_id(dir: &std::path::Path) -> Result<String> {
+    let path = dir.join("node-id");
+    let failed = |e: std::io::Error| Error::other(ErrorClass::Permanent, format!("{}: {e}", path.display()));
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
+        _ => {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            std::fs::create_dir_all(dir).map_err(failed)?;
+            std::fs::write(&path, &id).map_err(failed)?;
+            Ok(id)
+        }
+    }
 }
 
 /// Variables whose value this process knows best.

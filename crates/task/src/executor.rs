@@ -221,7 +221,7 @@ impl Executor {
         task.state == TaskState::Running
             && task.step.is_some()
             && self.kinds.contains_key(task.kind.as_str())
-            && (task.service_scope.is_empty() || task.service_scope == scope)
+            && task.takes(&scope, self.rows.catalog.local_id())
     }
 
     fn running_of(&self, id: TaskId) -> usize {

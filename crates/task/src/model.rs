@@ -125,6 +125,9 @@ pub struct Task {
     pub concurrency: u32,
     /// Only nodes of this service scope take part; empty: all.
     pub service_scope: String,
+    /// Only the node of this `local_id` takes part: what the task works on is on its disk.
+    #[serde(default)]
+    pub only_at: Option<String>,
     /// Why it reverts or is paused.
     pub error: Option<TaskError>,
     /// What planning is being retried for.
@@ -201,5 +204,13 @@ impl Subtask {
             start_time_ms: None,
             end_time_ms: None,
         }
+    }
+}
+
+impl Task {
+    /// May the node take part?
+    pub fn takes(&self, service_scope: &str, local_id: &str) -> bool {
+        (self.service_scope.is_empty() || self.service_scope == service_scope)
+            && self.only_at.as_deref().is_none_or(|at| at == local_id)
     }
 }

@@ -259,9 +259,7 @@ impl Scheduler {
         let slots = match self.rows.catalog.live_nodes().await {
             Ok(nodes) => nodes
                 .iter()
-                .filter(|n| {
-                    task.value.service_scope.is_empty() || n.service_scope == task.value.service_scope
-                })
+                .filter(|n| task.value.takes(&n.service_scope, &n.local_id))
                 .map(|n| n.slots)
                 .sum::<u32>()
                 .max(1),

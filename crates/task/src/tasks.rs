@@ -51,6 +51,8 @@ pub struct TaskSpec {
     pub meta: serde_json::Value,
     pub concurrency: u32,
     pub service_scope: String,
+    /// See `Task::only_at`.
+    pub only_at: Option<String>,
 }
 
 /// One step of a task, summed up.
@@ -162,6 +164,7 @@ impl Tasks {
             meta: spec.meta,
             concurrency: spec.concurrency,
             service_scope: spec.service_scope,
+            only_at: spec.only_at,
             error: None,
             retry: None,
             create_time_ms: self.rows.now_ms().await?,

@@ -142,6 +142,7 @@ impl World {
             meta,
             concurrency: 0,
             service_scope: String::new(),
+            only_at: None,
         };
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic)
             .await

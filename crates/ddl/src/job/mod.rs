@@ -309,6 +309,15 @@ impl Job {
         format!("ddl/backfill/{}/{}/finish", self.id, self.reorg.round)
     }
 
+    /// What was built so far is dropped: the next step takes a new snapshot. What is in the index already does no harm,
+    /// since that snapshot is newer than all of it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.snapshot = Timestamp::ZERO;
+        self.reorg.round += 1;
+        self.stage = Stage::WriteOnly;
+        self.row_count = 0;
+    }
+
     /// The id under which garbage collection is held for it.
     pub fn hold_id(&self) -> String {
         format!("ddl/{}", self.id)

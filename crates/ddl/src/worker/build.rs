@@ -1,5 +1,7 @@
 //! The worker's side of an index build: its tasks put down, watched, stopped and forgotten.
 
+use std::time::Duration;
+
 use ilmenite_catalog::{OwnerTerm, TableInfo};
 use ilmenite_sort::EntryDigest;
 use ilmenite_store::{ErrorClass, GcHold, Transaction};
@@ -16,6 +18,9 @@ use crate::backfill::{
 use crate::error::DdlError;
 use crate::job::{Conflict, Job, JobState, Stage, Stored};
 use crate::statement::Verify;
+
+/// How often to look whether the node a task depends on is still there.
+const LOOK_AT_NODES: Duration = Duration::from_secs(1);
 
 impl Shared {
     /// The timestamp the build reads and ingests at. Write-only holds everywhere, so every later commit keeps the
@@ -49,7 +54,10 @@ impl Shared {
         job: &mut Job,
         table: TableInfo,
     ) -> StepResult<()> {
-        self.submit(txn, job, table, job.backfill_key(), BACKFILL_KIND)
+        // Runs on a disk of this node are out of the others' reach.
+        let only_at = (!job.reorg.use_cloud_storage && !self.catalog.local_id().is_empty())
+            .then(|| self.catalog.local_id().to_owned());
+        self.submit(txn, job, table, job.backfill_key(), BACKFILL_KIND, only_at)
             .await
     }
 
@@ -60,7 +68,8 @@ impl Shared {
         table: TableInfo,
     ) -> StepResult<()> {
         job.stage = Stage::Verify;
-        self.submit(txn, job, table, job.finish_key(), FINISH_KIND).await
+        self.submit(txn, job, table, job.finish_key(), FINISH_KIND, None)
+            .await
     }
 
     async fn submit(
@@ -70,6 +79,7 @@ impl Shared {
         table: TableInfo,
         key: String,
         kind: &str,
+        only_at: Option<String>,
     ) -> StepResult<()> {
         let spec = TaskSpec {
             key,
@@ -77,6 +87,7 @@ impl Shared {
             meta: self.build_meta(job, table)?,
             concurrency: job.reorg.concurrency,
             service_scope: job.reorg.target_scope.clone(),
+            only_at,
         };
         self.tasks.put(txn, spec).await.map_err(DdlError::from)?;
         Ok(())
@@ -178,6 +189,21 @@ impl Shared {
         }
     }
 
+    /// Completes when the one node that can work on the task has left, or its lease has ended.
+    async fn its_node_is_gone(&self, key: &str) -> StepResult<()> {
+        loop {
+            let status = self.tasks.get_by_key(key).await?;
+            let Some(only_at) = status.and_then(|s| s.task.only_at) else {
+                return std::future::pending().await;
+            };
+            let nodes = self.catalog.live_nodes().await?;
+            if !nodes.iter().any(|node| node.local_id == only_at) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AT_NODES).await;
+        }
+    }
+
     /// Waits for the build. What comes next depends on what it found.
     pub(super) async fn watch_backfill(
         &self,
@@ -189,10 +215,26 @@ impl Shared {
         if let Some(action) = self.show_running(stored, next) {
             return Ok(action);
         }
-        let Some(task) = self
-            .watch_task(next, &stored.value.backfill_key(), term, interrupt)
-            .await?
-        else {
+        let key = stored.value.backfill_key();
+        let watched = tokio::select! {
+            biased;
+            watched = self.watch_task(next, &key, term, interrupt) => Some(watched?),
+            gone = self.its_node_is_gone(&key) => {
+                gone?;
+                None
+            }
+        };
+        let Some(watched) = watched else {
+            tracing::warn!(
+                job = next.id,
+                "the node that sorted for the build is gone: it begins anew on another"
+            );
+            self.stop_tasks(&stored.value, term, interrupt).await?;
+            self.store.release_gc_hold(&next.hold_id()).await?;
+            next.begin_anew();
+            return Ok(Action::JobOnly);
+        };
+        let Some(task) = watched else {
             return Ok(Action::JobOnly);
         };
         let meta: BuildMeta = parse(&task.meta)?;

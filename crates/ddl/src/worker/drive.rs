@@ -379,10 +379,7 @@ impl Shared {
         self.stop_tasks(job, term, &self.stop).await?;
         self.store.release_gc_hold(&job.hold_id()).await?;
         let mut next = job.clone();
-        next.snapshot = Timestamp::ZERO;
-        next.reorg.round += 1;
-        next.stage = Stage::WriteOnly;
-        next.row_count = 0;
+        next.begin_anew();
         next.pause_reason = "the pause outlasted the snapshot: the build begins anew when resumed".into();
         self.write(stored, next, term, Action::JobOnly).await?;
         Ok(())

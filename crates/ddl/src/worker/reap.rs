@@ -19,6 +19,10 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
 impl Shared {
     /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
     pub async fn run_reaper(self: std::sync::Arc<Self>) {
+        // What was sorted on this node's disk is nobody else's to clear away.
+        if let Err(error) = self.scrub_scratch().await {
+            tracing::warn!(%error, "what an earlier run left in the sort directory could not be removed");
+        }
         let mut changed = self.changed.listen();
         let mut scrubbed: Option<(ilmenite_catalog::OwnerTerm, tokio::time::Instant)> = None;
         loop {
@@ -62,9 +66,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Removes what no live task owns from this node's sort directory.
+    async fn scrub_scratch(&self) -> Result<()> {
+        self.scrub_storage(&self.backfill.scratch()?).await.map(drop)
+    }
+
     /// Removes what no live job owns.
     pub(crate) async fn scrub(&self) -> Result<()> {
-        self.scrub_storage(&self.backfill.scratch()?).await?;
+        self.scrub_scratch().await?;
         let holds = self.store.gc_holds().await?;
         let notes = self.noted_indexes().await?;
         let jobs = self.rows.jobs().await?;

@@ -509,7 +509,8 @@ impl Load {
         self.stop = Arc::default();
         for mut writer in self.writers.drain(..) {
             let mut nodes: Vec<Opts> = nodes.clone();
-            nodes.rotate_left(writer.number as usize % nodes.len().max(1));
+            let first = writer.number as usize % nodes.len().max(1);
+            nodes.rotate_left(first);
             let (stop, acknowledged) = (self.stop.clone(), self.acknowledged.clone());
             self.running.push(tokio::spawn(async move {
                 let mut conn: Option<Conn> = None;
