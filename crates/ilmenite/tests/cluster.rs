@@ -73,15 +73,15 @@ async fn a_transaction_on_another_node_is_named_everywhere() {
         let owner = cluster.owner(&mut conns[0]).await;
         let other = (owner + 1) % 3;
         let mut blocker = cluster.nodes[other].connect().await;
+        let id = rows(&mut blocker, "SELECT CONNECTION_ID()")
+            .await
+            .remove(0)
+            .remove(0);
         blocker.query_drop("BEGIN").await.expect("begun");
         blocker
             .query_drop("UPDATE b SET b = 2 WHERE a = 1")
             .await
             .expect("updated");
-        let id = rows(&mut blocker, "SELECT CONNECTION_ID()")
-            .await
-            .remove(0)
-            .remove(0);
         let mut alter = cluster.nodes[owner].connect().await;
         let alter = tokio::spawn(async move { run(&mut alter, "ALTER TABLE b ADD INDEX i (b)").await });
         for (at, conn) in conns.iter_mut().enumerate() {
