@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::cluster::Cluster;
+use crate::convert::Refused;
 use crate::pd::status;
 use crate::tikv::{target, with_faults};
 
@@ -96,20 +97,22 @@ impl ImportService {
         }])
     }
 
-    async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Result<(), errorpb::Error> {
+    async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Refused<()> {
         for sst in ssts {
             let Some(file) = self.files.lock().remove(&sst.uuid) else {
                 // Taken in before, perhaps; or lost in a restart.
-                return Err(errorpb::Error {
+                return Err(Box::new(errorpb::Error {
                     message: "the file is not here".into(),
                     stale_command: Some(errorpb::StaleCommand {}),
                     ..Default::default()
-                });
+                }));
             };
             for ingest in file.ingests {
-                ingest.finish().await.map_err(|e| errorpb::Error {
-                    message: e.to_string(),
-                    ..Default::default()
+                ingest.finish().await.map_err(|e| {
+                    Box::new(errorpb::Error {
+                        message: e.to_string(),
+                        ..Default::default()
+                    })
                 })?;
             }
         }
@@ -122,9 +125,7 @@ impl ImportService {
         context: Option<ilmenite_proto::kvrpcpb::Context>,
         ssts: Vec<SstMeta>,
     ) -> Answer<IngestResponse> {
-        let answer = |error: Option<errorpb::Error>| IngestResponse {
-            error: error.map(Box::new),
-        };
+        let answer = |error| IngestResponse { error };
         let work = async {
             // Without files it asks only whether this can be done.
             if ssts.is_empty() {
@@ -136,7 +137,7 @@ impl ImportService {
             };
             answer(done.err())
         };
-        let refuse = |e: Box<errorpb::Error>| answer(Some(*e));
+        let refuse = |e| answer(Some(e));
         let done = with_faults(&self.cluster, target(method, context.as_ref()), refuse, work).await?;
         Ok(Response::new(done))
     }

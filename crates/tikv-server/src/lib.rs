@@ -14,7 +14,6 @@ mod pd;
 mod regions;
 mod tikv;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,11 +123,9 @@ impl Drop for Server {
     }
 }
 
-fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        // An error means that the server is gone: the same.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server is gone: the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Receiver<bool>) {
