@@ -15,7 +15,14 @@ fn command() -> Command {
 /// Starts it and waits for the line that says it is ready.
 fn start(dir: &Path) -> (Child, BufReader<ChildStderr>, SocketAddr) {
     let mut child = command()
-        .args(["--listen", "127.0.0.1:0", "--testing", "--pretend-stores", "3", "--path"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--testing",
+            "--pretend-stores",
+            "3",
+            "--path",
+        ])
         .arg(dir)
         .stderr(Stdio::piped())
         .spawn()
@@ -30,14 +37,24 @@ fn start(dir: &Path) -> (Child, BufReader<ChildStderr>, SocketAddr) {
             break;
         }
     }
-    let address = line.split("[address=").nth(1).and_then(|rest| rest.split(']').next());
+    let address = line
+        .split("[address=")
+        .nth(1)
+        .and_then(|rest| rest.split(']').next());
     let address = address.and_then(|a| a.parse().ok());
-    (child, log, address.unwrap_or_else(|| panic!("no address in {line}")))
+    (
+        child,
+        log,
+        address.unwrap_or_else(|| panic!("no address in {line}")),
+    )
 }
 
 fn terminate(child: &mut Child) -> Option<i32> {
     let pid = libc::pid_t::try_from(child.id()).expect("a pid");
-    let sent = Command::new("kill").arg(pid.to_string()).status().expect("kill runs");
+    let sent = Command::new("kill")
+        .arg(pid.to_string())
+        .status()
+        .expect("kill runs");
     assert!(sent.success());
     let began = Instant::now();
     loop {
@@ -60,7 +77,10 @@ fn is_ready_and_ends_when_told_to_though_clients_stay() {
     for _ in 0..2 {
         let (mut child, _log, address) = start(&dir);
         let _stays = TcpStream::connect(address).expect("connects");
-        let second = command().args(["--listen", "127.0.0.1:0", "--path"]).arg(&dir).output();
+        let second = command()
+            .args(["--listen", "127.0.0.1:0", "--path"])
+            .arg(&dir)
+            .output();
         let second = second.expect("runs");
         assert_eq!(second.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"));

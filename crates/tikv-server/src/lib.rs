@@ -145,7 +145,7 @@ async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Rec
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(sized!(PdServer::new(pd::PdService(cluster.clone()))))
         .add_service(sized!(TikvServer::new(tikv::TikvService(cluster.clone()))))
-        .add_service(sized!(ImportSstServer::new(import::ImportService::new(
+        .add_service(sized!(ImportSstServer::new(import::ImportService(
             cluster.clone()
         ))))
         .add_service(DebugServer::new(extra::DebugService(cluster.clone())))
@@ -175,6 +175,7 @@ async fn keep_up(cluster: Arc<Cluster>, stopped: watch::Receiver<bool>) {
                 }
             }
             _ = abandoned.tick() => {
+                cluster.files.expire();
                 if let Err(e) = cluster.txns.end_abandoned(ABANDONED_AGE).await {
                     tracing::warn!(error = %e, "ending transactions that were left failed");
                 }
