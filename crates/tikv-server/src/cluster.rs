@@ -10,6 +10,7 @@ use ilmenite_store::{EmbeddedStore, Error, KeyRange, Result};
 
 use crate::faults::Faults;
 use crate::ids::Ids;
+use crate::import::Files;
 use crate::regions::Regions;
 
 const CLUSTER_ROW: &[u8] = b"cluster_id";
@@ -50,6 +51,7 @@ pub(crate) struct Cluster {
     pub regions: Regions,
     pub ids: Arc<Ids>,
     pub faults: Faults,
+    pub files: Files,
     pub options: ServerOptions,
     pub cluster_id: u64,
     started: i64,
@@ -93,6 +95,7 @@ impl Cluster {
             regions,
             ids,
             faults: Faults::default(),
+            files: Files::default(),
             options,
             cluster_id,
             started: unix_time().as_secs() as i64,

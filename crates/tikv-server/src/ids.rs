@@ -36,7 +36,7 @@ impl Ids {
     /// `count` ids; the last of them.
     pub fn next(&self, count: u64) -> Result<u64> {
         let mut state = self.state.lock();
-        let last = state.0.checked_add(count).ok_or_else(|| Error::TooLarge {
+        let last = state.0.checked_add(count).ok_or(Error::TooLarge {
             what: "request for ids",
             size: usize::MAX,
             limit: usize::MAX - 1,

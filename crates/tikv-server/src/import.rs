@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::cluster::Cluster;
+use crate::convert::Refused;
 use crate::pd::status;
 use crate::tikv::{target, with_faults};
 
@@ -29,9 +30,26 @@ const FILE_LIFE: Duration = Duration::from_secs(15 * 60);
 /// Pairs are handed to the engine in batches of about this size.
 const BATCH_BYTES: usize = 256 << 10;
 
-pub(crate) struct ImportService {
-    cluster: Arc<Cluster>,
-    files: Mutex<HashMap<Bytes, File, RandomState>>,
+pub(crate) struct ImportService(pub Arc<Cluster>);
+
+/// Files that wait for being ingested, by uuid.
+#[derive(Default)]
+pub(crate) struct Files(Mutex<HashMap<Bytes, File, RandomState>>);
+
+impl Files {
+    fn put(&self, uuid: &[u8], file: File) -> Result<(), Status> {
+        let mut files = self.0.lock();
+        if files.len() >= MAX_FILES {
+            return Err(Status::resource_exhausted("too many files that are not ingested"));
+        }
+        files.insert(Bytes::copy_from_slice(uuid), file);
+        Ok(())
+    }
+
+    /// Gives up those that nobody has ingested for long: they hold back garbage collection.
+    pub fn expire(&self) {
+        self.0.lock().retain(|_, file| file.written.elapsed() < FILE_LIFE);
+    }
 }
 
 /// What a `Write` wrote: an ingest for each partition it touched.
@@ -43,20 +61,13 @@ struct File {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl ImportService {
-    pub fn new(cluster: Arc<Cluster>) -> Self {
-        ImportService {
-            cluster,
-            files: Mutex::default(),
-        }
-    }
-
     /// Takes in a stream of pairs after its first message.
     async fn write_all(
         &self,
         meta: SstMeta,
         mut requests: Streaming<WriteRequest>,
     ) -> Result<Vec<SstMeta>, Status> {
-        let region = self.cluster.regions.get(meta.region_id);
+        let region = self.0.regions.get(meta.region_id);
         let fits = region
             .as_ref()
             .is_some_and(|r| r.meta.region_epoch == meta.region_epoch);
@@ -66,7 +77,7 @@ impl ImportService {
                 meta.region_id
             )));
         };
-        let mut writer = Writer::new(&self.cluster, region.range.clone());
+        let mut writer = Writer::new(&self.0, region.range.clone());
         while let Some(request) = requests.message().await? {
             match request.chunk {
                 Some(write_request::Chunk::Batch(batch)) => writer.take(batch).await?,
@@ -77,16 +88,11 @@ impl ImportService {
         if ingests.is_empty() {
             return Err(Status::invalid_argument("a file without pairs"));
         }
-        let mut files = self.files.lock();
-        files.retain(|_, file| file.written.elapsed() < FILE_LIFE);
-        if files.len() >= MAX_FILES {
-            return Err(Status::resource_exhausted("too many files that are not ingested"));
-        }
         let file = File {
             ingests,
             written: Instant::now(),
         };
-        files.insert(Bytes::copy_from_slice(&meta.uuid), file);
+        self.0.files.put(&meta.uuid, file)?;
         Ok(vec![SstMeta {
             cf_name: "write".into(),
             length: bytes,
@@ -96,20 +102,22 @@ impl ImportService {
         }])
     }
 
-    async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Result<(), errorpb::Error> {
+    async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Refused<()> {
         for sst in ssts {
-            let Some(file) = self.files.lock().remove(&sst.uuid) else {
+            let Some(file) = self.0.files.0.lock().remove(&sst.uuid) else {
                 // Taken in before, perhaps; or lost in a restart.
-                return Err(errorpb::Error {
+                return Err(Box::new(errorpb::Error {
                     message: "the file is not here".into(),
                     stale_command: Some(errorpb::StaleCommand {}),
                     ..Default::default()
-                });
+                }));
             };
             for ingest in file.ingests {
-                ingest.finish().await.map_err(|e| errorpb::Error {
-                    message: e.to_string(),
-                    ..Default::default()
+                ingest.finish().await.map_err(|e| {
+                    Box::new(errorpb::Error {
+                        message: e.to_string(),
+                        ..Default::default()
+                    })
                 })?;
             }
         }
@@ -122,22 +130,20 @@ impl ImportService {
         context: Option<ilmenite_proto::kvrpcpb::Context>,
         ssts: Vec<SstMeta>,
     ) -> Answer<IngestResponse> {
-        let answer = |error: Option<errorpb::Error>| IngestResponse {
-            error: error.map(Box::new),
-        };
+        let answer = |error| IngestResponse { error };
         let work = async {
             // Without files it asks only whether this can be done.
             if ssts.is_empty() {
                 return answer(None);
             }
-            let done = match self.cluster.regions.check(context.as_ref(), true) {
+            let done = match self.0.regions.check(context.as_ref(), true) {
                 Ok(_) => self.ingest_all(ssts).await,
                 Err(e) => Err(e),
             };
             answer(done.err())
         };
-        let refuse = |e: Box<errorpb::Error>| answer(Some(*e));
-        let done = with_faults(&self.cluster, target(method, context.as_ref()), refuse, work).await?;
+        let refuse = |e| answer(Some(e));
+        let done = with_faults(&self.0, target(method, context.as_ref()), refuse, work).await?;
         Ok(Response::new(done))
     }
 }
@@ -248,7 +254,7 @@ impl ImportSst for ImportService {
             let metas = self.write_all(meta, requests).await?;
             Ok(WriteResponse { error: None, metas })
         };
-        with_faults(&self.cluster, target, refuse, work)
+        with_faults(&self.0, target, refuse, work)
             .await?
             .map(Response::new)
     }

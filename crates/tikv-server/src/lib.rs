@@ -14,7 +14,6 @@ mod pd;
 mod regions;
 mod tikv;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,11 +123,9 @@ impl Drop for Server {
     }
 }
 
-fn until_stopped(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        // An error means that the server is gone: the same.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server is gone: the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Receiver<bool>) {
@@ -148,7 +145,7 @@ async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Rec
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(sized!(PdServer::new(pd::PdService(cluster.clone()))))
         .add_service(sized!(TikvServer::new(tikv::TikvService(cluster.clone()))))
-        .add_service(sized!(ImportSstServer::new(import::ImportService::new(
+        .add_service(sized!(ImportSstServer::new(import::ImportService(
             cluster.clone()
         ))))
         .add_service(DebugServer::new(extra::DebugService(cluster.clone())))
@@ -178,6 +175,7 @@ async fn keep_up(cluster: Arc<Cluster>, stopped: watch::Receiver<bool>) {
                 }
             }
             _ = abandoned.tick() => {
+                cluster.files.expire();
                 if let Err(e) = cluster.txns.end_abandoned(ABANDONED_AGE).await {
                     tracing::warn!(error = %e, "ending transactions that were left failed");
                 }

@@ -17,6 +17,7 @@ use ilmenite_store::{EmbeddedStore, Error, KeyRange, Result};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 
+use crate::convert::Refused;
 use crate::ids::Ids;
 use crate::keys;
 
@@ -55,11 +56,11 @@ impl RegionInfo {
     }
 
     /// Refuses keys that are not the region's.
-    pub fn check_key(&self, key: &[u8]) -> Result<(), errorpb::Error> {
+    pub fn check_key(&self, key: &[u8]) -> Refused<()> {
         if self.range.contains(key) {
             return Ok(());
         }
-        Err(errorpb::Error {
+        refuse(errorpb::Error {
             message: format!("key is not in region {}", self.id()),
             key_not_in_region: Some(errorpb::KeyNotInRegion {
                 key: keys::encode(key),
@@ -237,12 +238,12 @@ impl Regions {
     }
 
     /// The region that a request is for, or why it is refused. `exact`: the peers' epoch is compared too.
-    pub fn check(&self, context: Option<&Context>, exact: bool) -> Result<Arc<RegionInfo>, errorpb::Error> {
+    pub fn check(&self, context: Option<&Context>, exact: bool) -> Refused<Arc<RegionInfo>> {
         let default = Context::default();
         let context = context.unwrap_or(&default);
         let peer = context.peer.unwrap_or_default();
         if !self.stores.contains(&peer.store_id) {
-            return Err(errorpb::Error {
+            return refuse(errorpb::Error {
                 message: format!("store {} is not here", peer.store_id),
                 store_not_match: Some(errorpb::StoreNotMatch {
                     request_store_id: peer.store_id,
@@ -254,10 +255,10 @@ impl Regions {
         let region_id = context.region_id;
         let state = self.state.read();
         let Some(region) = state.get(region_id) else {
-            return Err(not_found(region_id));
+            return refuse(not_found(region_id));
         };
         if peer.store_id != region.leader.store_id {
-            return Err(errorpb::Error {
+            return refuse(errorpb::Error {
                 message: format!("peer is not leader for region {region_id}"),
                 not_leader: Some(errorpb::NotLeader {
                     region_id,
@@ -267,7 +268,7 @@ impl Regions {
             });
         }
         if peer.id != region.leader.id {
-            return Err(errorpb::Error {
+            return refuse(errorpb::Error {
                 message: format!("mismatch peer id {} != {}", region.leader.id, peer.id),
                 mismatch_peer_id: Some(errorpb::MismatchPeerId {
                     request_peer_id: peer.id,
@@ -277,14 +278,14 @@ impl Regions {
             });
         }
         let Some(epoch) = context.region_epoch else {
-            return Err(errorpb::Error {
+            return refuse(errorpb::Error {
                 message: "missing epoch!".into(),
                 ..Default::default()
             });
         };
         let now = region.epoch();
         if epoch.version != now.version || (exact && epoch.conf_ver != now.conf_ver) {
-            return Err(epoch_not_match(&state, region));
+            return refuse(epoch_not_match(&state, region));
         }
         Ok(region.clone())
     }
@@ -402,6 +403,10 @@ impl Regions {
         state.put(region);
         state.get(region_id).cloned()
     }
+}
+
+fn refuse<T>(error: errorpb::Error) -> Refused<T> {
+    Err(Box::new(error))
 }
 
 fn not_found(region_id: u64) -> errorpb::Error {

@@ -281,8 +281,19 @@ impl Teller {
         }
     }
 
-    /// `true`: committed.
-    async fn commit_one(&self, key: &str, start_ts: u64, commit_ts: u64) -> bool {
+    /// The timestamp it is committed at, unless it was rolled back. Readers may have pushed it: then it is a later one.
+    async fn commit_first(&self, key: &str, start_ts: u64) -> Option<u64> {
+        loop {
+            let commit_ts = self.ts().await;
+            match self.commit_one(key, start_ts, commit_ts).await {
+                Committing::Done => return Some(commit_ts),
+                Committing::TooEarly => {}
+                Committing::RolledBack => return None,
+            }
+        }
+    }
+
+    async fn commit_one(&self, key: &str, start_ts: u64, commit_ts: u64) -> Committing {
         let answer = self
             .call(
                 key.as_bytes(),
@@ -300,11 +311,19 @@ impl Teller {
             )
             .await;
         match answer.error {
-            None => true,
-            Some(e) if e.commit_ts_expired.is_some() || e.txn_lock_not_found.is_some() => false,
+            None => Committing::Done,
+            Some(e) if e.commit_ts_expired.is_some() => Committing::TooEarly,
+            Some(e) if e.txn_lock_not_found.is_some() => Committing::RolledBack,
             Some(e) => panic!("{e:?}"),
         }
     }
+}
+
+#[derive(PartialEq)]
+enum Committing {
+    Done,
+    TooEarly,
+    RolledBack,
 }
 
 enum Fate {
@@ -349,7 +368,7 @@ impl Bank {
                 loop {
                     let request = PessimisticLockRequest {
                         primary_lock: b(&keys[0]),
-                        lock_ttl: TTL_MS * 20,
+                        lock_ttl: TTL_MS * 4,
                         wait_timeout: 200,
                         ..lock(start_ts, for_update_ts, &[key])
                     };
@@ -447,20 +466,17 @@ impl Bank {
                 return;
             }
         }
-        let commit_ts = t.ts().await;
-        if !t.commit_one(&keys[0], start_ts, commit_ts).await {
+        let Some(commit_ts) = t.commit_first(&keys[0], start_ts).await else {
             return t.roll_back(&keys, start_ts).await;
-        }
+        };
         self.done(counts);
         if dies {
             self.abandoned.fetch_add(1, Ordering::Relaxed);
             return;
         }
         for key in &keys[1..] {
-            assert!(
-                t.commit_one(key, start_ts, commit_ts).await,
-                "decided, and then not"
-            );
+            let done = t.commit_one(key, start_ts, commit_ts).await;
+            assert!(done == Committing::Done, "decided, and then not");
         }
     }
 

@@ -434,6 +434,14 @@ async fn locks_and_statuses_survive_a_restart() {
     c.commit(&["a"], committed, commit_ts).await;
     let open = c.ts().await;
     c.prewrite(prewrite(open, &[("c", Some("2"))])).await;
+    let beat = TxnHeartBeatRequest {
+        context: c.context(b"c").await,
+        primary_lock: b("c"),
+        start_version: open,
+        advise_lock_ttl: 50_000,
+        ..Default::default()
+    };
+    c.kv.clone().kv_txn_heart_beat(beat).await.expect("beats");
     // A reader has pushed it, which is known in memory only.
     let reader = c.ts().await;
     c.check_status(status("c", open, reader)).await;
@@ -460,6 +468,14 @@ async fn locks_and_statuses_survive_a_restart() {
     assert_eq!(answer.commit_version, commit_ts);
     assert_eq!(c.commit(&["b"], committed, commit_ts).await.error, None);
     assert_eq!(c.value("b", commit_ts).await.as_deref(), Some("1"));
+    let info = c
+        .get("c", c.ts().await)
+        .await
+        .error
+        .expect("locked")
+        .locked
+        .expect("locked");
+    assert_eq!(info.lock_ttl, 50_000);
     let early = c.commit(&["c"], open, reader).await.error.expect("too early");
     assert!(early.commit_ts_expired.is_some(), "{early:?}");
     let late = c.ts().await;

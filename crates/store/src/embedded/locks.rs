@@ -619,9 +619,10 @@ impl Holds {
 
     /// Gives them back now.
     pub fn release(&self) {
-        let keys = std::mem::take(&mut *self.keys.lock());
-        if !keys.is_empty() {
-            self.table.unlock(self.start_ts, Some(&keys));
+        for key in std::mem::take(&mut *self.keys.lock()) {
+            // It may have ended meanwhile, by another request, and then knows nothing of this key any more.
+            self.table.unreserve(self.start_ts, &key);
+            self.table.release(Holder::Txn(self.start_ts), &key);
         }
     }
 }

@@ -127,7 +127,7 @@ impl TikvService {
         let checked = async {
             let region = match self.0.regions.check(command.context(), false) {
                 Ok(region) => region,
-                Err(e) => return C::refused(Box::new(e)),
+                Err(e) => return C::refused(e),
             };
             let answer = work(self.clone(), region, command).await;
             answer.unwrap_or_else(C::refused)

@@ -145,3 +145,45 @@ async fn locks_are_bounded() {
     drop(refused);
     assert_eq!(t.bytes(), 0);
 }
+
+#[tokio::test]
+async fn a_lock_granted_after_its_transaction_ended_is_given_back() {
+    let t = table();
+    spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
+    let waiting = tokio::spawn({
+        let t = t.clone();
+        async move {
+            let deadline = Some(Instant::now() + Duration::from_secs(5));
+            let new = t
+                .lock_one(Timestamp(2), &key("a"), deadline, false)
+                .await
+                .unwrap();
+            let holds = Holds::new(&t, Timestamp(2));
+            if new {
+                holds.add(key("a"));
+            }
+        }
+    });
+    pause().await;
+    t.unlock(Timestamp(2), None);
+    t.unlock(Timestamp(1), None);
+    waiting.await.unwrap();
+    assert!(
+        t.shards.iter().all(|s| s.lock().is_empty()),
+        "nothing left behind"
+    );
+}
+
+#[tokio::test]
+async fn a_second_request_for_what_the_first_waits_for_does_not_pass() {
+    let t = table();
+    spawn_lock(&t, 1, "a", 0).await.unwrap().unwrap();
+    let waiting = spawn_lock(&t, 2, "a", 5000);
+    pause().await;
+    let again = spawn_lock(&t, 2, "a", 5000).await.unwrap();
+    assert!(matches!(again, Err(Error::LockTimeout { .. })), "{again:?}");
+    assert!(!t.holds(Timestamp(2), b"a"));
+    t.unlock(Timestamp(1), None);
+    waiting.await.unwrap().unwrap();
+    assert!(t.holds(Timestamp(2), b"a"));
+}

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
 use super::super::Core;
-use super::super::commit::{self, CommitAt, Job, Row};
+use super::super::commit::{self, CommitAt, Row};
 use super::super::locks::Holds;
 use super::record::{LockInfo, LockRecord};
 use super::{Decided, Guard, TwoPhase, TxnError, TxnResult, aborted, rows_only};
@@ -150,7 +150,7 @@ impl TwoPhase {
             job.at = CommitAt::Given(ts);
             job.writes = writes;
         }
-        commit::submit(&self.core, Job { ..job }).await?;
+        commit::submit(&self.core, job).await?;
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl TwoPhase {
     /// The transaction is alive: its primary lock lives at least as long. Returns for how long.
     pub async fn heart_beat(&self, primary: &Bytes, start_ts: Timestamp, ttl_ms: u64) -> TxnResult<u64> {
         self.core.check_open()?;
-        let _latch = self.latch(start_ts).await;
+        let latch = self.latch(start_ts).await;
         let Some(lock) = self.index().own(primary, start_ts) else {
             return Err(TxnError::TxnNotFound {
                 start_ts,
@@ -240,14 +240,29 @@ impl TwoPhase {
         if lock.ttl_ms >= ttl_ms {
             return Ok(lock.ttl_ms);
         }
-        // In memory only: after a restart every lock gets some time anyway.
-        self.index().put(
-            primary.clone(),
-            LockRecord {
-                ttl_ms,
-                ..Arc::unwrap_or_clone(lock)
-            },
-        );
+        let lock = LockRecord {
+            ttl_ms,
+            ..Arc::unwrap_or_clone(lock)
+        };
+        if !lock.is_prewrite() {
+            self.index().put(primary.clone(), lock);
+            return Ok(ttl_ms);
+        }
+        let value = self.lock_value(primary)?;
+        let row = Row {
+            keyspace: self.spaces()?.locks.clone(),
+            key: primary.to_vec(),
+            value: Some(lock.encode(&value)),
+        };
+        let primary = primary.clone();
+        let applied = Box::new(move |core: &Core, _| {
+            core.two_phase.index.put(primary, lock);
+            drop(latch);
+        });
+        // Lost in a crash of the machine, the lock has its first time to live.
+        let mut job = rows_only(vec![row], false, applied);
+        job.urgent = true;
+        commit::submit(&self.core, job).await?;
         Ok(ttl_ms)
     }
 

@@ -37,9 +37,6 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
         if lock.primary == key && lock.min_commit_ts > Timestamp::ZERO {
             lock.min_commit_ts = lock.min_commit_ts.max(first_ts);
         }
-        // Its heartbeats were in memory too: it gets its time anew.
-        let age = first_ts.millis().saturating_sub(lock.start_ts.millis());
-        lock.ttl_ms = lock.ttl_ms.saturating_add(age);
         match core.locks.try_hold(lock.start_ts, &key)? {
             Hold::New => core.two_phase.index.put(key, lock),
             _ => return Err(Error::Bug("a lock on a key that is held".into())),
