@@ -231,7 +231,7 @@ impl Cluster {
     pub async fn by_keys<Q, M, T, Fut>(
         &self,
         keys: Vec<Bytes>,
-        batch_bytes: usize,
+        mut batch_bytes: usize,
         backoff: &mut Backoff,
         make: M,
         mut take: T,
@@ -263,6 +263,9 @@ impl Cluster {
                 Ok(answer) => take(batch.items, answer).await?,
                 Err(failure) => {
                     self.react(&batch.region, &failure, backoff).await?;
+                    if failure.answer_too_large() {
+                        batch_bytes = (batch_bytes / 2).max(1);
+                    }
                     batch.items
                 }
             };

@@ -6,12 +6,13 @@
 //! - **A node** registers `ilmenite/node/<uuid>` at the oldest timestamp that somebody on it may still read at: of its
 //!   transactions, unless they are too old, and of its ingests; at the present when there are none. The registration
 //!   outlives the node by two minutes.
-//! - **A hold** (`set_gc_hold`) is a service safe point `ilmenite/hold/<id>` without end and a row under `i/gc/hold/`. PD
+//! - **A hold** (`set_gc_hold`) is a service safe point `ilmenite/hold/<id>` without end and a row under
+//!   `i/gc/cluster/hold/`. PD
 //!   has no list of services, so the row is what `gc_holds` reads. The service safe point is set first and removed last:
 //!   should a crash come between the two, garbage is kept too long and never too short. Such an orphan shows when it is
 //!   the least of all services, which every round is told: a hold seen so twice without a row is removed.
-//! - **A round** is made by whichever node finds that the last one is `gc_interval` ago, and gets the row `i/gc/round` for
-//!   itself: it takes now less the life time, bounded by the rows of holds and by all services (asked for by setting the
+//! - **A round** is made by whichever node finds that the last one is `gc_interval` ago, and gets the row
+//!   `i/gc/cluster/round` for itself: it takes now less the life time, bounded by the rows of holds and by all services (asked for by setting the
 //!   service `gc_worker`, as TiDB does), resolves every lock that began before it, and only then moves the safe point.
 //! - **Where a TiDB runs** on the same cluster, it moves the safe point itself and minds our services. A safe point that
 //!   moved without us makes every node leave the rounds alone.
@@ -36,15 +37,14 @@ use crate::metrics::METRICS;
 use crate::resolve::Status;
 use crate::scan::TikvScan;
 
-/// The same rows as the embedded engine's.
-const HOLD_PREFIX: &[u8] = b"i/gc/hold/";
-const ROUND_KEY: &[u8] = b"i/gc/round";
+/// Not the embedded engine's rows, which an `ilmenite store` has too, for the services it is told of.
+const HOLD_PREFIX: &[u8] = b"i/gc/cluster/hold/";
+const ROUND_KEY: &[u8] = b"i/gc/cluster/round";
 const HOLD_SERVICE: &str = "ilmenite/hold/";
 const NODE_SERVICE: &str = "ilmenite/node/";
 /// The service in whose name the safe point is moved; PD expects it to be there for ever.
 const WORKER_SERVICE: &str = "gc_worker";
 const NODE_TTL_SECONDS: i64 = 120;
-/// A safe point known longer ago than this is asked for anew before one reads by it.
 const LOCKS_PER_PAGE: u32 = 1024;
 
 /// The row that says who made the last round.
@@ -101,18 +101,19 @@ impl Gc {
         &self.engine.cluster
     }
 
-    /// Runs until the store closes.
+    /// Runs until the store closes. The first turn comes after an interval: what begins until then is younger than the
+    /// life time of old versions.
     pub async fn run(self: Arc<Self>) {
         let interval = self.cluster().options.gc_interval;
         let stop = self.cluster().stop.clone();
         loop {
             tokio::select! {
                 _ = stop.cancelled() => break,
-                _ = self.once() => {}
+                _ = tokio::time::sleep(interval) => {}
             }
             tokio::select! {
                 _ = stop.cancelled() => break,
-                _ = tokio::time::sleep(interval) => {}
+                _ = self.once() => {}
             }
         }
         // Best effort: it runs out by itself.

@@ -69,8 +69,45 @@ pub(crate) fn to_error(e: KeyError, seen_at: Timestamp) -> Error {
         count("locks_lost");
         return Error::LocksLost(text);
     }
+    // Of an `ilmenite store`, which collects garbage as soon as it is told to.
+    if let Some(rest) = text.strip_prefix("the snapshot at ") {
+        let number = |word: Option<&str>| Timestamp(word.and_then(|w| w.parse().ok()).unwrap_or_default());
+        return Error::SnapshotTooOld {
+            ts: number(rest.split(' ').next()),
+            safe_point: number(rest.rsplit(' ').next()),
+        };
+    }
     if text.contains("KeyIsTooLarge") || text.contains("key too large") {
         return Error::Invalid(text);
     }
     Error::Unavailable(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_without_a_field_of_their_own() {
+        let abort = |text: &str| {
+            let e = KeyError {
+                abort: text.into(),
+                ..KeyError::default()
+            };
+            to_error(e, Timestamp(9))
+        };
+        let own = Error::SnapshotTooOld {
+            ts: Timestamp(5),
+            safe_point: Timestamp(77),
+        };
+        match abort(&own.to_string()) {
+            Error::SnapshotTooOld { ts, safe_point } => {
+                assert_eq!((ts, safe_point), (Timestamp(5), Timestamp(77)))
+            }
+            e => panic!("{e}"),
+        }
+        let lost = abort("Error(Txn(Error(Mvcc(Error(PessimisticLockNotFound { start_ts: 1, key: [] })))))");
+        assert!(matches!(lost, Error::LocksLost(_)));
+        assert!(matches!(abort("something else"), Error::Unavailable(_)));
+    }
 }

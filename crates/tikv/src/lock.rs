@@ -47,18 +47,36 @@ impl Attempt {
     async fn undo(mut self) {
         self.armed = false;
         self.txn.forget_primary_without_locks();
-        let (engine, txn, keys) = (
-            self.engine.clone(),
-            self.txn.clone(),
-            std::mem::take(&mut self.keys),
-        );
+        let cluster = self.engine.cluster.clone();
+        let (engine, txn, keys) = (self.engine.clone(), self.txn.clone(), self.keys.clone());
         let for_update_ts = self.for_update_ts;
-        let cluster = engine.cluster.clone();
         let undone = cluster.background.spawn(async move {
             engine.give_back(&txn, for_update_ts, keys).await;
         });
         // It only fails when the runtime ends.
         let _ = undone.await;
+        // One request at most, and that was answered: nothing can come later.
+        if self.keys.len() > 1 {
+            cluster.background.spawn(self.later());
+        }
+    }
+
+    /// A request that was given up may be waiting in the store and still get its locks.
+    fn later(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let (engine, txn, keys) = (
+            self.engine.clone(),
+            self.txn.clone(),
+            std::mem::take(&mut self.keys),
+        );
+        let (for_update_ts, wait) = (self.for_update_ts, self.longest_wait);
+        async move {
+            tokio::select! {
+                _ = engine.cluster.stop.cancelled() => {}
+                _ = tokio::time::sleep(wait + Duration::from_millis(100)) => {
+                    engine.give_back_unheld(&txn, for_update_ts, &keys).await;
+                }
+            }
+        }
     }
 }
 
@@ -71,21 +89,12 @@ impl Drop for Attempt {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let (engine, txn, keys) = (
-            self.engine.clone(),
-            self.txn.clone(),
-            std::mem::take(&mut self.keys),
-        );
-        let (for_update_ts, wait) = (self.for_update_ts, self.longest_wait);
+        let (engine, txn, keys) = (self.engine.clone(), self.txn.clone(), self.keys.clone());
+        let for_update_ts = self.for_update_ts;
+        let later = self.later();
         let work = async move {
             engine.give_back_unheld(&txn, for_update_ts, &keys).await;
-            // The request that was dropped may be waiting in the store and still get the lock.
-            tokio::select! {
-                _ = engine.cluster.stop.cancelled() => {}
-                _ = tokio::time::sleep(wait + Duration::from_millis(100)) => {
-                    engine.give_back_unheld(&txn, for_update_ts, &keys).await;
-                }
-            }
+            later.await;
         };
         self.engine.cluster.background.spawn_on(work, &runtime);
     }

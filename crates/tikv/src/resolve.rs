@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ilmenite_proto::kvrpcpb::{
-    Action, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CheckTxnStatusResponse, LockInfo, Op,
-    PessimisticRollbackRequest, ResolveLockRequest,
+    Action, CheckSecondaryLocksRequest, CheckTxnStatusRequest, CheckTxnStatusResponse, LockInfo,
+    MvccGetByKeyRequest, Op, PessimisticRollbackRequest, ResolveLockRequest,
 };
 use ilmenite_store::{Error, Result, Timestamp};
 use parking_lot::Mutex;
@@ -27,8 +27,6 @@ const MAX_RESOLVED: usize = 4096;
 const LITE_KEYS: u64 = 64;
 /// Bytes of keys in one request.
 const BATCH_BYTES: usize = 64 << 10;
-/// Assumed of a lock whose time to live the store keeps to itself.
-const DEFAULT_TTL_MS: u64 = 3000;
 
 /// How a transaction ended. Never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,20 +155,17 @@ impl Cluster {
                 None => {}
                 Some(e) if e.txn_not_found.is_some() => {
                     let ttl_ms = match lock.lock_ttl {
-                        0 => DEFAULT_TTL_MS,
+                        0 => self.ttl_of(lock, backoff).await?,
                         ttl_ms => ttl_ms,
                     };
                     let left = time_left(lock.lock_version, ttl_ms, now);
                     if left.is_zero() {
                         request.rollback_if_not_exist = true;
-                    } else if pessimistic {
-                        // Its primary was given back while this one was not yet, or is just being locked.
-                        return Ok(Status::Alive { left, pushed: false });
-                    } else {
-                        // The primary's prewrite is on its way.
-                        backoff.wait(Pause::Settle, "txn_not_found", locked(lock)).await?;
+                        continue;
                     }
-                    continue;
+                    // The primary's prewrite is on its way, or waits for us; a pessimistic lock's primary was given
+                    // back while this one was not yet.
+                    return Ok(Status::Alive { left, pushed: false });
                 }
                 Some(e) if e.primary_mismatch.is_some() && pessimistic => {
                     return Ok(Status::Ended(Outcome::RolledBack));
@@ -205,6 +200,19 @@ impl Cluster {
                 pushed: answer.action() == Action::MinCommitTsPushed,
             });
         }
+    }
+
+    /// A lock's time to live, where the store has kept it to itself, as it does in answers to pessimistic transactions.
+    /// One that is gone meanwhile counts as living on: whoever met it looks again.
+    async fn ttl_of(&self, lock: &LockInfo, backoff: &mut Backoff) -> Result<u64> {
+        let request = MvccGetByKeyRequest {
+            key: lock.key.clone(),
+            ..MvccGetByKeyRequest::default()
+        };
+        let answer = self.by_key(&lock.key, &request, backoff).await?;
+        let found = answer.info.and_then(|info| info.lock);
+        let same = found.filter(|l| l.start_ts == lock.lock_version);
+        Ok(same.map_or(u64::MAX, |l| l.ttl))
     }
 
     /// An expired transaction of another client that commits asynchronously: it is committed when all its keys are

@@ -43,6 +43,7 @@ impl TikvStore {
             cluster: Arc::new(Cluster::new(pd, options)),
         });
         let gc = Arc::new(Gc::new(engine.clone()));
+        gc.refresh().await?;
         engine.cluster.background.spawn(gc.clone().run());
         Ok(TikvStore { engine, gc })
     }

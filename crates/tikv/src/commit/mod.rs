@@ -16,6 +16,10 @@
 //! later and reads these keys then meets the locks, and learns of the outcome or pushes C away: then the whole check is
 //! made again with a new C. Sharers only read, so they never conflict.
 //!
+//! Where every precondition is on a key that the transaction writes (a row replaced as it was read), it is read once
+//! beforehand, and the prewrite's own check, that the key has not changed since the start, takes care of the rest: one phase
+//! is enough. If the key did change in between, to what is required, the way above is taken.
+//!
 //! **The lease's end** (`max_commit_ts`) goes with a one-phase commit, where the store compares it; in two phases it is
 //! compared with the timestamp before the primary is committed. A store that cannot meet it in one phase leaves ordinary
 //! locks, which are then rolled back here.
@@ -92,14 +96,31 @@ impl Engine {
             self.end_without_writes(txn).await;
             return Ok(now);
         }
-        let mut phases = phases::Phases::new(self.clone(), txn.clone(), plan);
-        let outcome = phases.run().await;
+        let outcome = self.commit_writes(txn, plan, now).await;
         match &outcome {
             Ok(_) => self.registry.end(txn.start_ts),
             // Locks stay until `unlock`.
             Err(_) => txn.forget_primary_without_locks(),
         }
         outcome
+    }
+
+    async fn commit_writes(
+        self: &Arc<Self>,
+        txn: &Arc<Txn>,
+        plan: Plan,
+        now: Timestamp,
+    ) -> Result<Timestamp> {
+        if let Some(quick) = plan.with_required_as_checks() {
+            check_required(&self.cluster, &plan.required, now, txn.start_ts).await?;
+            let mut phases = phases::Phases::new(self.clone(), txn.clone(), quick);
+            match phases.run().await {
+                Err(Error::WriteConflict { key, .. })
+                    if phases.nothing_touched() && plan.required.iter().any(|r| r.key == key) => {}
+                outcome => return outcome,
+            }
+        }
+        phases::Phases::new(self.clone(), txn.clone(), plan).run().await
     }
 
     async fn end_without_writes(&self, txn: &Txn) {

@@ -42,6 +42,7 @@ pub(super) struct Phases {
     touched: Vec<usize>,
     /// A one-phase commit was sent whose outcome we do not know.
     unknown: bool,
+    rolled_back: bool,
 }
 
 enum Primary {
@@ -60,7 +61,13 @@ impl Phases {
             backoff,
             touched: Vec::new(),
             unknown: false,
+            rolled_back: false,
         }
+    }
+
+    /// After an error: the store holds no trace of the attempt, so the transaction may try another way.
+    pub fn nothing_touched(&self) -> bool {
+        !self.unknown && !self.rolled_back
     }
 
     fn cluster(&self) -> &Arc<Cluster> {
@@ -81,7 +88,8 @@ impl Phases {
                 METRICS.commits.with_label_values(&["one_phase"]).inc();
                 return Ok(commit_ts);
             }
-            Ok(None) => {}
+            // A store that could not commit it in one phase left locks.
+            Ok(None) => self.live(),
             Err(e) => {
                 self.roll_back().await;
                 return Err(e);
@@ -155,19 +163,20 @@ impl Phases {
         }
     }
 
+    /// Two phases may take long, so there must be signs of life.
+    fn live(&self) {
+        let primary = || self.plan.primary_key().clone();
+        self.txn.locks.lock().primary.get_or_insert_with(primary);
+        self.engine.start_heartbeat(&self.txn);
+    }
+
     /// The commit timestamp if that was all; `None`: every key is locked now.
     async fn prewrite(&mut self) -> Result<Option<Timestamp>> {
         let cluster = self.engine.cluster.clone();
         let mut queue = self.group((0..self.plan.writes.len()).collect()).await?;
         let mut one_phase = queue.len() == 1 && self.plan.required.is_empty();
         if !one_phase {
-            // It may take long, so there must be signs of life.
-            self.txn
-                .locks
-                .lock()
-                .primary
-                .get_or_insert_with(|| self.plan.primary_key().clone());
-            self.engine.start_heartbeat(&self.txn);
+            self.live();
         }
         let mut retry = false;
         let mut lock_waits = Duration::ZERO;
@@ -181,6 +190,7 @@ impl Phases {
                     ));
                 }
                 one_phase = false;
+                self.live();
             }
             while running.len() < cluster.options.concurrency.max(1)
                 && let Some(batch) = queue.pop_front()
@@ -209,9 +219,14 @@ impl Phases {
                         continue;
                     }
                     // Two commits may each hold what the other needs. One that holds nothing yet is in nobody's way.
-                    let may_wait = self.touched.is_empty() || lock_waits < LONGEST_STANDOFF;
                     let began = Instant::now();
                     for lock in locks {
+                        // The younger one gives way first.
+                        let longest = match lock.lock_version < self.txn.start_ts.0 {
+                            true => LONGEST_STANDOFF / 5,
+                            false => LONGEST_STANDOFF,
+                        };
+                        let may_wait = self.touched.is_empty() || lock_waits < longest;
                         self.meet(&lock, may_wait).await?;
                     }
                     lock_waits += began.elapsed();
@@ -437,6 +452,7 @@ impl Phases {
         if touched.is_empty() {
             return;
         }
+        self.rolled_back = true;
         let keys: Vec<Bytes> = touched
             .into_iter()
             .map(|i| self.plan.writes[i].key.clone())

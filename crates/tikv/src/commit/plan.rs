@@ -12,6 +12,7 @@ use super::{MAX_ENTRY_BYTES, check_key};
 use crate::metrics::METRICS;
 use crate::registry::Locks;
 
+#[derive(Clone)]
 pub(super) struct Write {
     pub key: Bytes,
     pub op: Op,
@@ -162,6 +163,29 @@ impl Plan {
         })
     }
 
+    /// When every required key is one the transaction writes, and `required` held at a timestamp after its start: the same
+    /// with the checks of a prewrite in place of them, so that it can be committed in one phase.
+    pub fn with_required_as_checks(&self) -> Option<Plan> {
+        if self.required.is_empty() {
+            return None;
+        }
+        let mut writes = self.writes.clone();
+        for required in &self.required {
+            let at = writes.binary_search_by(|w| w.key.cmp(&required.key)).ok()?;
+            if writes[at].action == PessimisticAction::SkipPessimisticCheck {
+                writes[at].action = PessimisticAction::DoConstraintCheck;
+            }
+        }
+        Some(Plan {
+            writes,
+            required: Vec::new(),
+            primary: self.primary,
+            for_update_ts: self.for_update_ts,
+            min_commit_ts: self.min_commit_ts,
+            max_commit_ts: self.max_commit_ts,
+        })
+    }
+
     pub fn primary_key(&self) -> &Bytes {
         &self.writes[self.primary].key
     }
@@ -276,6 +300,24 @@ mod tests {
         // Locks alone are nothing to write.
         let plan = Plan::new(CommitRequest::default(), &locks(&[("l", true)]), Timestamp(100)).unwrap();
         assert!(plan.writes.is_empty());
+    }
+
+    #[test]
+    fn conditions_on_written_keys_become_checks() {
+        let guard = |key: &'static str| Precondition {
+            key: key.into(),
+            value: None,
+        };
+        let mut own = request(&[("a", Some("1"), Check::None), ("b", Some("1"), Check::None)]);
+        own.preconditions.push(guard("b"));
+        let plan = Plan::new(own.clone(), &locks(&[]), Timestamp(100)).unwrap();
+        let quick = plan.with_required_as_checks().unwrap();
+        assert!(quick.required.is_empty());
+        assert_eq!(planned(&quick)["a"].1, PessimisticAction::SkipPessimisticCheck);
+        assert_eq!(planned(&quick)["b"].1, PessimisticAction::DoConstraintCheck);
+        own.preconditions.push(guard("owner"));
+        let plan = Plan::new(own, &locks(&[]), Timestamp(100)).unwrap();
+        assert!(plan.with_required_as_checks().is_none());
     }
 
     #[test]

@@ -282,10 +282,13 @@ impl Job {
                 (None, None) => return Err(failure),
             };
             let last = failure.error(leader, region.id);
-            backoff
+            let waited = backoff
                 .wait_at_least(Pause::Busy, least, "server_is_busy", last)
-                .await
-                .map_err(Failure::NotSent)?;
+                .await;
+            if waited.is_err() {
+                // Whoever reacts to it finds the same.
+                return Err(failure);
+            }
         }
         Err(Failure::Region(Box::new(errorpb::Error {
             message: "the region's leader is too busy to take files in".into(),

@@ -1,6 +1,8 @@
 //! The engine against a fake of PD and TiKV in this process.
 
 mod fake;
+mod gc;
+mod ingest;
 mod outcomes;
 mod pd;
 mod refusals;

@@ -1,5 +1,7 @@
 //! A PD and some stores in this process, over real sockets, with trouble on demand: refusals, lost replies, silence.
 
+// Errors are the protocol's own, as large as they are.
+#[allow(clippy::result_large_err)]
 pub mod mvcc;
 mod services;
 
@@ -288,6 +290,11 @@ impl Fake {
         let mut e = Box::<errorpb::Error>::default();
         fill(&mut e);
         self.plan(method, times, Trouble::Refuse(e));
+    }
+
+    /// Trouble that has not come yet.
+    pub fn planned(&self) -> usize {
+        self.world.lock().planned.iter().map(|p| p.times).sum()
     }
 
     pub fn calls(&self, method: &'static str) -> usize {

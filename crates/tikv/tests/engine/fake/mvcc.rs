@@ -181,8 +181,8 @@ impl Mvcc {
         }
         if let Some(w) = state
             .writes
-            .first()
-            .filter(|w| w.commit_ts > r.start_version && w.op != Op::Rollback)
+            .iter()
+            .find(|w| w.commit_ts > r.start_version && w.op != Op::Rollback)
         {
             return Err(conflict(
                 &m.key,
@@ -234,7 +234,7 @@ impl Mvcc {
                     commit_ts,
                     value: m.value.clone(),
                 });
-            } else {
+            } else if !state.lock.as_ref().is_some_and(|l| l.op != Op::PessimisticLock) {
                 state.lock = Some(Lock {
                     op,
                     start_ts: r.start_version,
@@ -249,8 +249,6 @@ impl Mvcc {
         }
         if one_phase {
             answer.one_pc_commit_ts = commit_ts;
-            // No later reader at a lesser timestamp may be told otherwise.
-            self.max_ts = self.max_ts.max(commit_ts);
         }
         answer
     }
@@ -336,7 +334,11 @@ impl Mvcc {
                 Some(_) => continue,
                 None => {}
             }
-            if let Some(w) = state.writes.first().filter(|w| w.commit_ts > r.for_update_ts) {
+            if let Some(w) = state
+                .writes
+                .iter()
+                .find(|w| w.commit_ts > r.for_update_ts && w.op != Op::Rollback)
+            {
                 return Err(conflict(
                     &m.key,
                     r.start_version,
