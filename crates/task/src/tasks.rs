@@ -328,7 +328,12 @@ impl Tasks {
         Ok(())
     }
 
-    async fn change(&self, id: TaskId, term: &OwnerTerm, edit: impl Fn(&mut Task) -> Result<()>) -> Result<()> {
+    async fn change(
+        &self,
+        id: TaskId,
+        term: &OwnerTerm,
+        edit: impl Fn(&mut Task) -> Result<()>,
+    ) -> Result<()> {
         for _ in 0..CHANGE_TRIES {
             let task = self.rows.task(id).await?.ok_or(Error::NotFound(id))?;
             let mut next = task.value.clone();

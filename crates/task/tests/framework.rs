@@ -374,7 +374,11 @@ async fn cancel_stops_what_runs_and_what_waits() {
         .await;
     world
         .tasks
-        .cancel(id, TaskError::new(ErrorClass::Cancelled, "by the user"), &world.term())
+        .cancel(
+            id,
+            TaskError::new(ErrorClass::Cancelled, "by the user"),
+            &world.term(),
+        )
         .await
         .unwrap();
     let task = world.end(id).await;
@@ -405,7 +409,11 @@ async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
         .await;
     world
         .tasks
-        .pause(id, TaskError::new(ErrorClass::Cancelled, "paused by the user"), &world.term())
+        .pause(
+            id,
+            TaskError::new(ErrorClass::Cancelled, "paused by the user"),
+            &world.term(),
+        )
         .await
         .unwrap();
     assert_eq!(world.end(id).await.state, TaskState::Paused);
@@ -428,7 +436,11 @@ async fn many_tasks_share_few_slots_and_each_can_be_cancelled() {
     for id in ids.iter().rev() {
         world
             .tasks
-            .cancel(*id, TaskError::new(ErrorClass::Cancelled, "enough"), &world.term())
+            .cancel(
+                *id,
+                TaskError::new(ErrorClass::Cancelled, "enough"),
+                &world.term(),
+            )
             .await
             .unwrap();
         assert_eq!(world.end(*id).await.state, TaskState::Reverted);

@@ -71,7 +71,11 @@ pub(super) async fn run_merge(
     let part: MergeMeta = parse(&context.subtask.meta)?;
     let storage = observed(engine.storage(meta).await?, context);
     let budget = engine.slot_budget_bytes();
-    let _memory = engine.config.memory.acquire(budget, &context.cancel).await
+    let _memory = engine
+        .config
+        .memory
+        .acquire(budget, &context.cancel)
+        .await
         .map_err(sort_error)?;
     let subtask = &context.subtask;
     let prefix = engine.run_prefix(context.task.id, subtask.step, subtask.ordinal, subtask.attempt);
@@ -102,7 +106,11 @@ pub(super) async fn run(
     let part: IngestMeta = parse(&context.subtask.meta)?;
     let storage = observed(engine.storage(meta).await?, context);
     let budget = engine.slot_budget_bytes();
-    let _memory = engine.config.memory.acquire(budget, &context.cancel).await
+    let _memory = engine
+        .config
+        .memory
+        .acquire(budget, &context.cancel)
+        .await
         .map_err(sort_error)?;
     let options = MergeOptions {
         budget_bytes: merge_budget_bytes(budget),
@@ -114,9 +122,7 @@ pub(super) async fn run(
         Merge::new(&storage, &part.runs, range.clone(), &options, &context.cancel).map_err(sort_error)?;
     let mut ingesting = Ingesting::begin(engine, context, meta, range).await?;
     let mut batch = KvBatch::new();
-    while merge.next_batch(&mut batch).await
-        .map_err(sort_error)?
-    {
+    while merge.next_batch(&mut batch).await.map_err(sort_error)? {
         // Nothing of it becomes visible when a duplicate turns up.
         fail_on_duplicates(meta, part.index_id, merge.duplicates())?;
         ingesting.write(&batch).await?;
@@ -177,7 +183,10 @@ impl<'a> Ingesting<'a> {
         range: KeyRange,
     ) -> Result<Self, TaskError> {
         let (settings, _) = engine.settings(meta.job_id).await?;
-        let ingest = engine.store().ingest(range, meta.snapshot).await
+        let ingest = engine
+            .store()
+            .ingest(range, meta.snapshot)
+            .await
             .map_err(store_error)?;
         let looked_at = Instant::now();
         Ok(Ingesting {
@@ -197,8 +206,7 @@ impl<'a> Ingesting<'a> {
         }
         loop {
             if self.looked_at.elapsed() > Duration::from_secs(1) {
-                self.settings = self.engine.settings(self.meta.job_id).await?
-                    .0;
+                self.settings = self.engine.settings(self.meta.job_id).await?.0;
                 self.looked_at = Instant::now();
             }
             let Some(wait) = self.settings.limiter.take(batch.bytes() as u64) else {
@@ -215,8 +223,7 @@ impl<'a> Ingesting<'a> {
                 return Err(cancelled());
             }
         }
-        self.ingest.write(batch).await
-            .map_err(store_error)?;
+        self.ingest.write(batch).await.map_err(store_error)?;
         for (key, value) in batch.iter() {
             self.digest.add(key, value);
         }
@@ -228,8 +235,7 @@ impl<'a> Ingesting<'a> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
-        let summary = self.ingest.finish().await
-            .map_err(store_error)?;
+        let summary = self.ingest.finish().await.map_err(store_error)?;
         if summary.entries != self.digest.entries {
             let text = format!(
                 "{} entries ingested of {} written",

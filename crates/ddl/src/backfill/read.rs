@@ -126,9 +126,7 @@ impl<'a> ReadPass<'a> {
         let mut rows = 0;
         let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
         let mut batch = KvBatch::new();
-        while scan.next_batch(&mut batch).await
-            .map_err(store_error)?
-        {
+        while scan.next_batch(&mut batch).await.map_err(store_error)? {
             if self.context.cancel.is_cancelled() {
                 return Err(cancelled());
             }

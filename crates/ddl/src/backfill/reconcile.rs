@@ -181,9 +181,7 @@ pub(super) async fn run(
     let mut last = Vec::new();
     let mut progress = Progress::default();
     let mut conflicts: Vec<Conflict> = Vec::new();
-    while scan.next_batch(&mut batch).await
-        .map_err(store_error)?
-    {
+    while scan.next_batch(&mut batch).await.map_err(store_error)? {
         for (note, _) in batch.iter() {
             let (key, _) = split_note(note)?;
             progress.rows += 1;

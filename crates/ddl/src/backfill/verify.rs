@@ -33,9 +33,7 @@ pub(super) async fn run(
     let mut digests = vec![EntryDigest::default(); encoders.len()];
     let mut of_index = EntryDigest::default();
     let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
-    while scan.next_batch(&mut batch).await
-        .map_err(store_error)?
-    {
+    while scan.next_batch(&mut batch).await.map_err(store_error)? {
         if context.cancel.is_cancelled() {
             return Err(cancelled());
         }

@@ -2,7 +2,7 @@
 
 use ilmenite_catalog::{OwnerTerm, TableInfo};
 use ilmenite_sort::EntryDigest;
-use ilmenite_store::{ErrorClass, GcHold, Transaction};
+use ilmenite_store::{Check, ErrorClass, GcHold, Timestamp, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use crate::backfill::{
     read_step, verify_step,
 };
 use crate::error::DdlError;
-use crate::job::{Conflict, Job, JobState, Stage, Stored};
+use crate::job::{Conflict, Job, JobState, Stage, Stored, Sweep, encode, hold_job, hold_prefix, sweep_key};
 use crate::statement::Verify;
 
 impl Shared {
@@ -22,12 +22,24 @@ impl Shared {
     /// index up by itself. Versions are held from now on: what DML deletes meanwhile must stay to hide what is ingested.
     pub(super) async fn take_snapshot(&self, job: &mut Job) -> StepResult<()> {
         job.snapshot = self.store.timestamp().await?;
-        self.store
-            .set_gc_hold(GcHold {
-                id: job.hold_id(),
-                ts: job.snapshot,
-            })
-            .await?;
+        let (id, ts) = (job.hold_id(), job.snapshot);
+        self.store.set_gc_hold(GcHold { id, ts }).await?;
+        let safe_point = self.store.gc_safe_point().await?;
+        if safe_point > ts {
+            // A long sleep in between: the hold came too late.
+            return Err(ilmenite_store::Error::SnapshotTooOld { ts, safe_point }.into());
+        }
+        Ok(())
+    }
+
+    /// Lets garbage collection go on from every snapshot of the job, but the one at `kept`.
+    pub(super) async fn release_holds(&self, job: &Job, kept: Option<Timestamp>) -> StepResult<()> {
+        let kept = kept.map(|snapshot| format!("{}{snapshot}", hold_prefix(job.id)));
+        for hold in self.store.gc_holds().await? {
+            if hold_job(&hold.id) == Some(job.id) && Some(&hold.id) != kept.as_ref() {
+                self.store.release_gc_hold(&hold.id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -126,7 +138,18 @@ impl Shared {
     }
 
     pub(super) async fn forget_tasks(&self, txn: &mut Transaction, job: &Job) -> StepResult<()> {
+        let uri = match job.reorg.use_cloud_storage {
+            true => self.rows.storage_uri(job.id).await?,
+            false => None,
+        };
         for status in self.job_tasks(job).await? {
+            if let Some(uri) = uri
+                .as_ref()
+                .filter(|_| status.task.kind == BACKFILL_KIND && status.task.step.is_some())
+            {
+                let sweep = Sweep::new(status.task.id, uri.clone(), txn.start_ts().millis());
+                txn.put(sweep_key(sweep.task_id), encode(&sweep)?, Check::None)?;
+            }
             self.tasks
                 .forget(txn, status.task.id)
                 .await
@@ -174,7 +197,7 @@ impl Shared {
                     .map_or_else(|| "the task was paused".into(), |e| e.message);
                 Ok(None)
             }
-            _ => Err(task_failure(task.error).error.into()),
+            _ => Err(StepError::Final(task_failure(task.error).error)),
         }
     }
 
