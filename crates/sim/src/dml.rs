@@ -110,13 +110,7 @@ pub async fn client(sim: Arc<Sim>, me: usize, seed: u64) {
     }
 }
 
-async fn transaction(
-    sim: &Sim,
-    node: &Node,
-    me: usize,
-    rng: &mut StdRng,
-    intent: &Mutex<Intent>,
-) -> End {
+async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent: &Mutex<Intent>) -> End {
     let mode = if rng.random_bool(0.25) {
         TxnMode::Optimistic
     } else {
@@ -155,8 +149,16 @@ async fn transaction(
             }
         };
         sim.world.log.event(&[201, me as u64, change.id() as u64], || {
-            format!("client {me} on n{} {start_ts} {table_number} {change:?}: {outcome:?}", node.number)
+            format!(
+                "client {me} on n{} {start_ts} {table_number} {change:?}: {outcome:?}",
+                node.number
+            )
         });
+        if matches!(outcome, RowOutcome::Duplicate { .. }) && node.catalog.confirm_lease().await.is_err() {
+            // The session says 8028 instead.
+            drop(txn.rollback().await);
+            return End::RolledBack;
+        }
         if !judge_outcome(sim, key, &change, &outcome, start_ts, mode, &table, intent) {
             drop(txn.rollback().await);
             return End::RolledBack;
@@ -192,6 +194,9 @@ async fn transaction(
         Ok(_) => End::Committed,
         Err(StoreError::Undetermined(_)) => End::Unknown,
         Err(error) => {
+            if matches!(error, StoreError::CommitTooLate { .. }) {
+                node.catalog.lease_refused();
+            }
             judge_error(sim, node, &WriteError::Store(error));
             End::RolledBack
         }
@@ -270,7 +275,10 @@ fn judge_outcome(
         RowOutcome::Written => (inserts && may_lack) || (!inserts && may_exist),
         RowOutcome::Missing => !inserts && may_lack,
         RowOutcome::Duplicate { index: None, .. } => inserts && may_exist,
-        RowOutcome::Duplicate { index: Some(id), existing } => {
+        RowOutcome::Duplicate {
+            index: Some(id),
+            existing,
+        } => {
             if mode == TxnMode::Pessimistic
                 && let Some(values) = change.after()
                 && !holds_key(sim, key.0, table, *id, existing, values, intent)
@@ -315,13 +323,16 @@ fn holds_key(
     let (Some(held), Some(index)) = (held, table.index_by_id(index)) else {
         return false;
     };
-    index.columns.iter().all(|column| match column.name.lower.as_str() {
-        "a" => held.0.is_some() && held.0 == values.0,
-        "b" => match usize::try_from(column.length) {
-            Ok(n) => held.1.chars().take(n).eq(values.1.chars().take(n)),
-            Err(_) => held.1 == values.1,
-        },
-        // The key would carry the row's own handle.
-        _ => false,
-    })
+    index
+        .columns
+        .iter()
+        .all(|column| match column.name.lower.as_str() {
+            "a" => held.0.is_some() && held.0 == values.0,
+            "b" => match usize::try_from(column.length) {
+                Ok(n) => held.1.chars().take(n).eq(values.1.chars().take(n)),
+                Err(_) => held.1 == values.1,
+            },
+            // The key would carry the row's own handle.
+            _ => false,
+        })
 }

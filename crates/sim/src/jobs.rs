@@ -64,7 +64,9 @@ pub async fn client(sim: Arc<Sim>, me: usize, seed: u64) {
     while !sim.ddl_stop.is_cancelled() {
         let think = rng.random_range(0..=sim.settings.ddl_think_ms);
         tokio::time::sleep(Duration::from_millis(think)).await;
-        let Some(node) = sim.any_node(&mut rng) else { continue };
+        let Some(node) = sim.any_node(&mut rng) else {
+            continue;
+        };
         tokio::select! {
             biased;
             () = node.killed.cancelled() => {}
@@ -87,7 +89,9 @@ async fn statement(sim: &Arc<Sim>, node: &Node, me: usize, rng: &mut StdRng) {
     }
     let number = rng.random_range(0..sim.settings.tables);
     let name = sim.table_name(number);
-    let Some(table) = table::find(&node.catalog, &name) else { return };
+    let Some(table) = table::find(&node.catalog, &name) else {
+        return;
+    };
     let indexes: Vec<Name> = table
         .maintained_indexes()
         .filter(|i| i.state == SchemaState::Public)
@@ -100,8 +104,14 @@ async fn statement(sim: &Arc<Sim>, node: &Node, me: usize, rng: &mut StdRng) {
             if_exists: false,
         }]
     } else {
-        let n = if rng.random_bool(0.25) { rng.random_range(2..=3) } else { 1 };
-        (0..n).map(|_| AlterAction::AddIndex(random_index(sim, rng))).collect()
+        let n = if rng.random_bool(0.25) {
+            rng.random_range(2..=3)
+        } else {
+            1
+        };
+        (0..n)
+            .map(|_| AlterAction::AddIndex(random_index(sim, rng)))
+            .collect()
     };
     let statement = table::alter(&name, actions);
     let settings = JobSettings {
@@ -150,12 +160,16 @@ pub async fn submit(
     let id = match node.ddl.submit(request).await {
         Ok(id) => id,
         Err(error) => {
-            sim.world.log.note(|| format!("submitting on n{} failed: {error}", node.number));
+            sim.world
+                .log
+                .note(|| format!("submitting on n{} failed: {error}", node.number));
             return None;
         }
     };
     sim.jobs.submitted.fetch_add(1, Ordering::Relaxed);
-    sim.world.log.event(&[202, id as u64], || format!("job {id} submitted on n{}: {text}", node.number));
+    sim.world.log.event(&[202, id as u64], || {
+        format!("job {id} submitted on n{}: {text}", node.number)
+    });
     if waits {
         let cancel = CancellationToken::new();
         let waited = tokio::time::timeout(Duration::from_secs(20), node.ddl.wait(id, &cancel)).await;
@@ -164,6 +178,24 @@ pub async fn submit(
         }
     }
     Some(id)
+}
+
+/// Submits on a node that is well: again for a while, should it have lost its lease a moment ago without knowing.
+pub async fn submit_surely(
+    sim: &Arc<Sim>,
+    node: &Node,
+    statement: DdlStatement,
+    settings: JobSettings,
+) -> Option<JobId> {
+    for _ in 0..10 {
+        let submitted = submit(sim, node, 0, statement.clone(), settings.clone(), false).await;
+        if submitted.is_some() {
+            return submitted;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    sim.violation("a job could not be submitted although all is well".into());
+    None
 }
 
 /// An ADMIN statement on a job.
@@ -182,9 +214,9 @@ async fn steer(sim: &Sim, node: &Node, job: &Job, rng: &mut StdRng) {
             node.ddl.alter(id, change).await
         }
     };
-    sim.world
-        .log
-        .event(&[203, id as u64], || format!("job {id} steered on n{}: {result:?}", node.number));
+    sim.world.log.event(&[203, id as u64], || {
+        format!("job {id} steered on n{}: {result:?}", node.number)
+    });
 }
 
 pub async fn cancel(sim: &Sim, node: &Node, id: JobId) -> Result<(), DdlError> {
@@ -202,7 +234,9 @@ pub async fn resume_all(sim: &Sim, node: &Node) {
     for job in live_jobs(sim) {
         if job.state == JobState::Paused {
             let resumed = first(node.ddl.resume(&[job.id]).await);
-            sim.world.log.note(|| format!("job {} resumed: {resumed:?}", job.id));
+            sim.world
+                .log
+                .note(|| format!("job {} resumed: {resumed:?}", job.id));
         }
     }
 }

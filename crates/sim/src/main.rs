@@ -70,7 +70,11 @@ fn one(arguments: &Arguments, seed: u64) -> ExitCode {
 }
 
 fn exit(good: bool) -> ExitCode {
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn many(arguments: &Arguments) -> ExitCode {
@@ -131,7 +135,10 @@ fn many(arguments: &Arguments) -> ExitCode {
         jobs.into_inner()
     );
     for report in &failed {
-        println!("again: cargo run --release -p ilmenite-sim -- --seed {}", report.seed);
+        println!(
+            "again: cargo run --release -p ilmenite-sim -- --seed {}",
+            report.seed
+        );
     }
     exit(failed.is_empty())
 }

@@ -26,7 +26,9 @@ pub async fn run(sim: Arc<Sim>, seed: u64) {
             break;
         }
         let troubles = sim.settings.troubles;
-        let Some(node) = victim(&sim, &mut rng).await else { continue };
+        let Some(node) = victim(&sim, &mut rng).await else {
+            continue;
+        };
         let ms = |rng: &mut StdRng, range| Duration::from_millis(rng.random_range(range));
         match rng.random_range(0..10) {
             0 | 1 if troubles.crashes => {
@@ -46,13 +48,19 @@ pub async fn run(sim: Arc<Sim>, seed: u64) {
                 under_way.spawn(freeze(sim.clone(), node, lasts, rng.random_bool(0.5)));
             }
             4 | 5 if troubles.partitions => {
-                let target = if rng.random_bool(0.7) { Target::Store } else { Target::Objects };
+                let target = if rng.random_bool(0.7) {
+                    Target::Store
+                } else {
+                    Target::Objects
+                };
                 let lasts = ms(&mut rng, 200..12_000);
                 under_way.spawn(cut(sim.clone(), node, target, lasts));
             }
             6 if troubles.time_jumps => {
                 let jump: i64 = [200, 2_000, 30_000, -500, -5_000][rng.random_range(0..5)];
-                sim.world.log.event(&[302, jump as u64], || format!("TIME jumps by {jump} ms"));
+                sim.world
+                    .log
+                    .event(&[302, jump as u64], || format!("TIME jumps by {jump} ms"));
                 sim.world.core.lock().time_off_ms += jump;
                 *sim.world.wall_off_ms.lock() += rng.random_range(-3_600_000..3_600_000);
             }
@@ -88,7 +96,10 @@ async fn freeze(sim: Arc<Sim>, node: Arc<Node>, lasts: Duration, clock_stands: b
     }
     let n = node.number;
     sim.world.log.event(&[303, n as u64], || {
-        format!("FREEZE n{n} for {lasts:?}, its clock {}", if clock_stands { "stands" } else { "goes on" })
+        format!(
+            "FREEZE n{n} for {lasts:?}, its clock {}",
+            if clock_stands { "stands" } else { "goes on" }
+        )
     });
     node.link.freeze(clock_stands);
     let (until_expiry, rest) = (lasts.min(LOCK_TTL), lasts.saturating_sub(LOCK_TTL));
@@ -114,9 +125,9 @@ async fn cut(sim: Arc<Sim>, node: Arc<Node>, target: Target, lasts: Duration) {
         return;
     }
     let n = node.number;
-    sim.world
-        .log
-        .event(&[305, n as u64], || format!("CUT n{n} off from {target:?} for {lasts:?}"));
+    sim.world.log.event(&[305, n as u64], || {
+        format!("CUT n{n} off from {target:?} for {lasts:?}")
+    });
     node.link.cut(target, true);
     let expires = lasts > LOCK_TTL && target == Target::Store;
     tokio::time::sleep(lasts.min(LOCK_TTL)).await;
@@ -149,15 +160,23 @@ pub fn move_regions(sim: &Sim, rng: &mut StdRng) {
     core.region_bytes = (sim.settings.region_bytes as f64 * rng.random_range(0.2..3.0)) as u64;
     let n = core.boundaries.len() as u64;
     drop(core);
-    sim.world.log.event(&[307, n], || format!("REGIONS moved: {n} boundaries"));
+    sim.world
+        .log
+        .event(&[307, n], || format!("REGIONS moved: {n} boundaries"));
 }
 
 /// Splits at keys of tables.
 pub fn split_regions(core: &mut crate::core::Core, n: usize, rng: &mut StdRng) {
-    let keys: Vec<_> = core.memory.data.range(Bytes::from_static(b"t")..Bytes::from_static(b"u")).map(|(k, _)| k.clone()).collect();
+    let keys: Vec<_> = core
+        .memory
+        .data
+        .range(Bytes::from_static(b"t")..Bytes::from_static(b"u"))
+        .map(|(k, _)| k.clone())
+        .collect();
     for _ in 0..n {
         if !keys.is_empty() {
-            core.boundaries.insert(keys[rng.random_range(0..keys.len())].clone());
+            core.boundaries
+                .insert(keys[rng.random_range(0..keys.len())].clone());
         }
     }
 }
@@ -172,7 +191,12 @@ fn object_trouble(sim: &Sim, rng: &mut StdRng) -> Option<Trouble> {
         choices.push(Trouble::ListingLag);
     }
     if troubles.object_refusals {
-        choices.extend([Trouble::ReadOnly, Trouble::NoDelete, Trouble::BucketGone, Trouble::Full]);
+        choices.extend([
+            Trouble::ReadOnly,
+            Trouble::NoDelete,
+            Trouble::BucketGone,
+            Trouble::Full,
+        ]);
     }
     (!choices.is_empty()).then(|| choices[rng.random_range(0..choices.len())])
 }
@@ -181,9 +205,9 @@ async fn distress(sim: Arc<Sim>, trouble: Trouble, lasts: Duration) {
     if sim.world.objects.lock().trouble != Trouble::None {
         return;
     }
-    sim.world
-        .log
-        .event(&[308, trouble as u64], || format!("OBJECT STORE {trouble:?} for {lasts:?}"));
+    sim.world.log.event(&[308, trouble as u64], || {
+        format!("OBJECT STORE {trouble:?} for {lasts:?}")
+    });
     sim.world.objects.lock().set_trouble(trouble);
     tokio::time::sleep(lasts).await;
     sim.world.objects.lock().set_trouble(Trouble::None);

@@ -101,7 +101,9 @@ impl Sim {
 
     /// As `kill -9`: nothing it asked for is answered any more, and its locks run out.
     pub fn kill(&self, node: &Arc<Node>) {
-        self.world.log.event(&[301, node.number as u64], || format!("KILL n{}", node.number));
+        self.world
+            .log
+            .event(&[301, node.number as u64], || format!("KILL n{}", node.number));
         node.link.kill();
         node.killed.cancel();
         self.nodes.lock().retain(|n| n.number != node.number);

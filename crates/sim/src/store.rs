@@ -11,13 +11,12 @@ use ilmenite_store::{
 };
 use tokio::time::Instant;
 
+use crate::core::Locked;
 use crate::link::{Link, Target};
-use crate::world::World;
+use crate::world::{Mishap, World};
 
 /// Locks that nobody keeps alive run out after this.
 pub const LOCK_TTL: Duration = Duration::from_secs(3);
-/// A late commit arrives within this.
-const LATE_MAX_MS: u64 = 2500;
 
 #[derive(Clone)]
 pub struct SimStore {
@@ -141,17 +140,19 @@ impl SimStore {
 
     fn apply_commit(&self, request: CommitRequest, late: bool) -> Result<Timestamp> {
         let start_ts = request.start_ts;
-        let writes: Vec<(Bytes, Option<Bytes>)> =
-            request.mutations.iter().map(|m| (m.key.clone(), m.value.clone())).collect();
+        let writes: Vec<(Bytes, Option<Bytes>)> = request
+            .mutations
+            .iter()
+            .map(|m| (m.key.clone(), m.value.clone()))
+            .collect();
         let now_ms = self.now_ms();
-        let result = self
-            .world
-            .core
-            .lock()
-            .commit(request, self.world.broken, now_ms);
+        let result = self.world.core.lock().commit(request, self.world.broken, now_ms);
         self.world.released.ring();
         let result = result.map(|committed| {
-            committed.violation.into_iter().for_each(|v| self.world.violation(v));
+            committed
+                .violation
+                .into_iter()
+                .for_each(|v| self.world.violation(v));
             for change in &committed.changes {
                 self.world.check_views(change);
             }
@@ -191,11 +192,24 @@ pub fn shown(key: &[u8]) -> String {
             _ => {}
         }
     }
-    for prefix in ["i/ddl/job/", "i/ddl/history/", "i/ddl/storage/", "i/ddl/delete_range/", "i/task/t/", "i/task/s/"] {
-        let Some(rest) = key.strip_prefix(prefix.as_bytes()) else { continue };
+    for prefix in [
+        "i/ddl/job/",
+        "i/ddl/history/",
+        "i/ddl/storage/",
+        "i/ddl/delete_range/",
+        "i/task/t/",
+        "i/task/s/",
+    ] {
+        let Some(rest) = key.strip_prefix(prefix.as_bytes()) else {
+            continue;
+        };
         let (words, rest) = (rest.chunks_exact(8), rest.chunks_exact(8).remainder());
         let ids: Vec<String> = words
-            .map(|word| word.iter().fold(0u64, |n, byte| (n << 8) | u64::from(*byte)).to_string())
+            .map(|word| {
+                word.iter()
+                    .fold(0u64, |n, byte| (n << 8) | u64::from(*byte))
+                    .to_string()
+            })
             .collect();
         return format!("{prefix}{}.{}", ids.join("."), hex(rest));
     }
@@ -208,7 +222,9 @@ pub fn shown(key: &[u8]) -> String {
 
 /// What a commit makes of a row, as far as people want to know.
 fn value_shown(key: &[u8], value: Option<&Bytes>) -> String {
-    let Some(value) = value else { return " deleted".into() };
+    let Some(value) = value else {
+        return " deleted".into();
+    };
     if !(key.starts_with(b"i/ddl/job/") || key.starts_with(b"i/task/t/") || key.starts_with(b"i/task/s/")) {
         return String::new();
     }
@@ -218,12 +234,30 @@ fn value_shown(key: &[u8], value: Option<&Bytes>) -> String {
     let field = |name: &str| row.get(name).map(|v| v.to_string()).unwrap_or_default();
     let names = ["state", "stage", "step", "node", "attempt"];
     let fields: Vec<String> = names.iter().map(|n| field(n)).filter(|f| !f.is_empty()).collect();
-    let errors = ["error", "err", "retry"].iter().map(|n| field(n)).filter(|f| !f.is_empty() && f != "null");
+    let errors = ["error", "err", "retry"]
+        .iter()
+        .map(|n| field(n))
+        .filter(|f| !f.is_empty() && f != "null");
     format!(" ({} {})", fields.join(" "), errors.collect::<Vec<_>>().join(" "))
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A transaction whose beginning nobody has heard of, because the reply was lost or the caller has gone: it runs out.
+struct Begun<'a> {
+    store: &'a SimStore,
+    start_ts: Option<Timestamp>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        // With the runtime itself everything goes.
+        if let (Some(start_ts), Ok(_)) = (self.start_ts, tokio::runtime::Handle::try_current()) {
+            self.store.abandon(start_ts);
+        }
+    }
 }
 
 /// Removed from the graph of waits when dropped.
@@ -253,10 +287,14 @@ impl Store for SimStore {
     async fn begin_timestamp(&self) -> Result<Timestamp> {
         self.send(Op::Begin).await?;
         let ts = self.world.core.lock().begin(self.link.node, self.now_ms());
+        let mut begun = Begun {
+            store: self,
+            start_ts: Some(ts),
+        };
         if self.answer(Op::Begin).await {
+            begun.start_ts = None;
             Ok(ts)
         } else {
-            self.abandon(ts);
             Err(unavailable("the reply was lost"))
         }
     }
@@ -302,7 +340,7 @@ impl Store for SimStore {
             self.link.running().await;
             let outcome = self.world.core.lock().lock(&request)?;
             let (key, holder) = match outcome {
-                Ok(values) => {
+                Locked::Yes(values) => {
                     drop(wait);
                     self.event(Op::Lock, me.0, || {
                         let keys: Vec<String> = request.keys.iter().map(|k| shown(k)).collect();
@@ -313,7 +351,7 @@ impl Store for SimStore {
                     }
                     return Err(unavailable("the reply was lost"));
                 }
-                Err(held) => held,
+                Locked::HeldBy(holder, key) => (key, holder),
             };
             let key = key.to_vec();
             if request.wait.is_zero() {
@@ -357,36 +395,45 @@ impl Store for SimStore {
 
     async fn commit(&self, request: CommitRequest) -> Result<Timestamp> {
         self.send(Op::Commit).await?;
-        let rates = self.world.rates();
-        let start_ts = request.start_ts;
-        if self.world.draw(rates.lost_commit) {
-            self.event(Op::Commit, 7, || format!("{start_ts} lost on its way"));
-            self.world.travel(rates.slow).await;
+        let (start_ts, slow) = (request.start_ts, self.world.rates().slow);
+        let mishap = match self.quiet {
+            true => None,
+            false => self.world.mishap(request.mutations.iter().map(|m| &m.key)),
+        };
+        let unknown = |what: &str| Err(Error::Undetermined(format!("simulated: {what}")));
+        let result = match mishap {
+            Some(Mishap::Lost) => {
+                self.event(Op::Commit, 7, || format!("{start_ts} lost on its way"));
+                unknown("the commit was lost")
+            }
+            Some(Mishap::Late(late)) => {
+                self.event(Op::Commit, 8, || format!("{start_ts} delayed on its way"));
+                let this = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(late).await;
+                    drop(this.apply_commit(request, true));
+                });
+                unknown("no answer to the commit")
+            }
+            Some(Mishap::ReplyLost) => {
+                drop(self.apply_commit(request, false));
+                self.event(Op::Commit, 3, || "reply lost".into());
+                unknown("the reply was lost")
+            }
+            None => self.apply_commit(request, false),
+        };
+        if !self.quiet {
+            self.world.travel(slow).await;
             self.link.running().await;
-            return Err(Error::Undetermined("simulated: the commit was lost".into()));
-        }
-        if self.world.draw(rates.late_commit) {
-            self.event(Op::Commit, 8, || format!("{start_ts} delayed on its way"));
-            let this = self.clone();
-            let late = Duration::from_millis(self.world.range(1..LATE_MAX_MS));
-            tokio::spawn(async move {
-                tokio::time::sleep(late).await;
-                drop(this.apply_commit(request, true));
-            });
-            self.world.travel(rates.slow).await;
-            self.link.running().await;
-            return Err(Error::Undetermined("simulated: no answer to the commit".into()));
-        }
-        let result = self.apply_commit(request, false);
-        if !self.answer(Op::Commit).await {
-            return Err(Error::Undetermined("simulated: the reply was lost".into()));
         }
         result
     }
 
     async fn regions(&self, range: &KeyRange) -> Result<Vec<Region>> {
-        self.read(Op::Regions, Timestamp::MAX, |world| world.core.lock().regions(range))
-            .await
+        self.read(Op::Regions, Timestamp::MAX, |world| {
+            world.core.lock().regions(range)
+        })
+        .await
     }
 
     async fn ingest(&self, range: KeyRange, ts: Timestamp) -> Result<Box<dyn Ingest>> {
@@ -433,8 +480,10 @@ impl Store for SimStore {
     }
 
     async fn gc_safe_point(&self) -> Result<Timestamp> {
-        self.read(Op::SafePoint, Timestamp::MAX, |world| world.core.lock().safe_point)
-            .await
+        self.read(Op::SafePoint, Timestamp::MAX, |world| {
+            world.core.lock().safe_point
+        })
+        .await
     }
 }
 
@@ -517,7 +566,11 @@ impl Ingest for SimIngest {
         };
         let rates = world.rates();
         let partial = world.draw(rates.partial_ingest);
-        let taken = if partial { self.pairs.len() / 2 } else { self.pairs.len() };
+        let taken = if partial {
+            self.pairs.len() / 2
+        } else {
+            self.pairs.len()
+        };
         {
             let mut core = world.core.lock();
             for (key, value) in self.pairs.into_iter().take(taken) {

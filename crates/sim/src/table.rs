@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins};
+use ilmenite_catalog::{
+    Catalog, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins,
+};
 use ilmenite_codec::{Datum, FieldFlags, FieldType, Handle, RowDecoder, TypeCode};
 use ilmenite_ddl::maintain::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
 use ilmenite_ddl::{
@@ -66,11 +68,7 @@ pub fn create_table(name: &str) -> DdlStatement {
         ..FieldType::new(TypeCode::Varchar)
     };
     varchar.flags.set(FieldFlags::NOT_NULL, true);
-    let columns = vec![
-        column("id", int.clone()),
-        column("a", int),
-        column("b", varchar),
-    ];
+    let columns = vec![column("id", int.clone()), column("a", int), column("b", varchar)];
     DdlStatement::CreateTable(Box::new(CreateTable {
         schema: Name::new("test"),
         table: TableInfo {
