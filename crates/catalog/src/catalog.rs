@@ -1,6 +1,6 @@
 //! The catalog of one node: its view of the schemas, its place among the nodes, and the tasks that keep both fresh.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ use crate::meta::MetaReader;
 use crate::metrics::METRICS;
 use crate::node::Addresses;
 use crate::owner::Ownership;
-use crate::sync::Follower;
+use crate::sync::{Asked, Follower};
 use crate::wake::{Topic, Waking};
 use crate::{SchemaVersion, SchemaView, keys};
 
@@ -90,8 +90,7 @@ pub struct Catalog {
     pub(crate) auto_ids: AutoIdTable,
     /// Who the waits going on wait for, by job.
     pub(crate) blockers: Mutex<HashMap<i64, Vec<Blocker>>>,
-    /// Jobs for which there may be a question to other nodes in the store.
-    pub(crate) asked: Mutex<HashSet<i64>>,
+    pub(crate) asked: Mutex<Asked>,
     /// The loss of the lease has been reported.
     pub(crate) lost_told: AtomicBool,
     pub(crate) renew_now: Arc<Notify>,
@@ -245,10 +244,13 @@ impl Catalog {
     async fn owner_round(&self) -> Pause {
         if let Err(e) = self.campaign().await {
             tracing::warn!(error = %e, "looking for the owner failed; trying again");
-        } else if let Some(term) = self.owner_term()
-            && let Err(e) = self.remove_dead_nodes(term.guard()).await
-        {
-            tracing::warn!(error = %e, "removing rows of dead nodes failed; trying again");
+        } else if let Some(term) = self.owner_term() {
+            if let Err(e) = self.remove_dead_nodes(term.guard()).await {
+                tracing::warn!(error = %e, "removing rows of dead nodes failed; trying again");
+            }
+            if let Err(e) = self.clear_questions(&term).await {
+                tracing::warn!(error = %e, "removing questions to other nodes failed; trying again");
+            }
         }
         Pause::of(self.campaign_interval())
     }

@@ -110,6 +110,26 @@ impl Catalog {
         self.local.lease.is_live()
     }
 
+    /// The store has refused a commit for the end of the lease, although this node took it to last: it slept, and its
+    /// clock with it. Then it learns so, and joins again, at once.
+    pub fn lease_refused(&self) {
+        self.renew_now.notify_one();
+    }
+
+    /// Has the lease lasted until now, by the store's time? Then the schemas were not two versions on when something was
+    /// read before this call. Errors: `LeaseLost`; the store's.
+    pub async fn confirm_lease(&self) -> Result<()> {
+        if self.store.exclusive() {
+            return Ok(());
+        }
+        let now = self.store.timestamp().await?;
+        if self.is_live() && now <= self.lease_end() {
+            return Ok(());
+        }
+        self.lease_refused();
+        Err(Error::LeaseLost)
+    }
+
     /// The latest commit timestamp this node may get. Of a node that lost its lease, it lies in the past.
     pub fn lease_end(&self) -> Timestamp {
         self.local.lease.end()

@@ -137,14 +137,20 @@ impl Catalog {
         };
         if let (Some(info), Some(row)) = (&info, row) {
             if info.node_id == self.node_id {
-                self.owner.set(Some(OwnerTerm {
+                let term = OwnerTerm {
                     epoch: info.epoch,
                     row,
-                }));
+                };
+                if self.owner.held().as_ref() != Some(&term) {
+                    // Begun without this node's knowing that it was.
+                    self.asked.lock().of_others();
+                    self.owner.set(Some(term));
+                }
                 return Ok(());
             }
             // Also what came of a term that was thought to last.
             self.owner.set(None);
+            self.asked.lock().forget();
             let node = self.store.get(&keys::node(&info.node_id), ts).await?;
             if let Some(node) = node {
                 let node: crate::NodeInfo = decode(|| format!("node {}", info.node_id), &node)?;
@@ -188,8 +194,9 @@ impl Catalog {
         METRICS.owner_terms.inc();
         tracing::info!(node = %self.node_id, epoch = info.epoch, "this node is the owner now");
         // Nobody of an earlier term waits for answers any more.
-        if let Err(e) = self.forget_waits(&term).await {
-            tracing::warn!(error = %e, "removing what earlier owners waited for failed");
+        self.asked.lock().of_others();
+        if let Err(e) = self.clear_questions(&term).await {
+            tracing::warn!(error = %e, "removing what earlier owners waited for failed; tried again later");
         }
         self.owner.set(Some(term));
         Ok(())

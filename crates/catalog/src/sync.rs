@@ -83,6 +83,37 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.catalog.blockers.lock().remove(&self.job_id);
+        self.catalog.asked.lock().over(self.job_id);
+    }
+}
+
+/// Questions to other nodes that this node may have in the store.
+#[derive(Default)]
+pub(crate) struct Asked {
+    /// By job: whether it still waits for the answers.
+    jobs: BTreeMap<i64, bool>,
+    /// Those of earlier terms may be there too.
+    of_others: bool,
+}
+
+impl Asked {
+    fn ask(&mut self, job_id: i64) {
+        self.jobs.insert(job_id, true);
+    }
+
+    fn over(&mut self, job_id: i64) {
+        if let Some(waits) = self.jobs.get_mut(&job_id) {
+            *waits = false;
+        }
+    }
+
+    /// Another node is the owner: what is left is its to clear away.
+    pub fn forget(&mut self) {
+        *self = Asked::default();
+    }
+
+    pub fn of_others(&mut self) {
+        self.of_others = true;
     }
 }
 
@@ -105,7 +136,7 @@ impl Catalog {
                 "schema version {version} is not in the store"
             )));
         }
-        let _shown = Waiting {
+        let shown = Waiting {
             catalog: self,
             job_id,
         };
@@ -161,16 +192,11 @@ impl Catalog {
             on_blocked(Vec::new());
         }
         METRICS.mdl_wait_seconds.observe(began.elapsed().as_secs_f64());
-        if self.asked.lock().contains(&job_id)
-            && let Some(term) = self.owner_term()
+        drop(shown);
+        if let Some(term) = self.owner_term()
+            && let Err(e) = self.clear_questions(&term).await
         {
-            // Left behind, it is harmless, and removed with the job's next wait or the next owner's term.
-            match self.forget_wait(job_id, &term).await {
-                Ok(()) => drop(self.asked.lock().remove(&job_id)),
-                Err(e) => {
-                    tracing::warn!(error = %e, job = job_id, "removing the answers of other nodes failed")
-                }
-            }
+            tracing::warn!(error = %e, job = job_id, "removing the answers of other nodes failed; tried again later");
         }
         Ok(())
     }
@@ -258,10 +284,10 @@ impl Catalog {
             version,
             table_ids: table_ids.to_vec(),
         })?;
+        self.asked.lock().ask(job_id);
         if self.store.get(&key, ts).await?.as_ref() == Some(&row) {
             return Ok(());
         }
-        self.asked.lock().insert(job_id);
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         txn.put(key, row, Check::Unchanged)?;
         self.commit_relaxed(txn, term).await?;
@@ -309,14 +335,33 @@ impl Catalog {
         Ok(pairs)
     }
 
+    /// Removes questions, with their answers, that nobody waits for any more: what a wait that was given up has left, or
+    /// an earlier owner. The owner's, from time to time.
+    pub(crate) async fn clear_questions(&self, term: &OwnerTerm) -> Result<()> {
+        let (of_others, over) = {
+            let asked = self.asked.lock();
+            let over = asked.jobs.iter().filter(|(_, waits)| !**waits);
+            let over: Vec<i64> = over.map(|(job_id, _)| *job_id).collect();
+            (asked.of_others, over)
+        };
+        if of_others {
+            // One that is asked just now is asked again.
+            self.forget(&[keys::waits(), keys::all_reports()], term).await?;
+            self.asked.lock().of_others = false;
+        }
+        for job_id in over {
+            self.forget_wait(job_id, term).await?;
+            let mut asked = self.asked.lock();
+            if asked.jobs.get(&job_id) == Some(&false) {
+                asked.jobs.remove(&job_id);
+            }
+        }
+        Ok(())
+    }
+
     async fn forget_wait(&self, job_id: i64, term: &OwnerTerm) -> Result<()> {
         let question = KeyRange::new(keys::wait(job_id), [&keys::wait(job_id)[..], &[0]].concat());
         self.forget(&[question, keys::reports(job_id)], term).await
-    }
-
-    /// All questions and answers there are: those of earlier terms, when one begins.
-    pub(crate) async fn forget_waits(&self, term: &OwnerTerm) -> Result<()> {
-        self.forget(&[keys::waits(), keys::all_reports()], term).await
     }
 
     async fn forget(&self, ranges: &[KeyRange], term: &OwnerTerm) -> Result<()> {
@@ -378,7 +423,14 @@ impl Catalog {
             let blockers = self.blockers_of(holders);
             open |= !blockers.is_empty();
             let known = follower.answered.get(&job_id);
-            if known.is_some_and(|a| a.question == raw && same(&a.blockers, &blockers)) {
+            // The answer may have been cleared away with an earlier question of the same words.
+            if known.is_some_and(|a| a.question == raw && same(&a.blockers, &blockers))
+                && self
+                    .store
+                    .get(&keys::report(job_id, &self.node_id), ts)
+                    .await?
+                    .is_some()
+            {
                 continue;
             }
             let report = ReportRow {

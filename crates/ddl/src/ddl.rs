@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo, Topic};
 use ilmenite_sort::MemoryBudget;
-use ilmenite_store::{Check, ErrorClass, StoreRef, Transaction, TxnMode};
+use ilmenite_store::{Check, ErrorClass, StoreRef, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,8 @@ use crate::worker::Shared;
 
 /// How often a submission or a command is tried again when somebody else gets in between.
 const CHANGE_TRIES: u32 = 50;
+/// How often a submission of unknown outcome is looked for.
+const FIND_TRIES: u32 = 8;
 
 /// The kinds of task that `Tasks` must know before `Ddl` starts.
 pub fn task_kinds(backfill: &Arc<Backfill>) -> Vec<Arc<dyn TaskKind>> {
@@ -101,10 +103,12 @@ impl Ddl {
             pause_hold: config.pause_hold,
             stop: CancellationToken::new(),
             live: Default::default(),
+            synced: Default::default(),
             version_lock: Default::default(),
         });
         tokio::spawn(shared.clone().run());
         tokio::spawn(shared.clone().run_reaper());
+        tokio::spawn(shared.clone().run_sweeper());
         Arc::new(Ddl { shared })
     }
 
@@ -154,8 +158,43 @@ impl Ddl {
         if job.is_reorg() && !settings.cloud_storage_uri.is_empty() {
             txn.put(storage_key(id), settings.cloud_storage_uri.clone(), Check::None)?;
         }
-        txn.commit(self.shared.catalog.commit_options()?).await?;
-        Ok(id)
+        let start_ts = txn.start_ts();
+        match txn.commit(self.shared.catalog.commit_options()?).await {
+            Ok(_) => Ok(id),
+            Err(ilmenite_store::Error::CommitTooLate { .. }) => {
+                self.shared.catalog.lease_refused();
+                Err(ilmenite_catalog::Error::LeaseLost.into())
+            }
+            Err(ilmenite_store::Error::Undetermined(text)) => self.find_submitted(id, start_ts, text).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The submission's outcome is unknown: submitted again it might run twice. Ended first, so that it takes no effect
+    /// later, it is there or it is not.
+    async fn find_submitted(&self, id: JobId, start_ts: Timestamp, text: String) -> Result<JobId> {
+        for attempt in 1..=FIND_TRIES {
+            let found = async {
+                self.shared.store.unlock(start_ts, None).await?;
+                let live = self.shared.rows.job(id).await?.is_some();
+                Result::<bool>::Ok(live || self.shared.rows.history(id).await?.is_some())
+            };
+            match found.await {
+                Ok(true) => return Ok(id),
+                Ok(false) => {
+                    let message = format!("the job was not submitted: {text}");
+                    let class = ErrorClass::Transient;
+                    return Err(DdlError::Internal { class, message });
+                }
+                Err(error) if error.class() == ErrorClass::Transient => {
+                    tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(DdlError::permanent(format!(
+            "whether job {id} was submitted is not known: {text}"
+        )))
     }
 
     /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.

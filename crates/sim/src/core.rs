@@ -23,6 +23,7 @@ pub struct Txn {
     pub expired: bool,
 }
 
+#[derive(Default)]
 pub struct Core {
     pub memory: Memory,
     last: u64,
@@ -72,6 +73,14 @@ pub fn outline(table: &TableInfo) -> String {
     format!("[{}]", indexes.join(", "))
 }
 
+/// Whether all keys are locked now.
+pub enum Locked {
+    /// With their newest values.
+    Yes(Vec<Option<Bytes>>),
+    /// Not while this transaction holds the key.
+    HeldBy(Timestamp, Bytes),
+}
+
 /// What a commit did.
 pub struct Committed {
     pub commit_ts: Timestamp,
@@ -80,28 +89,16 @@ pub struct Committed {
 }
 
 impl Core {
-    pub fn new() -> Self {
-        Core {
-            memory: Memory::default(),
-            last: 0,
-            time_off_ms: 0,
-            txns: BTreeMap::new(),
-            waits: BTreeMap::new(),
-            holds: BTreeMap::new(),
-            safe_point: Timestamp::ZERO,
-            boundaries: BTreeSet::new(),
-            region_bytes: 0,
-            row_history: BTreeMap::new(),
-            pinned: BTreeMap::new(),
-            tables: BTreeMap::new(),
-        }
-    }
-
     /// A new timestamp: greater than every one before, and no less than the store's time says.
     pub fn timestamp(&mut self, now_ms: u64) -> Timestamp {
         let ms = (BEGIN_MS + now_ms).saturating_add_signed(self.time_off_ms);
         self.last = (self.last + 1).max(ms << Timestamp::LOGICAL_BITS);
         Timestamp(self.last)
+    }
+
+    /// The store's time, as far as it was asked for.
+    pub fn last_ms(&self) -> u64 {
+        Timestamp(self.last).millis()
     }
 
     pub fn begin(&mut self, node: usize, now_ms: u64) -> Timestamp {
@@ -198,14 +195,14 @@ impl Core {
     }
 
     /// Takes all locks, or says whom to wait for.
-    pub fn lock(&mut self, request: &LockRequest) -> Result<Result<Vec<Option<Bytes>>, (Bytes, Timestamp)>> {
+    pub fn lock(&mut self, request: &LockRequest) -> Result<Locked> {
         if self.txns.get(&request.start_ts).is_none_or(|txn| txn.expired) {
             return Err(Error::Aborted("the transaction's locks ran out".into()));
         }
         match self.memory.lock(request) {
-            Ok(values) => Ok(Ok(values)),
+            Ok(values) => Ok(Locked::Yes(values)),
             Err(Refused::Conflict(error)) => Err(error),
-            Err(Refused::Held { key, holder }) => Ok(Err((key, holder))),
+            Err(Refused::Held { key, holder }) => Ok(Locked::HeldBy(holder, key)),
         }
     }
 

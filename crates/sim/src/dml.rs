@@ -154,6 +154,11 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
                 node.number
             )
         });
+        if matches!(outcome, RowOutcome::Duplicate { .. }) && node.catalog.confirm_lease().await.is_err() {
+            // The session says 8028 instead.
+            drop(txn.rollback().await);
+            return End::RolledBack;
+        }
         if !judge_outcome(sim, key, &change, &outcome, start_ts, mode, &table, intent) {
             drop(txn.rollback().await);
             return End::RolledBack;
@@ -189,6 +194,9 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
         Ok(_) => End::Committed,
         Err(StoreError::Undetermined(_)) => End::Unknown,
         Err(error) => {
+            if matches!(error, StoreError::CommitTooLate { .. }) {
+                node.catalog.lease_refused();
+            }
             judge_error(sim, node, &WriteError::Store(error));
             End::RolledBack
         }

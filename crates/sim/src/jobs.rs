@@ -180,6 +180,24 @@ pub async fn submit(
     Some(id)
 }
 
+/// Submits on a node that is well: again for a while, should it have lost its lease a moment ago without knowing.
+pub async fn submit_surely(
+    sim: &Arc<Sim>,
+    node: &Node,
+    statement: DdlStatement,
+    settings: JobSettings,
+) -> Option<JobId> {
+    for _ in 0..10 {
+        let submitted = submit(sim, node, 0, statement.clone(), settings.clone(), false).await;
+        if submitted.is_some() {
+            return submitted;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    sim.violation("a job could not be submitted although all is well".into());
+    None
+}
+
 /// An ADMIN statement on a job.
 async fn steer(sim: &Sim, node: &Node, job: &Job, rng: &mut StdRng) {
     let id = job.id;

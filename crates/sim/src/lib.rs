@@ -4,7 +4,7 @@
 //!
 //! - `settings`: what a seed means; `run`: its course, from the first table to the verdict;
 //! - `world`, `core`, `store`, `objects`: what nodes share; `link`: a node's way there, where all that befalls it does;
-//! - `node`: what a node is made of; `sim`: those there are;
+//! - `node`: what a node is made of, `kinds`: its kinds of task; `sim`: those there are;
 //! - `dml`, `jobs`: the clients; `nemesis`: the troubles; `check`: what must hold;
 //! - `mutation`: deliberately broken code, which must be found.
 //!
@@ -16,6 +16,7 @@ pub mod check;
 pub mod core;
 pub mod dml;
 pub mod jobs;
+pub mod kinds;
 pub mod link;
 pub mod log;
 pub mod mutation;

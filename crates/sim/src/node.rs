@@ -11,9 +11,10 @@ use ilmenite_store::StoreRef;
 use ilmenite_task::{Place, Tasks, TasksConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::kinds::{self, Sizes};
 use crate::link::{Link, LinkClock};
 use crate::mutation::Mutation;
-use crate::objects::SimObjects;
+use crate::objects::{SCRATCH, SimObjects};
 use crate::store::SimStore;
 use crate::world::World;
 
@@ -26,6 +27,7 @@ pub struct NodeSettings {
     pub follow: Duration,
     pub slots: u32,
     pub memory_bytes: u64,
+    pub sizes: Sizes,
     pub mutation: Option<Mutation>,
 }
 
@@ -65,7 +67,7 @@ impl Node {
             link: link.clone(),
             prefix,
         };
-        let (cloud, scratch) = (bucket(String::new()), bucket("scratch:".into()));
+        let (cloud, scratch) = (bucket(String::new()), bucket(SCRATCH.into()));
         let open_storage = move |at: StorageAt<'_>| {
             let (backend, name) = match at {
                 StorageAt::Uri(uri) => (cloud.clone(), uri.to_owned()),
@@ -86,10 +88,13 @@ impl Node {
         let mut config = TasksConfig::new(store.clone(), catalog.clone(), settings.slots);
         config.poll = settings.poll;
         config.place = Place::Runtime;
-        let kinds = match settings.mutation {
-            Some(mutation) => mutation.kinds(task_kinds(&backfill), world, &link),
-            None => task_kinds(&backfill),
-        };
+        let kinds = kinds::wrap(
+            task_kinds(&backfill),
+            settings.sizes,
+            settings.mutation,
+            world,
+            &link,
+        );
         let tasks = Tasks::start(config, kinds);
         let mut config = DdlConfig::new(store.clone(), catalog.clone(), tasks.clone(), backfill);
         config.poll = settings.poll;

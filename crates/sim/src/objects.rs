@@ -66,7 +66,7 @@ impl Objects {
     }
 
     fn put(&mut self, path: &str, data: Bytes) {
-        let hidden = self.trouble == Trouble::ListingLag;
+        let hidden = self.trouble == Trouble::ListingLag && !path.starts_with(SCRATCH);
         self.objects.insert(path.to_owned(), Object { data, hidden });
     }
 
@@ -75,6 +75,9 @@ impl Objects {
         Ok(&self.objects.get(path).ok_or_else(missing)?.data)
     }
 }
+
+/// What the names of objects in a node's own directory begin with: nothing befalls those but a full disk.
+pub const SCRATCH: &str = "scratch:";
 
 /// A node's handle on the bucket.
 #[derive(Clone)]
@@ -140,7 +143,11 @@ impl SimObjects {
         let result = {
             let mut objects = self.world.objects.lock();
             objects.requests += 1;
-            match refused(op, objects.trouble) {
+            let trouble = match (self.prefix.is_empty(), objects.trouble) {
+                (true, trouble) | (false, trouble @ Trouble::Full) => trouble,
+                (false, _) => Trouble::None,
+            };
+            match refused(op, trouble) {
                 Some(error) => Err(error),
                 None => effect(&mut objects),
             }

@@ -28,7 +28,7 @@ pub const JOBS_END: Duration = Duration::from_secs(90);
 /// Once nobody writes, a cancelled job ends within this.
 pub const CANCEL_ENDS: Duration = Duration::from_secs(5);
 /// What finished jobs leave to be cleared away is gone after this.
-pub const CLEARED: Duration = Duration::from_secs(30);
+pub const CLEARED: Duration = Duration::from_secs(70);
 
 /// What came of a seed.
 #[derive(Debug, Clone)]
@@ -79,8 +79,16 @@ pub fn run_seed(seed: u64, mutation: Option<Mutation>, trace: Trace) -> Report {
     run_settings(Settings::of(seed, mutation), trace)
 }
 
-/// The same, of a seed whose settings were changed.
+/// The same, of settings that no seed has.
 pub fn run_settings(settings: Settings, trace: Trace) -> Report {
+    run_course(settings, trace, |sim| async move { phases(&sim).await })
+}
+
+/// A course of its own instead of the usual: for what has to happen at a certain moment.
+pub fn run_course<F>(settings: Settings, trace: Trace, course: impl FnOnce(Arc<Sim>) -> F) -> Report
+where
+    F: Future<Output = ()>,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -89,14 +97,17 @@ pub fn run_settings(settings: Settings, trace: Trace) -> Report {
         Ok(runtime) => runtime,
         Err(error) => panic!("no runtime: {error}"),
     };
-    let report = runtime.block_on(simulate(settings, trace));
+    let report = runtime.block_on(simulate(settings, trace, course));
     // What hangs in dead nodes goes with the runtime.
     drop(runtime);
     ambient::replace(None);
     report
 }
 
-async fn simulate(settings: Settings, trace: Trace) -> Report {
+async fn simulate<F>(settings: Settings, trace: Trace, course: impl FnOnce(Arc<Sim>) -> F) -> Report
+where
+    F: Future<Output = ()>,
+{
     let log = Log::new(trace != Trace::No, trace == Trace::Echo);
     let broken = settings.mutation.map(Mutation::broken_store).unwrap_or_default();
     let world = World::new(settings.seed, broken, log);
@@ -110,7 +121,7 @@ async fn simulate(settings: Settings, trace: Trace) -> Report {
     }));
     let sim = Sim::new(settings, world.clone());
     sim.world.log.note(|| format!("{settings:#?}"));
-    phases(&sim).await;
+    course(sim.clone()).await;
     Report {
         seed: settings.seed,
         hash: world.log.hash(),
@@ -151,13 +162,19 @@ async fn phases(sim: &Arc<Sim>) {
     check::index_can_be_built(sim).await;
     auditor.abort();
     janitor.abort();
+    verdict(sim).await;
+}
+
+/// What must hold in the end, nobody being at work any more.
+pub async fn verdict(sim: &Arc<Sim>) {
     check::nothing_is_left(sim).await;
     check::rows_are_as_acknowledged(sim);
     check::indexes_equal_tables(sim).await;
     check::jobs_ended_rightly(sim);
 }
 
-async fn setup(sim: &Arc<Sim>, rng: &mut StdRng) {
+/// Nodes, tables, first rows.
+pub async fn setup(sim: &Arc<Sim>, rng: &mut StdRng) {
     for _ in 0..sim.settings.nodes {
         sim.start_node().await;
     }

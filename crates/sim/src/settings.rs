@@ -7,6 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::dml::DmlSettings;
+use crate::kinds::Sizes;
 use crate::mutation::Mutation;
 use crate::node::NodeSettings;
 use crate::world::Rates;
@@ -24,12 +25,6 @@ pub struct Troubles {
     /// Those that end or pause jobs: rights withdrawn, bucket gone, disk full.
     pub object_refusals: bool,
     pub listing_lag: bool,
-}
-
-impl Troubles {
-    pub fn any(&self) -> bool {
-        self.crashes || self.freezes || self.partitions || self.time_jumps || self.object_outages
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +53,24 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Nothing happens by itself: for a course of its own.
+    pub fn still(nodes: usize, rows: i64) -> Settings {
+        let mut settings = Settings::of(0, None);
+        settings.nodes = nodes;
+        settings.node.lease = Duration::from_secs(6);
+        settings.node.slots = 2;
+        settings.tables = 1;
+        settings.rows_first = rows;
+        settings.dml.values = 1_000_000;
+        settings.verify = Some(Verify::Full);
+        settings.cloud = 1.0;
+        settings.region_bytes = 100 << 20;
+        settings.boundaries = 20;
+        settings.rates = Rates::default();
+        settings.troubles = Troubles::default();
+        settings
+    }
+
     pub fn of(seed: u64, mutation: Option<Mutation>) -> Settings {
         let mut rng = StdRng::seed_from_u64(seed);
         let quiet = rng.random_bool(0.1);
@@ -95,7 +108,7 @@ impl Settings {
             }
         };
         let clients = rng.random_range(1..=5);
-        Settings {
+        let mut settings = Settings {
             seed,
             nodes,
             node: NodeSettings {
@@ -104,6 +117,7 @@ impl Settings {
                 follow: Duration::from_millis([100, 250][rng.random_range(0..2)]),
                 slots: rng.random_range(1..=3),
                 memory_bytes: [12 << 20, 64 << 20][rng.random_range(0..2)],
+                sizes: Sizes::default(),
                 mutation,
             },
             tables: rng.random_range(1..=2),
@@ -126,6 +140,12 @@ impl Settings {
             rates,
             troubles,
             mutation,
-        }
+        };
+        // What is drawn later does not change what was drawn before: seeds that found something stay what they are.
+        settings.node.sizes = Sizes {
+            merge_budget_bytes: [None, Some(1 << 10)][rng.random_range(0..2)],
+            range_bytes_min: [None, Some(200)][rng.random_range(0..2)],
+        };
+        settings
     }
 }

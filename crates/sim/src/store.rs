@@ -11,13 +11,12 @@ use ilmenite_store::{
 };
 use tokio::time::Instant;
 
+use crate::core::Locked;
 use crate::link::{Link, Target};
-use crate::world::World;
+use crate::world::{Mishap, World};
 
 /// Locks that nobody keeps alive run out after this.
 pub const LOCK_TTL: Duration = Duration::from_secs(3);
-/// A late commit arrives within this.
-const LATE_MAX_MS: u64 = 2500;
 
 #[derive(Clone)]
 pub struct SimStore {
@@ -246,6 +245,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// A transaction whose beginning nobody has heard of, because the reply was lost or the caller has gone: it runs out.
+struct Begun<'a> {
+    store: &'a SimStore,
+    start_ts: Option<Timestamp>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        // With the runtime itself everything goes.
+        if let (Some(start_ts), Ok(_)) = (self.start_ts, tokio::runtime::Handle::try_current()) {
+            self.store.abandon(start_ts);
+        }
+    }
+}
+
 /// Removed from the graph of waits when dropped.
 struct Wait<'a> {
     world: &'a World,
@@ -273,10 +287,14 @@ impl Store for SimStore {
     async fn begin_timestamp(&self) -> Result<Timestamp> {
         self.send(Op::Begin).await?;
         let ts = self.world.core.lock().begin(self.link.node, self.now_ms());
+        let mut begun = Begun {
+            store: self,
+            start_ts: Some(ts),
+        };
         if self.answer(Op::Begin).await {
+            begun.start_ts = None;
             Ok(ts)
         } else {
-            self.abandon(ts);
             Err(unavailable("the reply was lost"))
         }
     }
@@ -322,7 +340,7 @@ impl Store for SimStore {
             self.link.running().await;
             let outcome = self.world.core.lock().lock(&request)?;
             let (key, holder) = match outcome {
-                Ok(values) => {
+                Locked::Yes(values) => {
                     drop(wait);
                     self.event(Op::Lock, me.0, || {
                         let keys: Vec<String> = request.keys.iter().map(|k| shown(k)).collect();
@@ -333,7 +351,7 @@ impl Store for SimStore {
                     }
                     return Err(unavailable("the reply was lost"));
                 }
-                Err(held) => held,
+                Locked::HeldBy(holder, key) => (key, holder),
             };
             let key = key.to_vec();
             if request.wait.is_zero() {
@@ -377,29 +395,36 @@ impl Store for SimStore {
 
     async fn commit(&self, request: CommitRequest) -> Result<Timestamp> {
         self.send(Op::Commit).await?;
-        let rates = self.world.rates();
-        let start_ts = request.start_ts;
-        if self.world.draw(rates.lost_commit) {
-            self.event(Op::Commit, 7, || format!("{start_ts} lost on its way"));
-            self.world.travel(rates.slow).await;
+        let (start_ts, slow) = (request.start_ts, self.world.rates().slow);
+        let mishap = match self.quiet {
+            true => None,
+            false => self.world.mishap(request.mutations.iter().map(|m| &m.key)),
+        };
+        let unknown = |what: &str| Err(Error::Undetermined(format!("simulated: {what}")));
+        let result = match mishap {
+            Some(Mishap::Lost) => {
+                self.event(Op::Commit, 7, || format!("{start_ts} lost on its way"));
+                unknown("the commit was lost")
+            }
+            Some(Mishap::Late(late)) => {
+                self.event(Op::Commit, 8, || format!("{start_ts} delayed on its way"));
+                let this = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(late).await;
+                    drop(this.apply_commit(request, true));
+                });
+                unknown("no answer to the commit")
+            }
+            Some(Mishap::ReplyLost) => {
+                drop(self.apply_commit(request, false));
+                self.event(Op::Commit, 3, || "reply lost".into());
+                unknown("the reply was lost")
+            }
+            None => self.apply_commit(request, false),
+        };
+        if !self.quiet {
+            self.world.travel(slow).await;
             self.link.running().await;
-            return Err(Error::Undetermined("simulated: the commit was lost".into()));
-        }
-        if self.world.draw(rates.late_commit) {
-            self.event(Op::Commit, 8, || format!("{start_ts} delayed on its way"));
-            let this = self.clone();
-            let late = Duration::from_millis(self.world.range(1..LATE_MAX_MS));
-            tokio::spawn(async move {
-                tokio::time::sleep(late).await;
-                drop(this.apply_commit(request, true));
-            });
-            self.world.travel(rates.slow).await;
-            self.link.running().await;
-            return Err(Error::Undetermined("simulated: no answer to the commit".into()));
-        }
-        let result = self.apply_commit(request, false);
-        if !self.answer(Op::Commit).await {
-            return Err(Error::Undetermined("simulated: the reply was lost".into()));
         }
         result
     }

@@ -19,6 +19,9 @@ use crate::objects::Objects;
 /// Milliseconds since 1970 at which every simulation begins.
 pub const BEGIN_MS: u64 = 1_700_000_000_000;
 
+/// A commit that is late by chance arrives within this.
+const LATE_MAX_MS: u64 = 2500;
+
 /// How likely a request meets what. All zero: nothing ever fails, and only the time it takes is random.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
@@ -59,9 +62,29 @@ pub struct World {
     pub objects: Mutex<Objects>,
     /// How far the wall clocks of nodes are off, in milliseconds.
     pub wall_off_ms: Arc<Mutex<i64>>,
+    /// What is to befall certain commits, whatever the rates.
+    planned: Mutex<Vec<Planned>>,
     /// What must never be and was.
     violations: Mutex<Vec<String>>,
     catalogs: Mutex<Vec<Member>>,
+}
+
+/// What may befall a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mishap {
+    /// It has its effect, and its sender is not told.
+    ReplyLost,
+    /// It never arrives, and its sender does not know.
+    Lost,
+    /// It arrives so much later, after its sender gave it up.
+    Late(Duration),
+}
+
+#[derive(Debug, Clone)]
+struct Planned {
+    key_prefix: Vec<u8>,
+    times: u32,
+    mishap: Mishap,
 }
 
 /// A node as the invariant of two versions sees it.
@@ -75,13 +98,14 @@ impl World {
     pub fn new(seed: u64, broken: Broken, log: Log) -> Arc<World> {
         Arc::new(World {
             log,
-            chance: Mutex::new(StdRng::seed_from_u64(seed ^ 0x5eed_0f_c4a05)),
+            chance: Mutex::new(StdRng::seed_from_u64(seed ^ 0x05ee_d0fc_4a05)),
             rates: Mutex::default(),
             broken,
-            core: Mutex::new(Core::new()),
+            core: Mutex::new(Core::default()),
             released: Bell::new(),
             objects: Mutex::default(),
             wall_off_ms: Arc::default(),
+            planned: Mutex::default(),
             violations: Mutex::default(),
             catalogs: Mutex::default(),
         })
@@ -139,6 +163,42 @@ impl World {
             };
             memory.scan(&range, now, options)
         })
+    }
+
+    /// The next `times` commits that write a key with this prefix meet the mishap.
+    pub fn plan_mishap(&self, key_prefix: &[u8], times: u32, mishap: Mishap) {
+        self.planned.lock().push(Planned {
+            key_prefix: key_prefix.to_vec(),
+            times,
+            mishap,
+        });
+    }
+
+    /// What befalls this commit: as planned, or by chance.
+    pub fn mishap<'a>(&self, mut keys: impl Iterator<Item = &'a Bytes>) -> Option<Mishap> {
+        let mut planned = self.planned.lock();
+        if !planned.is_empty() {
+            let concerned = keys.find_map(|key| {
+                planned
+                    .iter()
+                    .position(|p| p.times > 0 && key.starts_with(&p.key_prefix))
+            });
+            if let Some(at) = concerned {
+                planned[at].times -= 1;
+                return Some(planned[at].mishap);
+            }
+        }
+        drop(planned);
+        let rates = self.rates();
+        if self.draw(rates.lost_commit) {
+            Some(Mishap::Lost)
+        } else if self.draw(rates.late_commit) {
+            Some(Mishap::Late(Duration::from_millis(self.range(1..LATE_MAX_MS))))
+        } else if self.draw(rates.lost_reply) {
+            Some(Mishap::ReplyLost)
+        } else {
+            None
+        }
     }
 
     pub fn violation(&self, text: String) {

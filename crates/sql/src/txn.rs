@@ -259,7 +259,12 @@ async fn commit_one(ctx: &SessionContext, txn: Transaction) -> Result<()> {
         Ok(_) => Ok(()),
         // An optimistic transaction found the key free, and another took it since.
         Err(ilmenite_store::Error::KeyExists { .. }) => Err(Error::write_conflict(start, "unknown")),
-        Err(e) => Err(e.into()),
+        Err(e) => {
+            if matches!(e, ilmenite_store::Error::CommitTooLate { .. }) {
+                ctx.txn.catalog.lease_refused();
+            }
+            Err(e.into())
+        }
     }
 }
 
@@ -327,6 +332,16 @@ pub(crate) fn give_back(ctx: &mut SessionContext, work: StatementTxn) {
         }
         open.txn = Some(txn);
     }
+}
+
+/// A statement's error, as it may be told. That a key is taken was read by the schemas as this node knows them: should
+/// its lease have ended before, the index may be gone by now, or another.
+pub(crate) async fn confirmed(ctx: &SessionContext, error: Error) -> Error {
+    const DUPLICATE_ENTRY: u16 = 1062;
+    if error.code == DUPLICATE_ENTRY && ctx.txn.catalog.confirm_lease().await.is_err() {
+        return Error::schema_changed();
+    }
+    error
 }
 
 /// Ends the whole transaction: a deadlock's victim.

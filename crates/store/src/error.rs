@@ -113,15 +113,17 @@ impl Error {
             | Error::LockTimeout { .. }
             | Error::LockNotAvailable { .. }
             | Error::LocksLost(_)
-            | Error::Unavailable(_) => ErrorClass::Transient,
+            | Error::Unavailable(_)
+            // The node gets a new lease.
+            | Error::CommitTooLate { .. }
+            // Where a write is conditional or may be repeated, doing it again settles it; a client's COMMIT is reported.
+            | Error::Undetermined(_) => ErrorClass::Transient,
             Error::KeyExists { .. } | Error::TooLarge { .. } | Error::Invalid(_) => ErrorClass::User,
             Error::DiskFull(_) => ErrorClass::Resource,
             Error::Cancelled | Error::Aborted(_) => ErrorClass::Cancelled,
             Error::Bug(_) | Error::IngestOrder(_) => ErrorClass::Bug,
             Error::PreconditionFailed { .. }
-            | Error::CommitTooLate { .. }
             | Error::SnapshotTooOld { .. }
-            | Error::Undetermined(_)
             | Error::Locked { .. }
             | Error::Damaged { .. }
             | Error::Io(_) => ErrorClass::Permanent,

@@ -180,7 +180,19 @@ impl Memory {
     }
 
     pub fn delete_range(&mut self, range: &KeyRange) {
-        self.data.retain(|key, _| !range.contains(key));
+        let within: Vec<Bytes> = match range.is_empty() {
+            true => Vec::new(),
+            false => {
+                let from = self
+                    .data
+                    .range::<[u8], _>((Bound::Included(&range.start[..]), Bound::Unbounded));
+                let keys = from.map(|(key, _)| key).take_while(|key| range.contains(key));
+                keys.cloned().collect()
+            }
+        };
+        for key in within {
+            self.data.remove(&key);
+        }
     }
 
     /// Removes versions that nobody sees at `safe_point` or later.

@@ -206,6 +206,9 @@ impl Executor {
         }
         let tasks = self.rows.tasks().await?;
         self.stop_unwanted(&tasks);
+        for task in &tasks {
+            self.settle_orphans(task).await?;
+        }
         let mut wait = self.poll;
         let mut eligible: Vec<&Stored<Task>> = tasks.iter().filter(|t| self.takes_part(&t.value)).collect();
         // Fewest running here first: a big task does not starve a small one that came later.
@@ -246,6 +249,38 @@ impl Executor {
         }
     }
 
+    /// Subtasks that by their rows run here and do not: of a claim whose outcome was unknown, or whose end could not be
+    /// written. While the task runs they are claimed again; but one that is to stop waits for them.
+    async fn settle_orphans(&self, task: &Stored<Task>) -> Result<()> {
+        let state = match task.value.state {
+            TaskState::Pausing => SubtaskState::Paused,
+            TaskState::Cancelling | TaskState::Reverting => SubtaskState::Canceled,
+            _ => return Ok(()),
+        };
+        for subtask in self.rows.subtasks(task.value.id).await? {
+            if !self.is_orphan(&subtask.value) {
+                continue;
+            }
+            let mut next = subtask.value.clone();
+            next.state = state;
+            next.node = None;
+            let mut change = Change::default();
+            change.replace(&subtask, &next)?;
+            match self.rows.commit(change).await {
+                Ok(()) | Err(Error::Lost) => self.wake(),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_orphan(&self, s: &Subtask) -> bool {
+        let me = self.rows.catalog.node_id();
+        s.state == SubtaskState::Running
+            && s.node.as_deref() == Some(me)
+            && !self.running.lock().contains_key(&(s.task_id, s.step, s.ordinal))
+    }
+
     async fn claim_from(self: &Arc<Self>, task: &Stored<Task>) -> Result<Duration> {
         let mut wait = self.poll;
         let limit = match task.value.concurrency {
@@ -264,11 +299,7 @@ impl Executor {
             if Some(s.step) != task.value.step {
                 continue;
             }
-            let id = (s.task_id, s.step, s.ordinal);
-            let orphan = s.state == SubtaskState::Running
-                && s.node.as_deref() == Some(me.as_str())
-                && !self.running.lock().contains_key(&id);
-            if s.state != SubtaskState::Pending && !orphan {
+            if s.state != SubtaskState::Pending && !self.is_orphan(s) {
                 continue;
             }
             if let Some(retry) = &s.retry
@@ -426,18 +457,16 @@ impl Executor {
         }
         let progress = reported.lock().progress;
         for attempt in 1..=FINISH_TRIES {
-            let now_ms = match self.rows.now_ms().await {
-                Ok(now_ms) => now_ms,
-                Err(e) => {
-                    tracing::warn!(subtask = name, error = %e, "no timestamp to end a subtask with");
-                    0
-                }
+            let written = async {
+                // Without the time there is nothing to bound retries by.
+                let now_ms = self.rows.now_ms().await?;
+                let settle = |s: &mut Subtask| {
+                    s.progress = progress;
+                    s.retrying = None;
+                    self.settle(s, &result, stop, now_ms);
+                };
+                running.claim.write(false, settle).await
             };
-            let written = running.claim.write(false, |s| {
-                s.progress = progress;
-                s.retrying = None;
-                self.settle(s, &result, stop, now_ms);
-            });
             match written.await {
                 Ok(()) | Err(Error::Lost) => return,
                 Err(e) => {

@@ -189,8 +189,13 @@ impl Rows {
         request.start_ts = start_ts;
         request.max_commit_ts = Some(self.catalog.lease_end());
         if let Err(e) = self.store.commit(request).await {
+            if matches!(e, ilmenite_store::Error::CommitTooLate { .. }) {
+                self.catalog.lease_refused();
+            }
             // The failed transaction would go on holding back garbage collection.
-            self.store.unlock(start_ts, None).await?;
+            if let Err(error) = self.store.unlock(start_ts, None).await {
+                tracing::warn!(%error, %start_ts, "ending a failed transaction failed");
+            }
             return Err(match e {
                 ilmenite_store::Error::PreconditionFailed { key }
                     if change.guard.as_deref() == Some(&key[..]) =>

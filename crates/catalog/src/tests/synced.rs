@@ -226,6 +226,56 @@ async fn another_node_loads_the_version_and_its_transactions_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_was_given_up_leaves_no_question_and_can_be_waited_again() {
+    let t = TestStore::new();
+    let owner = t.node("gives-up").await;
+    let (id, _) = create_table(&owner, "t").await;
+    let other = t.node("gives-up-other").await;
+    let mut txn = other.pins(5, "far");
+    txn.pin(&other.view(), id);
+    let version = change_table(&owner, id, "new").await;
+    for round in 0..3 {
+        let cancel = CancellationToken::new();
+        let seen = Arc::new(Mutex::new(false));
+        let waiting = tokio::spawn({
+            let (owner, seen, cancel) = (owner.clone(), seen.clone(), cancel.clone());
+            async move {
+                let on_blocked = |b: Vec<Blocker>| *seen.lock() |= b.iter().any(|b| b.connection_id == 5);
+                owner.wait_synced(3, version, &[id], &cancel, on_blocked).await
+            }
+        });
+        // The very same question, whether its forerunner has been cleared away by now or not.
+        eventually("the other node has answered", async || *seen.lock()).await;
+        if round == 2 {
+            txn.clear();
+            waiting.await.unwrap().unwrap();
+            break;
+        }
+        cancel.cancel();
+        assert!(matches!(waiting.await.unwrap(), Err(Error::Cancelled)));
+        if round == 1 {
+            break_even(&t).await;
+        }
+    }
+    break_even(&t).await;
+}
+
+/// No question and no answer is left in the store, or will be soon.
+async fn break_even(t: &TestStore) {
+    eventually("questions and answers are gone", async || {
+        let ts = t.store.timestamp().await.unwrap();
+        for range in [keys::waits(), keys::all_reports()] {
+            let mut scan = t.store.scan(range, ts, Default::default()).unwrap();
+            if scan.next_batch(&mut Default::default()).await.unwrap() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_nodes_lease_is_waited_out() {
     let t = TestStore::new();
     let lease = Duration::from_millis(1500);

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{
-    IngestFacts, Piece, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge, plan_read,
-    read_step, value,
+    INGEST_BYTES_MIN, IngestFacts, Piece, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge,
+    plan_read, read_step, value,
 };
 use super::{BACKFILL_KIND, Backfill, BuildMeta, ingest, read, sort_error, store_error};
 use crate::error::DdlError;
@@ -48,6 +48,7 @@ impl TaskKind for BackfillKind {
         value(&IngestFacts {
             boundaries,
             budget_bytes: self.0.slot_budget_bytes(),
+            range_bytes_min: INGEST_BYTES_MIN,
         })
     }
 

@@ -31,7 +31,7 @@ const READ_BYTES_MAX: u64 = 1 << 30;
 /// Subtasks a slot gets of a large scan: some end earlier than others.
 const READ_SUBTASKS_PER_SLOT: u64 = 4;
 /// Ingests are few and large: each stalls writers for a moment, and many small ones for long.
-const INGEST_BYTES_MIN: u64 = 64 << 20;
+pub(crate) const INGEST_BYTES_MIN: u64 = 64 << 20;
 const INGEST_BYTES_MAX: u64 = 1 << 30;
 
 /// Part of a region, of known size.
@@ -64,6 +64,8 @@ pub(crate) struct IngestFacts {
     pub boundaries: Vec<(IndexId, Vec<Bytes>)>,
     /// Memory of a slot, for merge-sort's decision.
     pub budget_bytes: u64,
+    /// No ingest is planned smaller than this, unless there is no more.
+    pub range_bytes_min: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -223,7 +225,9 @@ pub(crate) fn plan_ingest(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
             return Err(TaskError::new(ErrorClass::Resource, message));
         }
         let total: u64 = runs.iter().map(RunMeta::raw_bytes).sum();
-        let target = (total / u64::from(input.slots.max(1))).clamp(INGEST_BYTES_MIN, INGEST_BYTES_MAX);
+        let target = (total / u64::from(input.slots.max(1)))
+            .max(facts.range_bytes_min)
+            .min(INGEST_BYTES_MAX);
         let boundaries = facts
             .boundaries
             .iter()

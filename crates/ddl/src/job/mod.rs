@@ -6,7 +6,8 @@ mod rows;
 pub use kind::JobType;
 pub use rows::DeleteRange;
 pub(crate) use rows::{
-    Rows, Stored, delete_range_job, delete_range_key, encode, history_key, job_key, storage_key,
+    Rows, Stored, Sweep, delete_range_job, delete_range_key, encode, history_key, job_key, storage_key,
+    sweep_key,
 };
 
 use ilmenite_catalog::{SchemaId, SchemaState, SchemaVersion, TableId};
@@ -318,8 +319,19 @@ impl Job {
         self.row_count = 0;
     }
 
-    /// The id under which garbage collection is held for it.
+    /// The id under which garbage collection is held at its snapshot. Each snapshot has a hold of its own: one that moved
+    /// with the next snapshot would leave the one before unheld, and a commit that took that one may still arrive.
     pub fn hold_id(&self) -> String {
-        format!("ddl/{}", self.id)
+        format!("{}{}", hold_prefix(self.id), self.snapshot)
     }
+}
+
+/// What the ids of all of a job's holds begin with.
+pub(crate) fn hold_prefix(job: JobId) -> String {
+    format!("ddl/{job}/")
+}
+
+/// The job of a hold; `None`: it is none of a job's.
+pub(crate) fn hold_job(hold_id: &str) -> Option<JobId> {
+    hold_id.strip_prefix("ddl/")?.split('/').next()?.parse().ok()
 }

@@ -4,6 +4,7 @@
 //! `i/ddl/history/<id>`           a finished one
 //! `i/ddl/storage/<id>`           the object storage's URI of a live job, secrets and all: shown nowhere
 //! `i/ddl/delete_range/<id>/<n>`  a range to be deleted once the job is in the history
+//! `i/ddl/sweep/<task id>`        where a finished task may yet leave objects; with the URI, so shown nowhere either
 //!
 //! (Numbers big-endian.) Everybody who changes a live job's row names the bytes it read of it, so that the worker, an
 //! administrator's command and a late owner never overwrite each other.
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use ilmenite_store::{
     Check, CommitRequest, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef, Timestamp,
 };
+use ilmenite_task::TaskId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Job, JobId};
@@ -20,6 +22,7 @@ use crate::error::{DdlError, Result};
 const JOB_PREFIX: &[u8] = b"i/ddl/job/";
 const HISTORY_PREFIX: &[u8] = b"i/ddl/history/";
 const STORAGE_PREFIX: &[u8] = b"i/ddl/storage/";
+const SWEEP_PREFIX: &[u8] = b"i/ddl/sweep/";
 pub(crate) const DELETE_RANGE_PREFIX: &[u8] = b"i/ddl/delete_range/";
 
 fn key_of(prefix: &[u8], id: JobId) -> Bytes {
@@ -55,6 +58,46 @@ pub(crate) fn delete_range_key(id: JobId, n: u32) -> Bytes {
     ]
     .concat()
     .into()
+}
+
+/// A task is over, and its objects are deleted. Yet more may turn up: one that was not listed then, one that a node put
+/// which had slept, one whose deletion was refused. So its prefix is looked at again, at growing intervals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sweep {
+    pub task_id: TaskId,
+    pub uri: String,
+    /// Looks so far.
+    pub looks: u32,
+    /// Milliseconds since 1970, in store time.
+    pub next_look_ms: u64,
+}
+
+impl Sweep {
+    /// From each look to the next, in seconds: a minute after the end, a day after it for the last time.
+    const PAUSES_SECONDS: [u64; 6] = [20, 40, 240, 3_300, 18_000, 64_800];
+
+    pub fn new(task_id: TaskId, uri: String, now_ms: u64) -> Self {
+        Sweep {
+            task_id,
+            uri,
+            looks: 0,
+            next_look_ms: now_ms + Self::PAUSES_SECONDS[0] * 1000,
+        }
+    }
+
+    /// After another look; `None`: it was the last.
+    pub fn looked(&self, now_ms: u64) -> Option<Self> {
+        let pause = Self::PAUSES_SECONDS.get(self.looks as usize + 1)?;
+        Some(Sweep {
+            looks: self.looks + 1,
+            next_look_ms: now_ms + pause * 1000,
+            ..self.clone()
+        })
+    }
+}
+
+pub(crate) fn sweep_key(task: TaskId) -> Bytes {
+    [SWEEP_PREFIX, &task.to_be_bytes()].concat().into()
 }
 
 pub(crate) fn delete_range_job(key: &[u8]) -> Option<JobId> {
@@ -128,6 +171,29 @@ impl Rows {
             .await
     }
 
+    pub async fn sweeps(&self) -> Result<Vec<Stored<Sweep>>> {
+        self.scan(KeyRange::prefix(SWEEP_PREFIX), ScanOptions::default())
+            .await
+    }
+
+    /// Puts down what a look has left of a sweep: nothing after the last. Lost to another owner's, it does not matter.
+    pub async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
+        let request = CommitRequest {
+            start_ts: self.store.begin_timestamp().await?,
+            mutations: vec![Mutation {
+                key: old.key.clone(),
+                value: next.map(encode).transpose()?,
+                check: Check::None,
+            }],
+            preconditions: vec![old.unchanged()],
+            ..Default::default()
+        };
+        match self.commit(request).await {
+            Ok(()) | Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     pub async fn storage_uri(&self, id: JobId) -> Result<Option<String>> {
         let ts = self.store.timestamp().await?;
         let raw = self.store.get(&storage_key(id), ts).await?;
@@ -184,11 +250,23 @@ impl Rows {
             max_commit_ts,
             ..Default::default()
         };
-        match self.store.commit(request).await {
-            Ok(_) => Ok(true),
+        match self.commit(request).await {
+            Ok(()) => Ok(true),
             Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(false),
             Err(e) => Err(e.into()),
         }
+    }
+
+    async fn commit(&self, request: CommitRequest) -> ilmenite_store::Result<()> {
+        let start_ts = request.start_ts;
+        if let Err(e) = self.store.commit(request).await {
+            // The failed transaction would go on holding back garbage collection.
+            if let Err(error) = self.store.unlock(start_ts, None).await {
+                tracing::warn!(%error, %start_ts, "ending a failed transaction failed");
+            }
+            return Err(e);
+        }
+        Ok(())
     }
 
     /// Deletes rows that nobody else writes.
@@ -202,13 +280,32 @@ impl Rows {
             })
             .collect();
         let start_ts = self.store.begin_timestamp().await?;
-        self.store
-            .commit(CommitRequest {
-                start_ts,
-                mutations,
-                ..Default::default()
-            })
-            .await?;
-        Ok(())
+        let request = CommitRequest {
+            start_ts,
+            mutations,
+            ..Default::default()
+        };
+        Ok(self.commit(request).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_looks_from_a_minute_to_a_day_and_ends() {
+        let mut now_ms = 0;
+        let mut sweep = Sweep::new(7, "s3://bucket".into(), now_ms);
+        let mut looked_at = Vec::new();
+        loop {
+            now_ms = sweep.next_look_ms;
+            looked_at.push(now_ms / 1000);
+            match sweep.looked(now_ms) {
+                Some(next) => sweep = next,
+                None => break,
+            }
+        }
+        assert_eq!(looked_at, [20, 60, 300, 3_600, 21_600, 86_400]);
     }
 }

@@ -1,49 +1,18 @@
-//! A store in memory whose whole state can be copied and put back: what an exhaustive search needs.
+//! `ilmenite_store::memory` as a store whose whole state can be copied and put back: what an exhaustive search needs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ilmenite_store::memory::{Memory, Refused};
 use ilmenite_store::*;
 use parking_lot::Mutex;
-
-/// Versions of a key, newest first.
-pub type Versions = Vec<(u64, Option<Bytes>)>;
 
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub now: u64,
-    pub data: BTreeMap<Bytes, Versions>,
-    pub locks: BTreeMap<Bytes, u64>,
-}
-
-impl State {
-    pub fn newest(&self, key: &[u8]) -> Option<Bytes> {
-        self.data
-            .get(key)
-            .and_then(|v| v.first())
-            .and_then(|(_, value)| value.clone())
-    }
-
-    fn read(&self, key: &[u8], ts: Timestamp) -> Option<Bytes> {
-        let versions = self.data.get(key)?;
-        versions
-            .iter()
-            .find(|(at, _)| *at <= ts.0)
-            .and_then(|(_, value)| value.clone())
-    }
-
-    pub fn put(&mut self, key: Bytes, ts: u64, value: Option<Bytes>) {
-        let versions = self.data.entry(key).or_default();
-        versions.retain(|(at, _)| *at != ts);
-        let at = versions
-            .iter()
-            .position(|(at, _)| *at < ts)
-            .unwrap_or(versions.len());
-        versions.insert(at, (ts, value));
-    }
+    pub memory: Memory,
 }
 
 #[derive(Default)]
@@ -71,7 +40,7 @@ impl Scan for Pairs {
 }
 
 struct MemoryIngest {
-    store: Arc<Mutex<Vec<(Bytes, Bytes)>>>,
+    pairs: Vec<(Bytes, Bytes)>,
     target: StoreHandle,
     ts: Timestamp,
 }
@@ -82,24 +51,20 @@ type StoreHandle = Arc<MemoryStore>;
 #[async_trait]
 impl Ingest for MemoryIngest {
     async fn write(&mut self, batch: &KvBatch) -> Result<()> {
-        let mut pairs = self.store.lock();
-        pairs.extend(
-            batch
-                .iter()
-                .map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))),
-        );
+        let pairs = batch.iter();
+        self.pairs
+            .extend(pairs.map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))));
         Ok(())
     }
 
     async fn finish(self: Box<Self>) -> Result<IngestSummary> {
-        let pairs = std::mem::take(&mut *self.store.lock());
         let summary = IngestSummary {
-            entries: pairs.len() as u64,
+            entries: self.pairs.len() as u64,
             bytes: 0,
         };
         let mut state = self.target.state.lock();
-        for (key, value) in pairs {
-            state.put(key, self.ts.0, Some(value));
+        for (key, value) in self.pairs {
+            state.memory.put(key, self.ts, Some(value));
         }
         Ok(summary)
     }
@@ -124,116 +89,51 @@ impl Store for Shared {
     }
 
     async fn get(&self, key: &[u8], ts: Timestamp) -> Result<Option<Bytes>> {
-        Ok(self.0.state.lock().read(key, ts))
+        Ok(self.0.state.lock().memory.read(key, ts))
     }
 
     async fn batch_get(&self, keys: &[Bytes], ts: Timestamp) -> Result<Vec<Option<Bytes>>> {
         let state = self.0.state.lock();
-        Ok(keys.iter().map(|key| state.read(key, ts)).collect())
+        Ok(keys.iter().map(|key| state.memory.read(key, ts)).collect())
     }
 
     fn scan(&self, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Result<Box<dyn Scan>> {
-        let state = self.0.state.lock();
-        let within = state.data.keys().filter(|key| range.contains(key));
-        let mut pairs: Vec<_> = within
-            .filter_map(|key| Some((key.clone(), state.read(key, ts)?)))
-            .collect();
-        if options.reverse {
-            pairs.reverse();
-        }
-        pairs.truncate(options.limit);
-        Ok(Box::new(Pairs {
-            pairs: pairs.into_iter(),
-        }))
+        let options = ScanOptions {
+            batch_bytes: usize::MAX,
+            ..options
+        };
+        let pairs = self.0.state.lock().memory.scan(&range, ts, options).into_iter();
+        Ok(Box::new(Pairs { pairs }))
     }
 
     async fn versions(&self, key: &[u8], since: Timestamp) -> Result<Vec<(Timestamp, Option<Bytes>)>> {
-        let state = self.0.state.lock();
-        let versions = state.data.get(key).into_iter().flatten();
-        Ok(versions
-            .filter(|(ts, _)| *ts >= since.0)
-            .map(|(ts, value)| (Timestamp(*ts), value.clone()))
-            .collect())
+        Ok(self.0.state.lock().memory.versions(key, since))
     }
 
     async fn lock(&self, request: LockRequest) -> Result<Vec<Option<Bytes>>> {
-        let mut state = self.0.state.lock();
-        let me = request.start_ts.0;
-        for key in &request.keys {
-            if let Some(holder) = state.locks.get(key).filter(|holder| **holder != me) {
-                return Err(Error::LockNotAvailable {
-                    key: key.to_vec(),
-                    holder: Timestamp(*holder),
-                });
-            }
-            let newest = state
-                .data
-                .get(key)
-                .and_then(|v| v.first())
-                .map_or(0, |(ts, _)| *ts);
-            if newest > request.for_update_ts.0 {
-                let (start_ts, conflict_ts) = (request.for_update_ts, Timestamp(newest));
-                return Err(Error::WriteConflict {
-                    key: key.to_vec(),
-                    start_ts,
-                    conflict_ts,
-                });
-            }
-        }
-        for key in &request.keys {
-            state.locks.insert(key.clone(), me);
-        }
-        Ok(request.keys.iter().map(|key| state.newest(key)).collect())
+        let locked = self.0.state.lock().memory.lock(&request);
+        locked.map_err(|refused| match refused {
+            Refused::Held { key, holder } => Error::LockNotAvailable {
+                key: key.to_vec(),
+                holder,
+            },
+            Refused::Conflict(error) => error,
+        })
     }
 
     async fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) -> Result<()> {
         if !self.0.mute.load(Ordering::Relaxed) {
-            let mut state = self.0.state.lock();
-            state
-                .locks
-                .retain(|key, holder| *holder != start_ts.0 || keys.is_some_and(|keys| !keys.contains(key)));
+            self.0.state.lock().memory.unlock(start_ts, keys);
         }
         Ok(())
     }
 
     async fn commit(&self, request: CommitRequest) -> Result<Timestamp> {
         let mut state = self.0.state.lock();
-        let me = request.start_ts.0;
-        for mutation in &request.mutations {
-            if let Some(holder) = state.locks.get(&mutation.key).filter(|holder| **holder != me) {
-                let conflict_ts = Timestamp(*holder);
-                return Err(Error::WriteConflict {
-                    key: mutation.key.to_vec(),
-                    start_ts: request.start_ts,
-                    conflict_ts,
-                });
-            }
-            let newest = state
-                .data
-                .get(&mutation.key)
-                .and_then(|v| v.first())
-                .map_or(0, |(ts, _)| *ts);
-            if mutation.check != Check::None && newest > me {
-                let conflict_ts = Timestamp(newest);
-                return Err(Error::WriteConflict {
-                    key: mutation.key.to_vec(),
-                    start_ts: request.start_ts,
-                    conflict_ts,
-                });
-            }
-            if mutation.check == Check::MustNotExist && state.newest(&mutation.key).is_some() {
-                return Err(Error::KeyExists {
-                    key: mutation.key.to_vec(),
-                });
-            }
-        }
+        let ts = Timestamp(state.now + 1);
+        state.memory.commit(request, ts)?;
         state.now += 1;
-        let ts = state.now;
-        for mutation in request.mutations {
-            state.put(mutation.key, ts, mutation.value);
-        }
-        state.locks.retain(|_, holder| *holder != me);
-        Ok(Timestamp(ts))
+        Ok(ts)
     }
 
     async fn regions(&self, range: &KeyRange) -> Result<Vec<Region>> {
@@ -247,14 +147,14 @@ impl Store for Shared {
 
     async fn ingest(&self, _: KeyRange, ts: Timestamp) -> Result<Box<dyn Ingest>> {
         Ok(Box::new(MemoryIngest {
-            store: Arc::default(),
+            pairs: Vec::new(),
             target: self.0.clone(),
             ts,
         }))
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<()> {
-        self.0.state.lock().data.retain(|key, _| !range.contains(key));
+        self.0.state.lock().memory.delete_range(&range);
         Ok(())
     }
 

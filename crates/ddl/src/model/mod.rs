@@ -259,7 +259,9 @@ impl Search {
             self.encoder
                 .encode_row(&stored, handle_of_row.as_ref(), &mut entry_key, &mut entry)
                 .unwrap();
-            state.put(key.into(), S - 1, Some(stored.into()));
+            state
+                .memory
+                .put(key.into(), Timestamp(S - 1), Some(stored.into()));
             if pending.insert(entry_key.into(), entry.into()).is_some() {
                 // A true duplicate at S: found by the sort.
                 return None;
@@ -484,7 +486,9 @@ impl Search {
         for handle in HANDLES {
             let handle = Handle::Int(handle);
             let key = ilmenite_codec::key::record_key(self.table.id, handle.as_ref());
-            let Some(row) = state.newest(&key) else { continue };
+            let Some(row) = state.memory.newest(&key) else {
+                continue;
+            };
             let (mut key, mut value) = (Vec::new(), Vec::new());
             self.encoder
                 .encode_row(&row, handle.as_ref(), &mut key, &mut value)
@@ -500,10 +504,11 @@ impl Search {
         let range = KeyRange::new(start, end);
         let state = self.memory.state.lock();
         let actual: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = state
+            .memory
             .data
             .keys()
             .filter(|key| range.contains(key))
-            .filter_map(|key| Some((key.to_vec(), vec![state.newest(key)?.to_vec()])))
+            .filter_map(|key| Some((key.to_vec(), vec![state.memory.newest(key)?.to_vec()])))
             .collect();
         if expected == actual {
             Ok(())
@@ -570,14 +575,14 @@ impl Search {
                 .iter()
                 .position(|o| o.as_ref().is_some_and(|o| o.start == start))
         };
-        for (key, versions) in &world.state.data {
+        for (key, versions) in &world.state.memory.data {
             key.hash(&mut hasher);
             for (ts, value) in versions {
-                (ts.cmp(&S), value).hash(&mut hasher);
+                (ts.0.cmp(&S), value).hash(&mut hasher);
             }
         }
-        for (key, holder) in &world.state.locks {
-            (key, slot_of(*holder)).hash(&mut hasher);
+        for (key, holder) in &world.state.memory.locks {
+            (key, slot_of(holder.0)).hash(&mut hasher);
         }
         for open in &world.open {
             open.as_ref()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ilmenite_catalog::{OwnerTerm, TableInfo};
 use ilmenite_sort::EntryDigest;
-use ilmenite_store::{ErrorClass, GcHold, Transaction};
+use ilmenite_store::{Check, ErrorClass, GcHold, Timestamp, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::backfill::{
     read_step, verify_step,
 };
 use crate::error::DdlError;
-use crate::job::{Conflict, Job, JobState, Stage, Stored};
+use crate::job::{Conflict, Job, JobState, Stage, Stored, Sweep, encode, hold_job, hold_prefix, sweep_key};
 use crate::statement::Verify;
 
 /// How often to look whether the node a task depends on is still there.
@@ -27,12 +27,24 @@ impl Shared {
     /// index up by itself. Versions are held from now on: what DML deletes meanwhile must stay to hide what is ingested.
     pub(super) async fn take_snapshot(&self, job: &mut Job) -> StepResult<()> {
         job.snapshot = self.store.timestamp().await?;
-        self.store
-            .set_gc_hold(GcHold {
-                id: job.hold_id(),
-                ts: job.snapshot,
-            })
-            .await?;
+        let (id, ts) = (job.hold_id(), job.snapshot);
+        self.store.set_gc_hold(GcHold { id, ts }).await?;
+        let safe_point = self.store.gc_safe_point().await?;
+        if safe_point > ts {
+            // A long sleep in between: the hold came too late.
+            return Err(ilmenite_store::Error::SnapshotTooOld { ts, safe_point }.into());
+        }
+        Ok(())
+    }
+
+    /// Lets garbage collection go on from every snapshot of the job, but the one at `kept`.
+    pub(super) async fn release_holds(&self, job: &Job, kept: Option<Timestamp>) -> StepResult<()> {
+        let kept = kept.map(|snapshot| format!("{}{snapshot}", hold_prefix(job.id)));
+        for hold in self.store.gc_holds().await? {
+            if hold_job(&hold.id) == Some(job.id) && Some(&hold.id) != kept.as_ref() {
+                self.store.release_gc_hold(&hold.id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -137,7 +149,18 @@ impl Shared {
     }
 
     pub(super) async fn forget_tasks(&self, txn: &mut Transaction, job: &Job) -> StepResult<()> {
+        let uri = match job.reorg.use_cloud_storage {
+            true => self.rows.storage_uri(job.id).await?,
+            false => None,
+        };
         for status in self.job_tasks(job).await? {
+            if let Some(uri) = uri
+                .as_ref()
+                .filter(|_| status.task.kind == BACKFILL_KIND && status.task.step.is_some())
+            {
+                let sweep = Sweep::new(status.task.id, uri.clone(), txn.start_ts().millis());
+                txn.put(sweep_key(sweep.task_id), encode(&sweep)?, Check::None)?;
+            }
             self.tasks
                 .forget(txn, status.task.id)
                 .await
@@ -185,7 +208,7 @@ impl Shared {
                     .map_or_else(|| "the task was paused".into(), |e| e.message);
                 Ok(None)
             }
-            _ => Err(task_failure(task.error).error.into()),
+            _ => Err(StepError::Final(task_failure(task.error).error)),
         }
     }
 
@@ -230,7 +253,7 @@ impl Shared {
                 "the node that sorted for the build is gone: it begins anew on another"
             );
             self.stop_tasks(&stored.value, term, interrupt).await?;
-            self.store.release_gc_hold(&next.hold_id()).await?;
+            // The old snapshot's hold goes with the job's others, at its end: this write may still be refused.
             next.begin_anew();
             return Ok(Action::JobOnly);
         };

@@ -1,14 +1,13 @@
 //! One job from wherever it stands to the history.
 
-use std::any::Any;
 use std::time::Duration;
 
-use ilmenite_catalog::{OwnerTerm, SchemaState};
-use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode, ambient};
+use ilmenite_catalog::{OwnerTerm, SchemaState, SchemaVersion, TableId};
+use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskError, TaskState};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::failing::Failures;
 use super::names::Names;
 use super::step::Step;
 use super::{Live, Shared};
@@ -28,6 +27,8 @@ pub(super) enum StepError {
     /// A wait was interrupted: look again.
     Interrupted,
     Failed(DdlError),
+    /// Of a task that has ended so: its own retries are behind it, and no class of error makes it end otherwise.
+    Final(DdlError),
 }
 
 impl From<DdlError> for StepError {
@@ -88,7 +89,8 @@ pub(super) enum Action {
 }
 
 impl Shared {
-    pub(super) async fn drive(&self, id: JobId, term: OwnerTerm, live: &Live) {
+    /// `untouched`: begun before its turn, to be paused or cancelled as long as it has not begun.
+    pub(super) async fn drive(&self, id: JobId, term: OwnerTerm, live: &Live, untouched: bool) {
         let mut waited_for = 0;
         let mut failures = Failures::default();
         loop {
@@ -106,6 +108,15 @@ impl Shared {
                     continue;
                 }
             };
+            let job = &stored.value;
+            live.status.lock().seen = job.state;
+            if untouched
+                && job.stage == Stage::Begin
+                && !matches!(job.state, JobState::Cancelling | JobState::Pausing)
+            {
+                // Resumed meanwhile: it has to wait for its turn like any other.
+                return;
+            }
             match self
                 .round(&stored, &term, live, &mut waited_for, &interrupt)
                 .await
@@ -118,6 +129,14 @@ impl Shared {
                 Err(StepError::Failed(error)) => {
                     if !self
                         .failed(&stored, &term, error, &mut failures, &interrupt)
+                        .await
+                    {
+                        return;
+                    }
+                }
+                Err(StepError::Final(error)) => {
+                    if !self
+                        .give_up(&stored, &term, error, &mut failures, &interrupt)
                         .await
                     {
                         return;
@@ -165,7 +184,8 @@ impl Shared {
             _ => {}
         }
         if job.last_schema_version > *waited_for && !job.skip_wait {
-            self.wait_synced(job, live, interrupt).await?;
+            self.wait_synced(job, job.last_schema_version, &job.changed_tables, live, interrupt)
+                .await?;
             *waited_for = job.last_schema_version;
         }
         if job.state == JobState::Cancelling {
@@ -181,7 +201,10 @@ impl Shared {
             next.real_start_ts = self.store.timestamp().await?;
         }
         let action = match job.stage {
-            Stage::Begin => Action::Begin,
+            Stage::Begin => {
+                self.wait_for_earlier(job, live, interrupt).await?;
+                Action::Begin
+            }
             Stage::DeleteOnly => Action::Advance(SchemaState::WriteOnly, Stage::WriteOnly),
             Stage::WriteOnly => Action::StartBuild,
             Stage::Backfill => self.watch_backfill(stored, &mut next, term, interrupt).await?,
@@ -293,33 +316,80 @@ impl Shared {
         for condition in [stored.unchanged(), term.guard()] {
             txn.require(condition.key, condition.value);
         }
-        txn.commit(self.catalog.commit_options()?).await?;
+        let committed = txn.commit(self.catalog.commit_options()?).await;
+        if matches!(committed, Err(ilmenite_store::Error::CommitTooLate { .. })) {
+            self.catalog.lease_refused();
+        }
+        committed?;
         crate::failpoint("ddl_after_step")?;
         Ok(())
     }
 
     /// Waits until every node has the job's last schema version, and every transaction that knew an older one is over.
     /// Whom it waits for is told meanwhile.
-    async fn wait_synced(&self, job: &Job, live: &Live, interrupt: &CancellationToken) -> StepResult<()> {
+    async fn wait_synced(
+        &self,
+        job: &Job,
+        version: SchemaVersion,
+        tables: &[TableId],
+        live: &Live,
+        interrupt: &CancellationToken,
+    ) -> StepResult<()> {
         crate::failpoint("ddl_before_wait")?;
         let waited = self
             .catalog
-            .wait_synced(
-                job.id,
-                job.last_schema_version,
-                &job.changed_tables,
-                interrupt,
-                |blockers| {
-                    live.status.lock().blockers = blockers;
-                },
-            )
+            .wait_synced(job.id, version, tables, interrupt, |blockers| {
+                live.status.lock().blockers = blockers;
+            })
             .await;
         live.status.lock().blockers.clear();
         match waited {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // Nobody but this job changes them meanwhile.
+                let view = self.catalog.view();
+                let mut synced = self.synced.lock();
+                for table in tables {
+                    match view.table_by_id(*table) {
+                        Some(info) => synced.insert(*table, info.update_ts),
+                        None => synced.remove(table),
+                    };
+                }
+                Ok(())
+            }
             Err(_) if interrupt.is_cancelled() => Err(StepError::Interrupted),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What the job is about may have a version that was not waited for: that of a job that was cancelled in its first
+    /// state and went back at once (`skip_wait`). Another change on top of it, and nodes would be two versions apart.
+    async fn wait_for_earlier(
+        &self,
+        job: &Job,
+        live: &Live,
+        interrupt: &CancellationToken,
+    ) -> StepResult<()> {
+        self.catalog.refresh().await?;
+        let view = self.catalog.view();
+        let mut tables = Vec::new();
+        for involved in &job.involving {
+            match &involved.table {
+                Some(name) => tables.extend(view.table(&involved.schema, name)),
+                None => tables.extend(view.tables(&involved.schema)),
+            }
+        }
+        let unknown: Vec<TableId> = {
+            let synced = self.synced.lock();
+            let of = tables
+                .iter()
+                .filter(|table| synced.get(&table.id) != Some(&table.update_ts));
+            of.map(|table| table.id).collect()
+        };
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.wait_synced(job, view.version(), &unknown, live, interrupt)
+            .await
     }
 
     /// To the history, with everything the job leaves behind in rows of its own.
@@ -331,7 +401,7 @@ impl Shared {
         }
         job.retry = None;
         if job.is_reorg() {
-            self.store.release_gc_hold(&job.hold_id()).await?;
+            self.release_holds(&job, None).await?;
         }
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         if job.is_reorg() {
@@ -356,7 +426,18 @@ impl Shared {
         for status in self.job_tasks(&stored.value).await? {
             if !status.task.state.is_final() && status.task.state != TaskState::Paused {
                 let why = TaskError::new(ErrorClass::Cancelled, "the job was paused");
-                self.tasks.pause(status.task.id, why, term).await?;
+                match self.tasks.pause(status.task.id, why, term).await {
+                    Ok(()) => {}
+                    // It is failing already. That counts for more: the job goes on, to its rollback.
+                    Err(ilmenite_task::Error::InvalidState { .. }) => {
+                        let mut next = stored.value.clone();
+                        next.state = JobState::Running;
+                        next.pause_reason.clear();
+                        self.write(stored, next, term, Action::JobOnly).await?;
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
                 // It stops within seconds; a stop of the server leaves the rest to the next owner.
                 self.tasks.watch(status.task.id, &self.stop, |_| {}).await?;
             }
@@ -377,183 +458,16 @@ impl Shared {
             return Ok(());
         }
         self.stop_tasks(job, term, &self.stop).await?;
-        self.store.release_gc_hold(&job.hold_id()).await?;
         let mut next = job.clone();
         next.begin_anew();
         next.pause_reason = "the pause outlasted the snapshot: the build begins anew when resumed".into();
-        self.write(stored, next, term, Action::JobOnly).await?;
-        Ok(())
-    }
-
-    /// What to do about a step's error. False: leave the job alone for now.
-    async fn failed(
-        &self,
-        stored: &Stored<Job>,
-        term: &OwnerTerm,
-        error: DdlError,
-        failures: &mut Failures,
-        interrupt: &CancellationToken,
-    ) -> bool {
-        let job = &stored.value;
-        if self.stop.is_cancelled() {
-            return false;
-        }
-        tracing::warn!(job = job.id, stage = ?job.stage, class = error.class().as_str(), %error, "a step of a DDL job failed");
-        let reversible = !matches!(job.stage, Stage::Dropping | Stage::RollingBack | Stage::Finish)
-            && !job.state.is_finished();
-        let status = self.retry_status(&error, failures, !reversible).await;
-        let (mut next, action) = (job.clone(), Action::JobOnly);
-        next.error_count += 1;
-        match status {
-            // Kept in the job's row, if the store takes it just now.
-            Some(status) => {
-                let wait = status.next_try_ms.saturating_sub(failures.now_ms);
-                next.retry = Some(status);
-                drop(self.write(stored, next, term, action).await);
-                tokio::select! {
-                    biased;
-                    _ = interrupt.cancelled() => {}
-                    _ = tokio::time::sleep(Duration::from_millis(wait)) => {}
-                    _ = self.stop.cancelled() => return false,
-                }
-                true
-            }
-            None => {
-                *failures = Failures::default();
-                match self.fail(stored, term, error).await {
-                    Ok(()) | Err(StepError::Lost | StepError::Interrupted) => true,
-                    Err(StepError::Failed(error)) => self.back_off(failures, &error, interrupt).await,
-                }
-            }
-        }
-    }
-
-    /// The job has failed for good: straight to the history when nothing was done, else the way back.
-    pub(super) async fn fail(
-        &self,
-        stored: &Stored<Job>,
-        term: &OwnerTerm,
-        error: DdlError,
-    ) -> StepResult<()> {
-        let mut next = stored.value.clone();
-        next.error.get_or_insert(error);
-        next.retry = None;
-        let action = if next.stage == Stage::Begin {
-            next.state = JobState::Cancelled;
-            next.stage = Stage::Finish;
-            Action::JobOnly
-        } else {
-            self.stop_tasks(&stored.value, term, &self.stop).await?;
-            next.conflicts = self.collect_conflicts(&stored.value).await;
-            Action::BeginRollback
-        };
-        self.write(stored, next, term, action).await.map(|_| ())
-    }
-
-    /// A failed attempt's status, if there is to be another. What cannot be undone is tried without end, but never in
-    /// silence.
-    async fn retry_status(
-        &self,
-        error: &DdlError,
-        failures: &mut Failures,
-        endless: bool,
-    ) -> Option<ilmenite_task::RetryStatus> {
-        let now_ms = failures.now_ms();
-        failures.now_ms = now_ms;
-        let mut shown = TaskError::new(error.class(), error.to_string());
-        if endless {
-            shown.class = ErrorClass::Transient;
-        }
-        let mut status = match self.retry.next(failures.last.as_ref(), &shown, now_ms) {
-            Some(status) => status,
-            None if endless => {
-                // Past its bounds: on at the slowest pace.
-                let (attempts, since_ms) = failures
-                    .last
-                    .as_ref()
-                    .map_or((1, now_ms), |l| (l.attempts + 1, l.since_ms));
-                let next_try_ms = now_ms + self.retry.delay_max.as_millis() as u64;
-                ilmenite_task::RetryStatus {
-                    error: shown,
-                    attempts,
-                    since_ms,
-                    next_try_ms,
-                }
-            }
-            None => return None,
-        };
-        status.error.class = error.class();
-        failures.last = Some(status.clone());
-        Some(status)
-    }
-
-    /// Waits after an error that nothing can be written about. False when stopped.
-    async fn back_off(
-        &self,
-        failures: &mut Failures,
-        error: &DdlError,
-        interrupt: &CancellationToken,
-    ) -> bool {
-        tracing::warn!(%error, "the row of a DDL job could not be read or written");
-        failures.unreadable += 1;
-        let delay = Duration::from_millis(100).saturating_mul(1 << failures.unreadable.min(7));
-        tokio::select! {
-            biased;
-            _ = self.stop.cancelled() => false,
-            _ = interrupt.cancelled() => true,
-            _ = tokio::time::sleep(delay) => true,
-        }
-    }
-
-    /// A step panicked: a bug, and the end of this job, but of nothing else.
-    pub(super) async fn panicked(&self, id: JobId, term: &OwnerTerm, panic: Box<dyn Any + Send>) {
-        let text = panic
-            .downcast_ref::<&str>()
-            .map(|s| (*s).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
-        tracing::error!(job = id, panic = text, "a step of a DDL job panicked");
-        let Ok(Some(stored)) = self.rows.job(id).await else {
-            return;
-        };
-        if matches!(
-            stored.value.stage,
-            Stage::Dropping | Stage::RollingBack | Stage::Finish
-        ) {
-            // Tried again by the next look at the queue, at the pace of its poll.
-            tokio::time::sleep(self.poll).await;
-            return;
-        }
-        if let Err(error) = self
-            .fail(&stored, term, DdlError::bug(format!("panic: {text}")))
-            .await
-        {
-            tracing::error!(job = id, ?error, "the failure could not be written");
-        }
+        let given_up = self.write(stored, next, term, Action::JobOnly).await?;
+        // Only now: had the job been resumed meanwhile, the write was refused and the snapshot is needed.
+        self.release_holds(&given_up, None).await
     }
 }
 
 enum Round {
     Next,
     End,
-}
-
-#[derive(Default)]
-pub(super) struct Failures {
-    last: Option<ilmenite_task::RetryStatus>,
-    /// The time of day of the first of them, and when that was by a clock that nobody sets.
-    first: Option<(u64, Instant)>,
-    /// When the last of them was looked at.
-    now_ms: u64,
-    /// Reads or writes of the row itself that failed in a row.
-    unreadable: u32,
-}
-
-impl Failures {
-    /// The time of day, to which no setting of the clock adds and from which none takes: retries are bounded in time.
-    fn now_ms(&mut self) -> u64 {
-        let first = || (ambient::wall_ms(), Instant::now());
-        let (wall_ms, at) = *self.first.get_or_insert_with(first);
-        wall_ms + at.elapsed().as_millis() as u64
-    }
 }

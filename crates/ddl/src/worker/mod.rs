@@ -8,6 +8,7 @@
 
 mod build;
 mod drive;
+mod failing;
 mod names;
 mod reap;
 mod step;
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
+use ilmenite_catalog::{Catalog, OwnerTerm, TableId, Topic};
 use ilmenite_store::{Bell, StoreRef};
 use ilmenite_task::{RetryPolicy, Tasks};
 use parking_lot::Mutex;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub stop: CancellationToken,
     /// Jobs at work on this node.
     pub live: Mutex<BTreeMap<JobId, Arc<Live>>>,
+    /// For each table the version of it (`update_ts`) that is known to be everywhere.
+    pub synced: Mutex<BTreeMap<TableId, u64>>,
     /// Schema versions are given out one at a time: jobs of different tables queue here instead of colliding there.
     pub version_lock: tokio::sync::Mutex<()>,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Live {
 /// What only the node that works on a job knows of it at this moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveStatus {
+    /// The state in which the driver found the job's row last.
+    pub seen: JobState,
     /// Whom the job's wait is for.
     pub blockers: Vec<ilmenite_catalog::Blocker>,
     /// The highest percentage shown so far: progress never goes back.
@@ -121,9 +126,10 @@ impl Shared {
         for (at, stored) in jobs.iter().enumerate() {
             let job = &stored.value;
             if running.contains(&job.id) {
-                // Told on another node, perhaps.
+                // Told on another node, perhaps. Its driver is interrupted once: while it does what it was told, it may
+                // have to wait before it tries again.
                 if matches!(job.state, JobState::Cancelling | JobState::Pausing) {
-                    self.interrupt_live(job.id);
+                    self.interrupt_unless_seen(job.id, job.state);
                 }
                 continue;
             }
@@ -149,13 +155,15 @@ impl Shared {
                 }
             }
             running.insert(job.id);
-            self.start(job.id, term.clone());
+            self.start(job.id, term.clone(), untouched);
         }
         Ok(())
     }
 
-    fn interrupt_live(&self, id: JobId) {
-        if let Some(live) = self.live.lock().get(&id) {
+    fn interrupt_unless_seen(&self, id: JobId, state: JobState) {
+        if let Some(live) = self.live.lock().get(&id)
+            && live.status.lock().seen != state
+        {
             live.interrupt();
         }
     }
@@ -165,7 +173,8 @@ impl Shared {
         job.snapshot.0 != 0 && job.paused_ts.0 != 0 && job.paused_ts.plus(self.pause_hold) < now
     }
 
-    fn start(self: &Arc<Self>, id: JobId, term: OwnerTerm) {
+    /// `untouched`: out of turn, for what concerns nothing but its own row.
+    fn start(self: &Arc<Self>, id: JobId, term: OwnerTerm, untouched: bool) {
         let live = Arc::new(Live::default());
         self.live.lock().insert(id, live.clone());
         let shared = self.clone();
@@ -174,7 +183,7 @@ impl Shared {
             // A task of its own, so that a panic ends this job's step and nothing else.
             let driven = {
                 let term = term.clone();
-                tokio::spawn(async move { driver.drive(id, term, &live).await }).await
+                tokio::spawn(async move { driver.drive(id, term, &live, untouched).await }).await
             };
             if let Err(error) = driven
                 && error.is_panic()

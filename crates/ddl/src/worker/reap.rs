@@ -1,7 +1,6 @@
 //! What is left to clear away in the background: key ranges of what was dropped, and, should a node have died at a bad
-//! moment, objects, holds and notes that no live job owns.
+//! moment, or slept through one, objects, holds and notes that no live job owns.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use ilmenite_sort::ObjectStorage;
@@ -9,12 +8,16 @@ use ilmenite_store::{KeyRange, KvBatch, ScanOptions};
 use ilmenite_task::Task;
 
 use super::Shared;
+use crate::backfill::StorageAt;
 use crate::error::{DdlError, Result};
-use crate::job::{JobId, delete_range_job};
+use crate::job::{delete_range_job, hold_job};
 use crate::maintain::{all_notes, note_owner, note_range};
 
 /// How often the scrubber looks when nothing tells it to.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
+/// How often the sweeper looks whether something is due.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+const HOLDS_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
@@ -50,6 +53,58 @@ impl Shared {
         }
     }
 
+    /// Runs until stopped: looks again at where tasks that are over had their objects, and at holds.
+    pub async fn run_sweeper(self: std::sync::Arc<Self>) {
+        let mut holds_at: Option<tokio::time::Instant> = None;
+        loop {
+            if self.catalog.owner_term().is_some() {
+                if let Err(error) = self.sweep().await {
+                    tracing::warn!(%error, "where finished tasks had objects could not be looked at; tried again later");
+                }
+                if holds_at.is_none_or(|at| at.elapsed() > HOLDS_INTERVAL) {
+                    match self.release_orphaned_holds().await {
+                        Ok(()) => holds_at = Some(tokio::time::Instant::now()),
+                        Err(error) => {
+                            tracing::warn!(%error, "holds could not be looked at; tried again later")
+                        }
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = self.stop.cancelled() => return,
+                _ = tokio::time::sleep(SWEEP_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        let sweeps = self.rows.sweeps().await?;
+        if sweeps.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.store.timestamp().await?.millis();
+        for stored in sweeps.iter().filter(|s| s.value.next_look_ms <= now_ms) {
+            let (task, looks) = (stored.value.task_id, stored.value.looks);
+            let swept = match self.backfill.open_storage(StorageAt::Uri(&stored.value.uri)) {
+                Ok(storage) => self.backfill.delete_objects(&storage, task).await,
+                Err(error) => Err(error),
+            };
+            match swept {
+                Ok(0) => {}
+                Ok(objects) => tracing::info!(task, looks, objects, "objects that turned up late deleted"),
+                // The next look is the next try.
+                Err(error) => {
+                    tracing::warn!(task, looks, %error, "objects that turned up late could not be deleted")
+                }
+            }
+            self.rows
+                .swept(stored, stored.value.looked(now_ms).as_ref())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Deletes the ranges of jobs that are in the history: every node has gone on from them, and every transaction
     /// that could reach them has ended.
     async fn delete_ranges(&self) -> Result<()> {
@@ -74,23 +129,8 @@ impl Shared {
     /// Removes what no live job owns.
     pub(crate) async fn scrub(&self) -> Result<()> {
         self.scrub_scratch().await?;
-        let holds = self.store.gc_holds().await?;
         let notes = self.noted_indexes().await?;
         let jobs = self.rows.jobs().await?;
-        let live: HashSet<JobId> = jobs.iter().map(|job| job.value.id).collect();
-        for hold in holds {
-            let job = hold
-                .id
-                .strip_prefix("ddl/")
-                .and_then(|id| id.parse::<JobId>().ok());
-            if job.is_some_and(|id| !live.contains(&id)) {
-                self.store.release_gc_hold(&hold.id).await?;
-                tracing::info!(
-                    hold = hold.id,
-                    "garbage collection hold that no live job owns released"
-                );
-            }
-        }
         for (table, index) in notes {
             let owned = jobs.iter().any(|job| {
                 job.value.table_id == table
@@ -105,6 +145,29 @@ impl Shared {
             if !owned && !to_be_deleted {
                 self.store.delete_range(note_range(table, index)).await?;
                 tracing::info!(table, index, "notes that no live job owns deleted");
+            }
+        }
+        Ok(())
+    }
+
+    /// Of jobs that are over: what an owner set that had slept. Listed before the jobs are.
+    async fn release_orphaned_holds(&self) -> Result<()> {
+        let holds = self.store.gc_holds().await?;
+        let of_jobs: Vec<_> = holds
+            .iter()
+            .filter_map(|hold| Some((hold, hold_job(&hold.id)?)))
+            .collect();
+        if of_jobs.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.rows.jobs().await?;
+        for (hold, job) in of_jobs {
+            if !jobs.iter().any(|live| live.value.id == job) {
+                self.store.release_gc_hold(&hold.id).await?;
+                tracing::info!(
+                    hold = hold.id,
+                    "garbage collection hold that no live job owns released"
+                );
             }
         }
         Ok(())

@@ -118,7 +118,7 @@ async fn run(
             } else {
                 txn::give_back(ctx, work);
             }
-            Err(e)
+            Err(txn::confirmed(ctx, e).await)
         }
     };
     take_over(ctx, &facts);

@@ -148,7 +148,7 @@ pub(crate) async fn run_planned(
                 txn::give_back(ctx, work);
             }
             take_over(ctx, &made);
-            return Err(error);
+            return Err(txn::confirmed(ctx, error).await);
         }
         if attempt > 2 {
             let longest = Duration::from_millis(1 << attempt.min(7));
