@@ -5,6 +5,8 @@
 //! is a graph in which the request that would close a cycle is refused. A commit never waits for a pessimistic lock,
 //! so only lock requests can be in a cycle.
 
+mod guards;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::metrics::METRICS;
 use crate::{Error, Result, Timestamp};
+
+use guards::Reserved;
+pub(super) use guards::{CommitLocks, Holds, Taken};
 
 const SHARDS: usize = 64;
 /// What a lock takes besides the bytes of its key, about.
@@ -530,121 +535,6 @@ impl LockTable {
     #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-/// Locks a request took. Dropped without `keep`, it gives them back.
-pub(super) struct Taken<'t> {
-    table: &'t LockTable,
-    start_ts: Timestamp,
-    keys: Vec<Bytes>,
-}
-
-impl Taken<'_> {
-    pub fn keep(mut self) {
-        self.keys.clear();
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if !self.keys.is_empty() {
-            self.table.unlock(self.start_ts, Some(&self.keys));
-        }
-    }
-}
-
-/// A key counted as the transaction's that it does not hold yet.
-struct Reserved<'t> {
-    table: &'t LockTable,
-    start_ts: Timestamp,
-    key: Bytes,
-    waiting: Option<u64>,
-    armed: bool,
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        self.table.unreserve(self.start_ts, &self.key);
-        let Some(id) = self.waiting else {
-            return;
-        };
-        let mut shard = self.table.shard(&self.key).lock();
-        self.table.waits.lock().remove(&id);
-        let Some(lock) = shard.get_mut(&self.key) else {
-            return;
-        };
-        match lock.waiters.iter().position(|w| w.id == id) {
-            Some(i) => {
-                lock.waiters.remove(i);
-            }
-            // No longer in the queue: it was granted and nobody took note.
-            None if lock.holder == Holder::Txn(self.start_ts) => self.table.pass_on(&mut shard, &self.key),
-            None => {}
-        }
-    }
-}
-
-/// Keys taken with `try_hold` or `lock_one` that the transaction gives back, unless `keep` is called.
-pub(super) struct Holds {
-    table: std::sync::Arc<LockTable>,
-    start_ts: Timestamp,
-    keys: Mutex<Vec<Bytes>>,
-}
-
-impl Holds {
-    pub fn new(table: &std::sync::Arc<LockTable>, start_ts: Timestamp) -> Self {
-        Holds {
-            table: table.clone(),
-            start_ts,
-            keys: Mutex::default(),
-        }
-    }
-
-    pub fn add(&self, key: Bytes) {
-        self.keys.lock().push(key);
-    }
-
-    pub fn has(&self, key: &Bytes) -> bool {
-        self.keys.lock().contains(key)
-    }
-
-    /// Those for which `keep` says so stay the transaction's.
-    pub fn keep(&self, keep: impl Fn(&Bytes) -> bool) {
-        self.keys.lock().retain(|key| !keep(key));
-    }
-
-    /// Gives them back now.
-    pub fn release(&self) {
-        for key in std::mem::take(&mut *self.keys.lock()) {
-            // It may have ended meanwhile, by another request, and then knows nothing of this key any more.
-            self.table.unreserve(self.start_ts, &key);
-            self.table.release(Holder::Txn(self.start_ts), &key);
-        }
-    }
-}
-
-impl Drop for Holds {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
-/// The keys of a commit under way; dropped when it is applied or given up.
-pub(super) struct CommitLocks {
-    table: std::sync::Arc<LockTable>,
-    start_ts: Timestamp,
-    keys: Vec<Bytes>,
-}
-
-impl Drop for CommitLocks {
-    fn drop(&mut self) {
-        for key in &self.keys {
-            self.table.release(Holder::Commit(self.start_ts), key);
-        }
     }
 }
 

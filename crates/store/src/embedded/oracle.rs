@@ -286,4 +286,30 @@ mod tests {
         let moved = later.millis() - first.millis();
         assert!((20..=200).contains(&moved), "moved {moved} ms");
     }
+
+    #[tokio::test]
+    async fn many_at_once_are_of_one_millisecond_and_nobody_elses() {
+        let (o, _) = oracle(Timestamp::ZERO, system_clock);
+        let mut last = o.begin().await.unwrap();
+        for count in [1, 1000, 200_000, 262_143, 5] {
+            let upto = o.begin_many(count).await.unwrap();
+            assert!(upto.0 - (count - 1) > last.0, "{count}");
+            assert_eq!((upto.0 - (count - 1)) >> 18, upto.0 >> 18, "{count}");
+            last = upto;
+        }
+        assert!(o.begin_many(0).await.is_err() && o.begin_many(1 << 18).await.is_err());
+        // During a flight they come from its gap, if they fit.
+        let flight = o.begin_flight(1).unwrap();
+        assert!(o.begin_many(100).await.unwrap() < flight.first);
+        let o = Arc::new(o);
+        let waiting = tokio::spawn({
+            let o = o.clone();
+            async move { o.begin_many(2 * GAP).await.unwrap() }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!waiting.is_finished());
+        o.end_flight(None);
+        let upto = waiting.await.unwrap();
+        assert!(upto.0 - (2 * GAP - 1) > flight.first.0);
+    }
 }

@@ -99,3 +99,59 @@ impl LockIndex {
         prewrites.map(|lock| lock.start_ts).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::twophase::LockKind;
+
+    fn lock(start_ts: u64, kind: LockKind) -> LockRecord {
+        LockRecord {
+            kind,
+            start_ts: Timestamp(start_ts),
+            primary: Bytes::new(),
+            ttl_ms: 0,
+            for_update_ts: Timestamp::ZERO,
+            txn_size: 0,
+            min_commit_ts: Timestamp::ZERO,
+            hides: false,
+        }
+    }
+
+    fn key(s: &'static str) -> Bytes {
+        Bytes::from_static(s.as_bytes())
+    }
+
+    #[test]
+    fn counts_what_readers_can_meet() {
+        let index = LockIndex::default();
+        index.put(key("a"), lock(1, LockKind::Pessimistic));
+        assert!(index.is_clear());
+        index.put(key("a"), lock(1, LockKind::Put));
+        index.put(key("b"), lock(2, LockKind::Lock));
+        assert!(!index.is_clear());
+        assert_eq!(index.oldest(), Some(Timestamp(1)));
+        assert!(index.remove(b"a", Timestamp(2)).is_none(), "another's");
+        assert!(index.remove(b"a", Timestamp(1)).is_some());
+        assert_eq!(index.oldest(), Some(Timestamp(2)));
+        assert!(index.remove(b"b", Timestamp(2)).is_some());
+        assert!(index.is_clear() && index.oldest().is_none());
+    }
+
+    #[test]
+    fn scans_a_range_either_way() {
+        let index = LockIndex::default();
+        for (i, k) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            index.put(key(k), lock(i as u64, LockKind::Put));
+        }
+        let keys = |range: KeyRange, reverse, limit| -> Vec<Bytes> {
+            let found = index.scan(&range, reverse, limit, |_, lock| lock.start_ts != Timestamp(2));
+            found.into_iter().map(|info| info.key).collect()
+        };
+        let upto_d = || KeyRange::new(key("a"), key("d"));
+        assert_eq!(keys(upto_d(), false, 9), ["a", "b"]);
+        assert_eq!(keys(upto_d(), true, 1), ["b"]);
+        assert_eq!(keys(KeyRange::new(key("b"), key("")), true, 9), ["d", "b"]);
+        assert!(keys(KeyRange::new(key("c"), key("b")), false, 9).is_empty());
+    }
+}
