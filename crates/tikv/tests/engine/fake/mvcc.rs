@@ -234,7 +234,7 @@ impl Mvcc {
                     commit_ts,
                     value: m.value.clone(),
                 });
-            } else if !state.lock.as_ref().is_some_and(|l| l.op != Op::PessimisticLock) {
+            } else if state.lock.as_ref().is_none_or(|l| l.op == Op::PessimisticLock) {
                 state.lock = Some(Lock {
                     op,
                     start_ts: r.start_version,
