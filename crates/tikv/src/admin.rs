@@ -182,7 +182,7 @@ impl Cluster {
     async fn destroy_on(&self, store_id: u64, range: &KeyRange) -> std::result::Result<(), String> {
         let link = self.links.get(store_id).await.map_err(|e| e.to_string())?;
         let end_key = if range.end.is_empty() {
-            Bytes::from_static(&[0xff; 256])
+            Bytes::from_static(&key::BEYOND_ALL)
         } else {
             range.end.clone()
         };
