@@ -8,7 +8,9 @@ use ahash::RandomState;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use ilmenite_proto::debugpb::{GetRegionPropertiesRequest, RegionSizeRequest};
-use ilmenite_proto::kvrpcpb::{LockInfo, MvccGetByKeyRequest, MvccInfo, Op, UnsafeDestroyRangeRequest};
+use ilmenite_proto::kvrpcpb::{
+    LockInfo, MvccGetByKeyRequest, MvccInfo, Op, ScanRequest, UnsafeDestroyRangeRequest,
+};
 use ilmenite_store::{Error, KeyRange, Region, Result, Timestamp};
 use tonic::{Code, Request};
 
@@ -25,6 +27,8 @@ const EXACT_REGIONS: usize = 64;
 /// Regions asked at the same time.
 const SIZE_CONCURRENCY: usize = 8;
 const SIZE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows looked at to tell the size of the others.
+const SAMPLE_ROWS: u32 = 64;
 /// Assumed of a row, and of a region, of which nothing else is known.
 const ROW_BYTES: u64 = 100;
 const REGION_BYTES: u64 = 64 << 20;
@@ -55,8 +59,7 @@ impl Cluster {
             let start = region.start.clone().max(range.start.clone());
             let end = key::least_end(&region.end, &range.end);
             // Nothing told: a lone region may well be empty, one of many is not.
-            let bytes = size.bytes.or(size.keys.map(|keys| keys * ROW_BYTES));
-            let bytes = bytes.unwrap_or(if lone { 0 } else { REGION_BYTES });
+            let bytes = size.bytes.unwrap_or(if lone { 0 } else { REGION_BYTES });
             Region {
                 id: region.id,
                 range: KeyRange::new(start, end),
@@ -94,7 +97,26 @@ impl Cluster {
                 size.bytes = Some(answer.into_inner().entries.iter().map(|e| e.size).sum());
             }
         }
+        if let (None, Some(rows)) = (size.bytes, size.keys) {
+            let row_bytes = self.row_bytes(region).await.unwrap_or(ROW_BYTES);
+            size.bytes = Some(rows.saturating_mul(row_bytes));
+        }
         size
+    }
+
+    /// Of the region's first rows.
+    async fn row_bytes(&self, region: &region::Region) -> Option<u64> {
+        let request = ScanRequest {
+            start_key: region.start.clone(),
+            end_key: region.end.clone(),
+            limit: SAMPLE_ROWS,
+            version: self.pd.last_timestamp().0,
+            ..ScanRequest::default()
+        };
+        let answer = self.send(region, request, SIZE_TIMEOUT).await.ok()?;
+        let rows = answer.pairs.iter().filter(|p| p.error.is_none());
+        let bytes: usize = rows.map(|p| p.key.len() + p.value.len()).sum();
+        (bytes as u64).checked_div(answer.pairs.len() as u64)
     }
 
     /// Newest first. Waits for commits under way on the key, so that none at or before now is missed.
@@ -160,7 +182,7 @@ impl Cluster {
     async fn destroy_on(&self, store_id: u64, range: &KeyRange) -> std::result::Result<(), String> {
         let link = self.links.get(store_id).await.map_err(|e| e.to_string())?;
         let end_key = if range.end.is_empty() {
-            Bytes::from_static(&[0xff; 256])
+            Bytes::from_static(&key::BEYOND_ALL)
         } else {
             range.end.clone()
         };

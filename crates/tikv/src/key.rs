@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use ilmenite_codec::memcomparable;
 
+/// Greater than every key.
+pub(crate) const BEYOND_ALL: [u8; 256] = [0xff; 256];
+
 pub(crate) fn encode(raw: &[u8]) -> Bytes {
     let mut out = Vec::new();
     memcomparable::encode_bytes(raw, &mut out);

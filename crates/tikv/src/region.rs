@@ -14,9 +14,6 @@ use crate::backoff::{Backoff, Pause};
 use crate::key;
 use crate::pd::{Pd, PdRegion};
 
-/// Greater than every region's encoded bound.
-const BEYOND_ALL: [u8; 64] = [0xff; 64];
-
 /// A region as it was when we last heard of it. Bounds are raw keys; an empty end: to the last key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Region {
@@ -167,7 +164,7 @@ impl RegionCache {
                 return Ok(region.clone());
             }
             let encoded = if end.is_empty() {
-                Bytes::from_static(&BEYOND_ALL)
+                key::encode(&key::BEYOND_ALL)
             } else {
                 key::encode(end)
             };

@@ -18,8 +18,6 @@ const FIRST_PAIRS: usize = 256;
 const MAX_PAIRS: usize = 64 << 10;
 /// From one batch to the next, as the pairs may grow too.
 const GROWTH: usize = 4;
-/// Greater than every key.
-const BEYOND_ALL: [u8; 256] = [0xff; 256];
 /// A batch is never asked to be larger than this.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
@@ -142,7 +140,7 @@ impl Cursor {
                 let from = key::least_end(&self.range.end, &region.end);
                 // TiKV takes an empty upper bound for the first key.
                 let from = if from.is_empty() {
-                    Bytes::from_static(&BEYOND_ALL)
+                    Bytes::from_static(&key::BEYOND_ALL)
                 } else {
                     from
                 };

@@ -46,8 +46,8 @@ async fn check(s: &TikvStore, ts: Timestamp, rows: &[(String, String)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_refused_and_done_again() {
-    type Refusal = (&'static str, fn(&mut errorpb::Error));
-    let refusals: Vec<Refusal> = vec![
+    type Fill = fn(&mut errorpb::Error);
+    let refusals: Vec<(&str, Fill)> = vec![
         ("MultiIngest", |e| e.server_is_busy = Some(Default::default())),
         ("MultiIngest", |e| {
             e.read_index_not_ready = Some(Default::default())

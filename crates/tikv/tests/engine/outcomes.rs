@@ -449,6 +449,40 @@ async fn a_dropped_commit_goes_on() {
     assert_eq!(all(&s).await, pairs(&rows));
 }
 
+/// Each may hold what the other needs: they give way, and nobody waits for a lock to run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn commits_that_cross_do_not_stand_still() {
+    let fake = cut().await;
+    let mut patient = options();
+    patient.lock_ttl = Duration::from_secs(30);
+    patient.retry_time = Duration::from_secs(60);
+    let s = fake.connect_with(patient).await;
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let s = s.clone();
+            tokio::spawn(async move {
+                let mut committed = 0;
+                for _ in 0..8 {
+                    match commit(&s, &[("a", "1"), ("z", "1")]).await {
+                        Ok(_) => committed += 1,
+                        Err(Error::WriteConflict { .. }) => {}
+                        Err(e) => panic!("{e}"),
+                    }
+                }
+                committed
+            })
+        })
+        .collect();
+    let mut committed = 0;
+    for task in tasks {
+        committed += task.await.unwrap();
+    }
+    assert!(committed > 0);
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    no_locks(&fake).await;
+}
+
 /// Transfers while every kind of trouble goes on: nothing is lost and no half of anything is seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn trouble_without_end_loses_nothing() {

@@ -278,3 +278,22 @@ async fn garbage_is_collected_behind_holds() {
     let now = s.timestamp().await.unwrap();
     assert_eq!(s.get(b"a", now).await.unwrap(), Some(b("3")));
 }
+
+/// The last region is looked for by a key behind all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_back_from_the_end_by_a_new_node() {
+    let served = Served::start().await;
+    write(&*served.connect().await, &[("a", Some("1")), ("z", Some("2"))]).await;
+    served.split("m").await;
+    let s = served.connect().await;
+    let back = ScanOptions {
+        reverse: true,
+        ..ScanOptions::default()
+    };
+    let ts = s.timestamp().await.unwrap();
+    let read = scan_all(&*s, KeyRange::default(), ts, back).await;
+    assert_eq!(
+        read,
+        ilmenite_store::conformance::pairs(&[("z", "2"), ("a", "1")])
+    );
+}
