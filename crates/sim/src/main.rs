@@ -10,6 +10,9 @@ use clap::Parser;
 use ilmenite_sim::mutation::Mutation;
 use ilmenite_sim::run::{Report, Trace, run_seed};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulates clusters by seed.
 #[derive(Debug, Parser)]
 struct Arguments {
