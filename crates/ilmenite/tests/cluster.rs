@@ -145,8 +145,12 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
     let mut cluster = Cluster::start(3, &["--testing", "--region-bytes", "4194304"], &[]).await;
     let mut conn = cluster.nodes[0].connect().await;
     create(&mut conn, rows_count).await;
+    let sql = "SELECT TABLE_ID FROM information_schema.ddl_jobs WHERE TABLE_NAME = 'w' LIMIT 1";
+    let table_id = rows(&mut conn, sql).await[0][0]
+        .parse()
+        .expect("a number in TABLE_ID");
     let mut load = Load::new(6, rows_count, seed);
-    let chaos = regions_move.then(|| RegionChaos::start(cluster.store.address(), seed));
+    let chaos = regions_move.then(|| RegionChaos::start(cluster.store.address(), table_id, seed));
     let mut slowest = Duration::ZERO;
     for round in 0..count {
         let blow = blows[round % blows.len()];

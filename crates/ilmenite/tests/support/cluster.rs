@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ilmenite_codec::key::{HandleRef, index_range, record_key};
+use ilmenite_codec::memcomparable::encode_bytes;
 use ilmenite_proto::ilmenitepb::chaos_request::Action;
 use ilmenite_proto::ilmenitepb::ilmenite_client::IlmeniteClient;
 use ilmenite_proto::ilmenitepb::{ChaosRequest, MergeRegions, SplitRegion, TransferLeader};
@@ -180,7 +182,7 @@ pub struct RegionChaos {
 }
 
 impl RegionChaos {
-    pub fn start(address: String, seed: u64) -> RegionChaos {
+    pub fn start(address: String, table_id: i64, seed: u64) -> RegionChaos {
         let stop = Arc::new(AtomicBool::new(false));
         let work = tokio::spawn({
             let stop = stop.clone();
@@ -190,7 +192,7 @@ impl RegionChaos {
                 let mut refused = String::new();
                 while !stop.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(rng.random_range(5..200))).await;
-                    match trouble(&address, &mut rng).await {
+                    match trouble(&address, table_id, &mut rng).await {
                         Ok(()) => done += 1,
                         Err(e) => refused = e,
                     }
@@ -210,12 +212,20 @@ impl RegionChaos {
 }
 
 /// One split, merge or move. Refused where it makes no sense: then nothing happened.
-async fn trouble(address: &str, rng: &mut StdRng) -> Result<(), String> {
+async fn trouble(address: &str, table_id: i64, rng: &mut StdRng) -> Result<(), String> {
     let url = format!("http://{address}");
     let text = |e: &dyn std::fmt::Display| e.to_string();
     let mut pd = PdClient::connect(url.clone()).await.map_err(|e| text(&e))?;
+    let members = pd
+        .get_members(pdpb::GetMembersRequest::default())
+        .await
+        .map_err(|e| text(&e))?;
+    let cluster_id = members.into_inner().header.map_or(0, |h| h.cluster_id);
     let scan = pdpb::ScanRegionsRequest {
-        header: Some(pdpb::RequestHeader::default()),
+        header: Some(pdpb::RequestHeader {
+            cluster_id,
+            ..Default::default()
+        }),
         limit: 1000,
         ..Default::default()
     };
@@ -230,13 +240,16 @@ async fn trouble(address: &str, rng: &mut StdRng) -> Result<(), String> {
     let region = found.get(at).ok_or("no region")?;
     let action = match rng.random_range(0..3) {
         0 if found.len() < 60 => {
-            // Somewhere in the region: a key that begins like its start.
-            let mut key = region.start_key.to_vec();
-            let tail: [u8; 8] = rng.random();
-            key.truncate(key.len() / 9 * 9);
-            key.extend_from_slice(&tail);
-            key.push(0xff);
-            key.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0xf7]);
+            let raw = if rng.random() {
+                record_key(table_id, HandleRef::Int(rng.random_range(1..100_000)))
+            } else {
+                let (mut key, _) = index_range(table_id, rng.random_range(1..10));
+                key.push(3);
+                key.extend_from_slice(&(1u64 << 63 | rng.random_range(0..100_000)).to_be_bytes());
+                key
+            };
+            let mut key = Vec::new();
+            encode_bytes(&raw, &mut key);
             Action::SplitRegion(SplitRegion { key: key.into() })
         }
         1 => {
