@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ilmenite_store::CommitOptions;
+use ilmenite_store::{CommitOptions, StoreRef, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -23,6 +23,9 @@ use crate::{SchemaVersion, SchemaView, TableId, TableRef};
 
 /// Transactions are spread over so many maps, so that beginning one rarely waits for another.
 const SHARDS: usize = 32;
+
+/// Between two attempts to end a transaction of unknown outcome.
+const LINGER_PAUSE: Duration = Duration::from_millis(100);
 
 /// What `TransactionPins::pin` says.
 #[derive(Debug, Clone)]
@@ -266,6 +269,26 @@ impl TransactionPins {
             return Err(Error::LeaseLost);
         }
         Ok(options)
+    }
+
+    /// Nobody knows whether the transaction's commit has taken effect, and it may yet: a request that was given up can
+    /// still be under way. So its tables stay pinned until it is ended for certain, or until the store would refuse it
+    /// (`limit`, its `max_commit_ts`). What comes next on the connection begins with nothing pinned.
+    pub fn linger(&mut self, store: &StoreRef, start_ts: Timestamp, limit: Option<Timestamp>) {
+        let user = self.cell.holding.lock().user.clone();
+        let fresh = TransactionPins::new(self.local.clone(), self.cell.connection_id, user);
+        let kept = std::mem::replace(self, fresh);
+        let store = store.clone();
+        tokio::spawn(async move {
+            while store.unlock(start_ts, None).await.is_err() {
+                let now = store.timestamp().await;
+                if now.is_ok_and(|now| limit.is_some_and(|limit| now > limit)) {
+                    break;
+                }
+                tokio::time::sleep(LINGER_PAUSE).await;
+            }
+            drop(kept);
+        });
     }
 
     /// The transaction has ended: lets go of all.

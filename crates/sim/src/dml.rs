@@ -192,7 +192,10 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
     let committed = txn.commit(options).await;
     match committed {
         Ok(_) => End::Committed,
-        Err(StoreError::Undetermined(_)) => End::Unknown,
+        Err(StoreError::Undetermined(_)) => {
+            pins.linger(&node.store, start_ts, options.max_commit_ts);
+            End::Unknown
+        }
         Err(error) => {
             if matches!(error, StoreError::CommitTooLate { .. }) {
                 node.catalog.lease_refused();

@@ -174,6 +174,11 @@ impl World {
         });
     }
 
+    /// Mishaps that have yet to happen as planned.
+    pub fn mishaps_left(&self) -> u32 {
+        self.planned.lock().iter().map(|planned| planned.times).sum()
+    }
+
     /// What befalls this commit: as planned, or by chance.
     pub fn mishap<'a>(&self, mut keys: impl Iterator<Item = &'a Bytes>) -> Option<Mishap> {
         let mut planned = self.planned.lock();

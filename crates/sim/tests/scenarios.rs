@@ -415,3 +415,54 @@ fn a_job_that_is_paused_and_resumed_in_the_queue_keeps_its_place() {
         synced(&sim, second).await;
     });
 }
+
+#[test]
+fn a_commit_that_arrives_late_finds_its_tables_as_they_were() {
+    course(Settings::still(2, 10), |sim| async move {
+        let first = owner(&sim);
+        let node = sim
+            .nodes()
+            .into_iter()
+            .find(|n| n.number != first.number)
+            .expect("another");
+        let mut pins = node.catalog.pins(1, "root");
+        let table = table::pin(&node.catalog, &mut pins, "t0").expect("there");
+        let mut txn = ilmenite_store::Transaction::begin(&node.store, ilmenite_store::TxnMode::Pessimistic)
+            .await
+            .expect("begun");
+        let start_ts = txn.start_ts();
+        let change = table::Change::Insert(5_000_000, (Some(1), "x".into()));
+        table::change(&node.store, &mut txn, &table, &change)
+            .await
+            .expect("written");
+        sim.world.expect_versions(start_ts, std::slice::from_ref(&table));
+        sim.world
+            .plan_mishap(b"t", 1, Mishap::Late(Duration::from_secs(3)));
+        let options = pins.commit_options().expect("live");
+        // The rollback that follows it does not get through either.
+        let errors = tokio::spawn({
+            let sim = sim.clone();
+            async move {
+                while sim.world.mishaps_left() > 0 {
+                    tokio::task::yield_now().await;
+                }
+                sim.world.rates.lock().error = 1.0;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                sim.world.rates.lock().error = 0.0;
+            }
+        });
+        let committed = txn.commit(options).await;
+        assert!(
+            matches!(committed, Err(ilmenite_store::Error::Undetermined(_))),
+            "{committed:?}"
+        );
+        pins.linger(&node.store, start_ts, options.max_commit_ts);
+        pins.clear();
+        errors.await.expect("over");
+        let possible = std::collections::BTreeMap::from([((0, 5_000_000), Some((Some(1), "x".to_owned())))]);
+        sim.oracle.unknown(&possible);
+        let id = submit(&sim, &first, false, jobs::plain_settings()).await;
+        synced(&sim, id).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    });
+}

@@ -260,8 +260,13 @@ async fn commit_one(ctx: &SessionContext, txn: Transaction) -> Result<()> {
         // An optimistic transaction found the key free, and another took it since.
         Err(ilmenite_store::Error::KeyExists { .. }) => Err(Error::write_conflict(start, "unknown")),
         Err(e) => {
-            if matches!(e, ilmenite_store::Error::CommitTooLate { .. }) {
-                ctx.txn.catalog.lease_refused();
+            match &e {
+                ilmenite_store::Error::CommitTooLate { .. } => ctx.txn.catalog.lease_refused(),
+                ilmenite_store::Error::Undetermined(_) => {
+                    let mut pins = ctx.txn.pins.lock();
+                    pins.linger(&ctx.engine.store, start, options.max_commit_ts);
+                }
+                _ => {}
             }
             Err(e.into())
         }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use fail::fail_point;
 use ilmenite_catalog::{Catalog, Topic};
 use ilmenite_store::{
-    Check, CommitRequest, Durability, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef,
+    Check, CommitOptions, CommitRequest, Durability, KeyRange, KvBatch, Mutation, Precondition, ScanOptions,
+    StoreRef, Transaction, TxnMode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -184,17 +185,25 @@ impl Rows {
         fail_point!("task_before_write", |_| Err(Error::Store(
             ilmenite_store::Error::Unavailable("failpoint task_before_write".into())
         )));
-        let mut request = change.request;
-        let start_ts = self.store.begin_timestamp().await?;
-        request.start_ts = start_ts;
-        request.max_commit_ts = Some(self.catalog.lease_end());
-        if let Err(e) = self.store.commit(request).await {
+        // As a transaction, so that it is ended whatever becomes of the caller: one left open holds back garbage collection.
+        let request = change.request;
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        for Mutation { key, value, check } in request.mutations {
+            match value {
+                Some(value) => txn.put(key, value, check)?,
+                None => txn.delete(key, check)?,
+            }
+        }
+        for condition in request.preconditions {
+            txn.require(condition.key, condition.value);
+        }
+        let options = CommitOptions {
+            max_commit_ts: Some(self.catalog.lease_end()),
+            durability: request.durability,
+        };
+        if let Err(e) = txn.commit(options).await {
             if matches!(e, ilmenite_store::Error::CommitTooLate { .. }) {
                 self.catalog.lease_refused();
-            }
-            // The failed transaction would go on holding back garbage collection.
-            if let Err(error) = self.store.unlock(start_ts, None).await {
-                tracing::warn!(%error, %start_ts, "ending a failed transaction failed");
             }
             return Err(match e {
                 ilmenite_store::Error::PreconditionFailed { key }

@@ -232,7 +232,9 @@ async fn one_key(
             Err(error) => error,
         };
         attempts += 1;
-        if error.class() != ErrorClass::Transient || began.elapsed() > KEY_TIME_MAX {
+        // Cancelled was the transaction, not this subtask: its locks ran out while the node slept or was cut off.
+        let passes = matches!(error.class(), ErrorClass::Transient | ErrorClass::Cancelled);
+        if !passes || began.elapsed() > KEY_TIME_MAX {
             return Err(error.into());
         }
         let now_ms = ambient::wall_ms();

@@ -11,7 +11,8 @@
 
 use bytes::Bytes;
 use ilmenite_store::{
-    Check, CommitRequest, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef, Timestamp,
+    Check, CommitOptions, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef, Timestamp,
+    Transaction, TxnMode,
 };
 use ilmenite_task::TaskId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -178,17 +179,12 @@ impl Rows {
 
     /// Puts down what a look has left of a sweep: nothing after the last. Lost to another owner's, it does not matter.
     pub async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
-        let request = CommitRequest {
-            start_ts: self.store.begin_timestamp().await?,
-            mutations: vec![Mutation {
-                key: old.key.clone(),
-                value: next.map(encode).transpose()?,
-                check: Check::None,
-            }],
-            preconditions: vec![old.unchanged()],
-            ..Default::default()
+        let mutation = Mutation {
+            key: old.key.clone(),
+            value: next.map(encode).transpose()?,
+            check: Check::None,
         };
-        match self.commit(request).await {
+        match self.commit(vec![mutation], vec![old.unchanged()], None).await {
             Ok(()) | Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -239,34 +235,40 @@ impl Rows {
     ) -> Result<bool> {
         let mut preconditions = vec![old.unchanged()];
         preconditions.extend(guard);
-        let request = CommitRequest {
-            start_ts: self.store.begin_timestamp().await?,
-            mutations: vec![Mutation {
-                key: old.key.clone(),
-                value: Some(encode(new)?),
-                check: Check::None,
-            }],
-            preconditions,
-            max_commit_ts,
-            ..Default::default()
+        let mutation = Mutation {
+            key: old.key.clone(),
+            value: Some(encode(new)?),
+            check: Check::None,
         };
-        match self.commit(request).await {
+        match self.commit(vec![mutation], preconditions, max_commit_ts).await {
             Ok(()) => Ok(true),
             Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }
 
-    async fn commit(&self, request: CommitRequest) -> ilmenite_store::Result<()> {
-        let start_ts = request.start_ts;
-        if let Err(e) = self.store.commit(request).await {
-            // The failed transaction would go on holding back garbage collection.
-            if let Err(error) = self.store.unlock(start_ts, None).await {
-                tracing::warn!(%error, %start_ts, "ending a failed transaction failed");
+    /// As a transaction, so that it is ended whatever becomes of the caller: one left open holds back garbage collection.
+    async fn commit(
+        &self,
+        mutations: Vec<Mutation>,
+        preconditions: Vec<Precondition>,
+        max_commit_ts: Option<Timestamp>,
+    ) -> ilmenite_store::Result<()> {
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        for Mutation { key, value, check } in mutations {
+            match value {
+                Some(value) => txn.put(key, value, check)?,
+                None => txn.delete(key, check)?,
             }
-            return Err(e);
         }
-        Ok(())
+        for condition in preconditions {
+            txn.require(condition.key, condition.value);
+        }
+        let options = CommitOptions {
+            max_commit_ts,
+            ..Default::default()
+        };
+        txn.commit(options).await.map(drop)
     }
 
     /// Deletes rows that nobody else writes.
@@ -279,13 +281,7 @@ impl Rows {
                 check: Check::None,
             })
             .collect();
-        let start_ts = self.store.begin_timestamp().await?;
-        let request = CommitRequest {
-            start_ts,
-            mutations,
-            ..Default::default()
-        };
-        Ok(self.commit(request).await?)
+        Ok(self.commit(mutations, Vec::new(), None).await?)
     }
 }
 
