@@ -346,7 +346,8 @@ impl Catalog {
         };
         if of_others {
             // One that is asked just now is asked again.
-            self.forget(&[keys::waits(), keys::all_reports()], term).await?;
+            self.forget(keys::waits(), term).await?;
+            self.forget(keys::all_reports(), term).await?;
             self.asked.lock().of_others = false;
         }
         for job_id in over {
@@ -361,15 +362,14 @@ impl Catalog {
 
     async fn forget_wait(&self, job_id: i64, term: &OwnerTerm) -> Result<()> {
         let question = KeyRange::new(keys::wait(job_id), [&keys::wait(job_id)[..], &[0]].concat());
-        self.forget(&[question, keys::reports(job_id)], term).await
+        // The question first: without it no answer is written any more, so that none is missed.
+        self.forget(question, term).await?;
+        self.forget(keys::reports(job_id), term).await
     }
 
-    async fn forget(&self, ranges: &[KeyRange], term: &OwnerTerm) -> Result<()> {
+    async fn forget(&self, range: KeyRange, term: &OwnerTerm) -> Result<()> {
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        let mut keys = Vec::new();
-        for range in ranges {
-            keys.extend(self.pairs(range.clone(), txn.start_ts()).await?);
-        }
+        let keys = self.pairs(range, txn.start_ts()).await?;
         if keys.is_empty() {
             return Ok(());
         }

@@ -154,7 +154,9 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
                 node.number
             )
         });
-        if matches!(outcome, RowOutcome::Duplicate { .. }) && node.catalog.confirm_lease().await.is_err() {
+        if matches!(outcome, RowOutcome::Duplicate { .. })
+            && (node.catalog.confirm_lease().await.is_err() || pins.lease_was_lost())
+        {
             // The session says 8028 instead.
             drop(txn.rollback().await);
             return End::RolledBack;

@@ -343,7 +343,11 @@ pub(crate) fn give_back(ctx: &mut SessionContext, work: StatementTxn) {
 /// its lease have ended before, the index may be gone by now, or another.
 pub(crate) async fn confirmed(ctx: &SessionContext, error: Error) -> Error {
     const DUPLICATE_ENTRY: u16 = 1062;
-    if error.code == DUPLICATE_ENTRY && ctx.txn.catalog.confirm_lease().await.is_err() {
+    if error.code != DUPLICATE_ENTRY {
+        return error;
+    }
+    // A node that has joined again since has a lease, but not the one by which the statement went.
+    if ctx.txn.catalog.confirm_lease().await.is_err() || ctx.txn.pins.lock().lease_was_lost() {
         return Error::schema_changed();
     }
     error
