@@ -166,6 +166,13 @@ impl Catalog {
                         }
                         self.blockers.lock().insert(job_id, blockers.clone());
                         on_blocked(blockers.clone());
+                        // Other nodes answered in the store; they can read there what is in the way here, too.
+                        if let Err(e) = self
+                            .report_own(job_id, version, table_ids, &blockers[..own])
+                            .await
+                        {
+                            tracing::warn!(error = %e, job = job_id, "showing other nodes who is in the way failed");
+                        }
                         told = Some(blockers.clone());
                     }
                 }
@@ -199,6 +206,45 @@ impl Catalog {
             tracing::warn!(error = %e, job = job_id, "removing the answers of other nodes failed; tried again later");
         }
         Ok(())
+    }
+
+    async fn report_own(
+        &self,
+        job_id: i64,
+        version: SchemaVersion,
+        table_ids: &[TableId],
+        own: &[Blocker],
+    ) -> Result<()> {
+        if self.asked.lock().jobs.get(&job_id) != Some(&true) {
+            return Ok(());
+        }
+        let term = self.owner_term().ok_or(Error::NotOwner)?;
+        let report = ReportRow {
+            version,
+            blockers: own.to_vec(),
+        };
+        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
+        txn.put(keys::report(job_id, &self.node_id), encode(&report)?, Check::None)?;
+        // Only as long as the question is there: answers are removed with it.
+        let question = self.question(version, table_ids, &term)?;
+        txn.require(keys::wait(job_id), Some(question));
+        self.commit_relaxed(txn, &term).await
+    }
+
+    /// Whoever jobs wait for, as all nodes have reported it to the owner: for those who are not. Ages are as of the report.
+    pub async fn reported_blockers(&self) -> Result<Vec<(i64, Blocker)>> {
+        let ts = self.store.timestamp().await?;
+        let range = keys::all_reports();
+        let mut blockers = Vec::new();
+        for (key, value) in self.pairs(range.clone(), ts).await? {
+            let job = keys::suffix(&range, &key).split('/').next();
+            let Some(job_id) = job.and_then(|id| id.parse().ok()) else {
+                return Err(Error::Damaged(format!("an answer under {}", key.escape_ascii())));
+            };
+            let report: ReportRow = decode(|| format!("answer to job {job_id}"), &value)?;
+            blockers.extend(report.blockers.into_iter().map(|blocker| (job_id, blocker)));
+        }
+        Ok(blockers)
     }
 
     /// Whoever jobs wait for just now, on this node as their owner: (job, blocker).
@@ -269,6 +315,15 @@ impl Catalog {
         Ok(blockers)
     }
 
+    fn question(&self, version: SchemaVersion, table_ids: &[TableId], term: &OwnerTerm) -> Result<Bytes> {
+        encode(&WaitRow {
+            owner: self.node_id.clone(),
+            epoch: term.epoch,
+            version,
+            table_ids: table_ids.to_vec(),
+        })
+    }
+
     async fn ask(
         &self,
         job_id: i64,
@@ -278,12 +333,7 @@ impl Catalog {
         ts: Timestamp,
     ) -> Result<()> {
         let key = keys::wait(job_id);
-        let row = encode(&WaitRow {
-            owner: self.node_id.clone(),
-            epoch: term.epoch,
-            version,
-            table_ids: table_ids.to_vec(),
-        })?;
+        let row = self.question(version, table_ids, term)?;
         self.asked.lock().ask(job_id);
         if self.store.get(&key, ts).await?.as_ref() == Some(&row) {
             return Ok(());

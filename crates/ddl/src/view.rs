@@ -140,9 +140,17 @@ impl Ddl {
         Ok(self.shared.rows.jobs().await?.len())
     }
 
-    /// Whom jobs wait for, as this node knows: all of it on the owner.
+    /// Whom jobs wait for: the owner knows; the others read what nodes have reported to it.
     pub async fn blockers(&self) -> Result<Vec<BlockerRow>> {
         let mut rows = Vec::new();
+        if self.shared.catalog.owner_term().is_none() {
+            let reported = self.shared.catalog.reported_blockers().await?;
+            rows.extend(
+                reported
+                    .into_iter()
+                    .map(|(job_id, blocker)| BlockerRow { job_id, blocker }),
+            );
+        }
         for (&job_id, live) in self.shared.live.lock().iter() {
             let status = live.status.lock();
             rows.extend(status.blockers.iter().map(|b| BlockerRow {
