@@ -8,7 +8,6 @@ use ilmenite_codec::key::{index_range, record_range};
 use ilmenite_sort::EntryDigest;
 use ilmenite_store::{KeyRange, ScanOptions, StoreRef, Timestamp};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -60,23 +59,21 @@ pub(super) async fn compare(
         );
     }
     let workers = cores.min(ranges.len());
-    // The threads end with this future, however it ends.
-    let cancel = cancel.child_token();
-    let _end = cancel.clone().drop_guard();
     let work = Arc::new(Work {
         store: store.clone(),
         table: table.clone(),
         ids,
         ts,
         ranges: Mutex::new(ranges),
-        cancel,
+        cancel: cancel.clone(),
     });
-    let mut threads = JoinSet::new();
+    // Dropped with this future, however it ends.
+    let mut tasks = JoinSet::new();
     for _ in 0..workers {
-        let (work, runtime) = (work.clone(), Handle::current());
-        threads.spawn_blocking(move || runtime.block_on(work.run()));
+        let work = work.clone();
+        tasks.spawn(async move { work.run().await });
     }
-    while let Some(done) = threads.join_next().await {
+    while let Some(done) = tasks.join_next().await {
         let (rows, entries) = done.map_err(|e| DdlError::bug(format!("adding up failed: {e}")))??;
         let merge =
             |into: &mut Digests, from: Digests| into.iter_mut().zip(&from).for_each(|(d, o)| d.merge(o));
