@@ -529,6 +529,10 @@ impl Load {
                         }
                         Ok(Err(Error::Io(_) | Error::Driver(_))) | Err(_) => conn = None,
                         Ok(Err(Error::Server(e))) if LOST_NODE.contains(&e.code) => conn = None,
+                        // The store is away for a moment: what became of the statement is to be found out, too.
+                        Ok(Err(Error::Server(e))) if e.message.contains("temporarily unavailable") => {
+                            conn = None
+                        }
                         Ok(Err(e)) => panic!("writer {} failed: {e}", writer.number),
                     }
                 }
