@@ -1,0 +1,538 @@
+//! `bench run`: rounds in which each system does each workload once, in an order that turns from round to round.
+//!
+//! All servers stay up: a server that is started for its turn has empty caches, and its first build measures the disk.
+//! One at rest takes next to nothing, which is seen to before each turn (`settle`).
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::machine::{self, Machine};
+use crate::oltp::{self, OltpOptions};
+use crate::peers::{
+    BLOCKING, CONCURRENTLY, Engine, Ilmenite, IlmeniteOptions, Limit, MariaDb, Peer, Postgres,
+};
+use crate::results::{self, ADD_INDEX, BULK_LOAD, OLTP, Record};
+use crate::stats::Summary;
+use crate::svg::{self, Bar, BarGroup};
+use crate::under_load::{self, LoadOptions};
+use crate::workload::{Index, Oltp, Workload, rotation};
+use crate::{process, report};
+
+/// How long a server may be busy after its turn before it is said and passed over.
+const SETTLE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Rows of the table that indexes are built on
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+
+    /// Rounds; medians of them are reported
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: u32,
+
+    /// Of k, c, composite, unique, three, point_select, read_write, write_only, insert, bulk_load
+    #[arg(long, value_delimiter = ',', default_value = "k,c,unique,three")]
+    workloads: Vec<Workload>,
+
+    /// Only systems of these names, or whose names begin with them: mariadb, postgres-blocking, postgres-concurrently,
+    /// limit-sort, limit-full, ilmenite-{none,file,s3}-{sort,full} [default: all]
+    #[arg(long, value_delimiter = ',')]
+    systems: Vec<String>,
+
+    /// The server to measure [default: `ilmenite` beside this program]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+
+    /// How Ilmenite keeps its data
+    #[arg(long, value_enum, default_value = "embedded")]
+    engine: Engine,
+
+    /// Bytes of Ilmenite's block cache, and of the limit's
+    #[arg(long, default_value_t = 1 << 30)]
+    cache_bytes: u64,
+
+    /// `ilmenite_ddl_memory_budget`
+    #[arg(long, default_value_t = 1 << 30)]
+    budget_bytes: u64,
+
+    /// Also build through this S3 storage (a `tidb_cloud_storage_uri`)
+    #[arg(long, value_name = "URI", env = "BENCH_S3_URI", hide_env_values = true)]
+    s3_uri: Option<String>,
+
+    /// Build the indexes while clients read and write, and measure those; changes the rows
+    #[arg(long)]
+    load: bool,
+
+    /// Share of the clients' full speed at which they work under --load
+    #[arg(long, default_value_t = 0.7)]
+    load_share: f64,
+
+    /// Seconds of each OLTP run, and of the clients' work without a build under --load
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+
+    /// Connections of OLTP runs and under --load
+    #[arg(long, default_value_t = 16)]
+    threads: u32,
+
+    /// Rows of the table of the OLTP runs
+    #[arg(long, default_value_t = 1_000_000)]
+    oltp_rows: u64,
+
+    /// Further settings of MariaDB, `name=value`
+    #[arg(long = "mariadb-set", value_name = "SETTING")]
+    mariadb_settings: Vec<String>,
+
+    /// Further settings of PostgreSQL, `name=value`
+    #[arg(long = "postgres-set", value_name = "SETTING")]
+    postgres_settings: Vec<String>,
+
+    /// PostgreSQL's locale. C compares bytes, as the other systems' collation does
+    #[arg(long, default_value = "C")]
+    postgres_locale: String,
+
+    /// Where servers keep their data meanwhile [default: the system's temporary directory]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Where results are appended and the plot is written [default: docs/bench of the repository]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Keep no result: for trials
+    #[arg(long)]
+    no_record: bool,
+}
+
+/// A peer's way of doing things.
+struct System {
+    peer: usize,
+    name: String,
+}
+
+/// All measurements of one workload by one system.
+#[derive(Default)]
+struct Samples {
+    values: Vec<f64>,
+    peaks: Vec<f64>,
+    objects: BTreeMap<String, Vec<f64>>,
+    figures: BTreeMap<String, Vec<f64>>,
+}
+
+struct Bench<'a> {
+    args: &'a RunArgs,
+    peers: Vec<Box<dyn Peer>>,
+    systems: Vec<System>,
+    samples: BTreeMap<(Workload, usize), Samples>,
+}
+
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn is_wanted(filter: &[String], system: &str) -> bool {
+    let begins = |wanted: &String| {
+        let rest = system.strip_prefix(&wanted[..]);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    filter.is_empty() || filter.iter().any(begins)
+}
+
+fn find_binary(given: Option<&PathBuf>) -> Result<PathBuf, String> {
+    let path = match given {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()
+            .map_err(|e| e.to_string())?
+            .with_file_name("ilmenite"),
+    };
+    match path.is_file() {
+        true => path.canonicalize().map_err(|e| e.to_string()),
+        false => Err(format!(
+            "no server at {}: build it (`cargo build --release`), or name it with --binary",
+            path.display()
+        )),
+    }
+}
+
+pub async fn run(args: &RunArgs) -> Result<(), String> {
+    let base = match &args.dir {
+        Some(dir) => tempfile::Builder::new().prefix("ilmenite-bench-").tempdir_in(dir),
+        None => tempfile::Builder::new().prefix("ilmenite-bench-").tempdir(),
+    }
+    .map_err(|e| format!("no temporary directory: {e}"))?;
+    // Servers of other users have their data below it.
+    let open = std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o711));
+    open.map_err(|e| format!("{}: {e}", base.path().display()))?;
+
+    let mut bench = Bench {
+        args,
+        peers: start_peers(args, base.path()).await?,
+        systems: Vec::new(),
+        samples: BTreeMap::new(),
+    };
+    bench.prepare(base.path()).await?;
+    bench.rounds().await?;
+    let records = bench.records()?;
+    for peer in std::mem::take(&mut bench.peers) {
+        let name = peer.name();
+        if let Err(e) = peer.stop().await {
+            say(&format!("{name} did not stop cleanly: {e}"));
+        }
+    }
+    println!("{}", report::comparison(&records));
+    if args.no_record {
+        return Ok(());
+    }
+    let out = args.out.clone().unwrap_or_else(results_dir);
+    results::append(&out.join("results.jsonl"), &records)?;
+    let plot = out.join(plot_name(args));
+    std::fs::write(&plot, plot_of(&records)).map_err(|e| format!("{}: {e}", plot.display()))?;
+    say(&format!("results and {} written to {}", plot_name(args), out.display()));
+    Ok(())
+}
+
+pub fn results_dir() -> PathBuf {
+    machine::root().join("docs/bench")
+}
+
+async fn start_peers(args: &RunArgs, base: &Path) -> Result<Vec<Box<dyn Peer>>, String> {
+    let wanted = |systems: &[&str]| {
+        systems.iter().any(|s| is_wanted(&args.systems, s))
+            || args.systems.iter().any(|s| systems.iter().any(|name| s.starts_with(name)))
+    };
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    if wanted(&["mariadb"]) {
+        match MariaDb::start(base, &args.mariadb_settings).await? {
+            Some(peer) => peers.push(Box::new(peer)),
+            None => say("mariadb: left out, it is not installed (Debian's mariadb-server)"),
+        }
+    }
+    if wanted(&[BLOCKING, CONCURRENTLY]) {
+        match Postgres::start(base, &args.postgres_locale, &args.postgres_settings).await? {
+            Some(peer) => peers.push(Box::new(peer)),
+            None => say("postgres: left out, it is not installed (Debian's postgresql)"),
+        }
+    }
+    // The limit works on its data.
+    if wanted(&["ilmenite", "limit"]) {
+        let options = IlmeniteOptions {
+            binary: find_binary(args.binary.as_ref())?,
+            engine: args.engine,
+            cache_bytes: args.cache_bytes,
+            budget_bytes: args.budget_bytes,
+            s3_uri: args.s3_uri.clone(),
+        };
+        peers.push(Box::new(Ilmenite::start(base, options).await?));
+        if args.s3_uri.is_none() {
+            say("ilmenite through s3: left out, no --s3-uri was given");
+        }
+    }
+    Ok(peers)
+}
+
+impl Bench<'_> {
+    fn indexes(&self) -> Vec<Index> {
+        let indexes = self.args.workloads.iter().filter_map(|w| match w {
+            Workload::Index(index) => Some(*index),
+            _ => None,
+        });
+        indexes.collect()
+    }
+
+    fn mixes(&self) -> Vec<Oltp> {
+        let mixes = self.args.workloads.iter().filter_map(|w| match w {
+            Workload::Oltp(mix) => Some(*mix),
+            _ => None,
+        });
+        mixes.collect()
+    }
+
+    /// Data in every server, and the systems that take part.
+    async fn prepare(&mut self, base: &Path) -> Result<(), String> {
+        for peer in &self.peers {
+            say(&format!("{}: {}", peer.name(), peer.version()));
+            say(&format!("  {}", peer.settings().join(", ")));
+        }
+        let mut snapshot = None;
+        if !self.indexes().is_empty() {
+            for peer in &mut self.peers {
+                let began = std::time::Instant::now();
+                peer.load(self.args.rows).await?;
+                say(&format!(
+                    "{}: {} rows loaded in {} s",
+                    peer.name(),
+                    report::thousands(self.args.rows),
+                    report::figure(began.elapsed().as_secs_f64())
+                ));
+            }
+            self.settle().await;
+            let limit = !self.args.load && ["limit-sort", "limit-full"].iter().any(|s| is_wanted(&self.args.systems, s));
+            let to = base.join("limit");
+            for peer in self.peers.iter_mut().filter(|_| limit) {
+                if peer.snapshot(&to).await? {
+                    snapshot = Some(to.clone());
+                }
+            }
+        }
+        if let Some(snapshot) = snapshot {
+            self.peers
+                .push(Box::new(Limit::new(snapshot, self.args.cache_bytes)));
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            let variants = peer.variants().into_iter();
+            let wanted = variants.filter(|name| is_wanted(&self.args.systems, name));
+            self.systems.extend(wanted.map(|name| System { peer: at, name }));
+        }
+        if !self.mixes().is_empty() {
+            let options = self.oltp_options()?;
+            for peer in &self.peers {
+                if let Some(address) = peer.mysql() {
+                    oltp::prepare(address, &options).await?;
+                    say(&format!("{}: table for OLTP made", peer.name()));
+                }
+            }
+        }
+        self.settle().await;
+        Ok(())
+    }
+
+    fn oltp_options(&self) -> Result<OltpOptions, String> {
+        let sysbench = process::installed("sysbench", &[]);
+        Ok(OltpOptions {
+            sysbench: sysbench.ok_or("sysbench is not installed (Debian's sysbench)")?,
+            rows: self.args.oltp_rows,
+            threads: self.args.threads,
+            seconds: self.args.seconds,
+        })
+    }
+
+    async fn settle(&self) {
+        let pids: Vec<u32> = self.peers.iter().flat_map(|peer| peer.pids()).collect();
+        if !process::settle(&pids, SETTLE).await {
+            say(&format!(
+                "servers are still busy after {} s; going on",
+                SETTLE.as_secs()
+            ));
+        }
+    }
+
+    async fn rounds(&mut self) -> Result<(), String> {
+        for round in 0..self.args.runs as usize {
+            for workload in self.args.workloads.clone() {
+                for at in rotation(round, self.systems.len()).collect::<Vec<_>>() {
+                    if self.turn(workload, at).await? {
+                        self.settle().await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One system's run of one workload; `false`: it is none of its.
+    async fn turn(&mut self, workload: Workload, at: usize) -> Result<bool, String> {
+        let System { peer: number, name } = &self.systems[at];
+        // Variants are ways to build indexes: what is none is done once for each peer.
+        let first = self.systems.iter().position(|s| s.peer == *number) == Some(at);
+        let peer = &mut self.peers[*number];
+        let samples = match workload {
+            Workload::Index(index) if self.args.load => {
+                let options = LoadOptions {
+                    rows: self.args.rows,
+                    threads: self.args.threads,
+                    seconds: self.args.seconds,
+                    share: self.args.load_share,
+                };
+                let Some(figures) = under_load::run(peer.as_mut(), name, index, &options).await? else {
+                    return Ok(false);
+                };
+                peer.drop_indexes(index).await?;
+                let samples = self.samples.entry((workload, at)).or_default();
+                samples.values.push(figures.build_seconds);
+                samples.add_figures(figures.named());
+                samples
+            }
+            Workload::Index(index) => {
+                if !peer.builds(index) {
+                    return Ok(false);
+                }
+                let built = peer.build(name, index).await?;
+                peer.drop_indexes(index).await?;
+                let samples = self.samples.entry((workload, at)).or_default();
+                samples.values.push(built.seconds);
+                samples.peaks.extend(built.peak_bytes.map(|bytes| bytes as f64));
+                for (name, value) in built.objects {
+                    samples.objects.entry(name).or_default().push(value as f64);
+                }
+                samples
+            }
+            Workload::Oltp(mix) => {
+                let Some(address) = peer.mysql().filter(|_| first) else {
+                    return Ok(false);
+                };
+                let options = self.oltp_options()?;
+                let figures = oltp::run(address, mix, &options).await?;
+                let samples = self.samples.entry((workload, at)).or_default();
+                samples.values.push(figures.transactions_per_s);
+                samples.add_figures([
+                    ("queries_per_s", figures.queries_per_s),
+                    ("p99_ms", figures.p99_ms),
+                    ("max_ms", figures.max_ms),
+                    ("errors_per_s", figures.errors_per_s),
+                ]);
+                samples
+            }
+            Workload::BulkLoad => {
+                if !first || peer.name() == "limit" {
+                    return Ok(false);
+                }
+                let seconds = peer.bulk_load(self.args.rows).await?;
+                let samples = self.samples.entry((workload, at)).or_default();
+                samples.values.push(seconds);
+                samples
+            }
+        };
+        let value = samples.values.last().copied().unwrap_or_default();
+        let unit = if matches!(workload, Workload::Oltp(_)) { "/s" } else { "s" };
+        say(&format!("{workload} {name}: {} {unit}", report::figure(value)));
+        Ok(true)
+    }
+
+    fn records(&self) -> Result<Vec<Record>, String> {
+        let (date, revision, machine) = (machine::date(), machine::revision(), Machine::this());
+        let median = |values: &Vec<f64>| Summary::of(values).map_or(0.0, |s| s.median);
+        let mut records = Vec::new();
+        for (&(workload, at), samples) in &self.samples {
+            let system = &self.systems[at];
+            let peer = &self.peers[system.peer];
+            let (kind, unit) = match workload {
+                Workload::Index(_) if self.args.load => (results::UNDER_LOAD, "s"),
+                Workload::Index(_) => (ADD_INDEX, "s"),
+                Workload::Oltp(_) => (OLTP, "per_s"),
+                Workload::BulkLoad => (BULK_LOAD, "s"),
+            };
+            let by_index = matches!(workload, Workload::Index(_));
+            records.push(Record {
+                date: date.clone(),
+                revision: revision.clone(),
+                kind: kind.into(),
+                workload: workload.to_string(),
+                system: match by_index {
+                    true => system.name.clone(),
+                    false => peer.name().into(),
+                },
+                version: peer.version(),
+                settings: peer.settings(),
+                rows: match workload {
+                    Workload::Oltp(_) => self.args.oltp_rows,
+                    _ => self.args.rows,
+                },
+                unit: unit.into(),
+                summary: Summary::of(&samples.values).ok_or("a workload without a run")?,
+                peak_bytes: Summary::of(&samples.peaks).map(|s| s.max as u64),
+                objects: samples
+                    .objects
+                    .iter()
+                    .map(|(name, values)| (name.clone(), median(values) as u64))
+                    .collect(),
+                figures: samples
+                    .figures
+                    .iter()
+                    .map(|(name, values)| (name.clone(), median(values)))
+                    .collect(),
+                machine: machine.clone(),
+            });
+        }
+        Ok(records)
+    }
+}
+
+impl Samples {
+    fn add_figures(&mut self, figures: impl IntoIterator<Item = (&'static str, f64)>) {
+        for (name, value) in figures {
+            self.figures.entry(name.into()).or_default().push(value);
+        }
+    }
+}
+
+fn plot_name(args: &RunArgs) -> String {
+    let what = match args.workloads.iter().all(|w| matches!(w, Workload::Index(_))) {
+        true if args.load => "under-load",
+        true => "add-index",
+        false => "oltp",
+    };
+    let engine = match args.engine {
+        Engine::Embedded => "",
+        Engine::Store => "-store",
+    };
+    format!("{what}-{}{engine}.svg", args.rows)
+}
+
+fn plot_of(records: &[Record]) -> String {
+    let mut systems: Vec<&str> = records.iter().map(|r| &r.system[..]).collect();
+    systems.sort_unstable();
+    systems.dedup();
+    let mut groups: Vec<BarGroup> = Vec::new();
+    for record in records {
+        let unit = if record.is_time() { "s" } else { "/s" };
+        let title = format!("{} {}, {unit}", record.kind, record.workload);
+        let bar = Bar {
+            label: record.system.clone(),
+            value: record.summary.median,
+            min: record.summary.min,
+            max: record.summary.max,
+            colour: systems.iter().position(|s| *s == record.system).unwrap_or(0),
+        };
+        match groups.last_mut() {
+            Some(group) if group.title == title => group.bars.push(bar),
+            _ => groups.push(BarGroup {
+                title,
+                bars: vec![bar],
+            }),
+        }
+    }
+    let title = records.first().map_or(String::new(), |r| {
+        format!(
+            "{} rows, medians of {} runs, {} cores, {}",
+            report::thousands(r.rows),
+            r.summary.runs.len(),
+            r.machine.cores,
+            &r.date[..r.date.len().min(10)]
+        )
+    });
+    svg::bars(&title, &groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_are_chosen_by_name_or_its_beginning() {
+        let wanted = |filter: &str, system: &str| {
+            let filter: Vec<String> = filter.split_terminator(',').map(str::to_owned).collect();
+            is_wanted(&filter, system)
+        };
+        assert!(wanted("", "mariadb"));
+        assert!(wanted("ilmenite-none", "ilmenite-none-sort"));
+        assert!(wanted("mariadb,limit", "limit-full"));
+        assert!(!wanted("mariadb", "limit-full"));
+        assert!(!wanted("ilmenite-no", "ilmenite-none-sort"));
+    }
+
+    #[test]
+    fn a_plot_has_a_group_for_each_workload() {
+        let record = |workload: &str, system: &str| {
+            results::tests::record(ADD_INDEX, workload, system, 1000, &[1.0, 2.0])
+        };
+        let svg = plot_of(&[record("k", "a"), record("k", "b"), record("c", "a")]);
+        assert_eq!(svg.matches("<rect").count(), 3);
+        assert_eq!(svg.matches("add_index k, s").count(), 1);
+        assert!(svg.contains("1,000 rows, medians of 2 runs, 2 cores, 2026-01-01"));
+    }
+}
