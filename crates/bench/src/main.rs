@@ -2,6 +2,7 @@
 //! docs/bench/README.md.
 
 mod data;
+mod growth;
 mod limit;
 mod machine;
 mod oltp;
@@ -37,6 +38,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Do the bare work of an index build over a data directory, with no database around it
     Limit(limit::LimitArgs),
+    /// Calculate builds far larger than this machine holds, and plot what was measured against rows
+    Growth(growth::GrowthArgs),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => until_interrupted(run::run(&args)),
         Command::Limit(args) => limit::run(&args),
+        Command::Growth(args) => until_interrupted(growth::run(&args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,9 +17,7 @@ const LOG_LINES: usize = 15;
 /// A port nobody listens on just now.
 pub fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
-    let address = listener
-        .local_addr()
-        .map_err(|e| format!("no free port: {e}"))?;
+    let address = listener.local_addr().map_err(|e| format!("no free port: {e}"))?;
     Ok(address.port())
 }
 
@@ -54,7 +52,11 @@ impl Server {
     }
 
     /// Waits until `is_ready` says so.
-    pub async fn ready<F>(&mut self, patience: Duration, mut is_ready: impl FnMut() -> F) -> Result<(), String>
+    pub async fn ready<F>(
+        &mut self,
+        patience: Duration,
+        mut is_ready: impl FnMut() -> F,
+    ) -> Result<(), String>
     where
         F: Future<Output = bool>,
     {
@@ -91,7 +93,11 @@ impl Server {
 
     /// SIGTERM (or `signal`), and the end that must follow; SIGKILL if it does not.
     pub async fn stop(mut self, signal: rustix::process::Signal) -> Result<(), String> {
-        if let Some(pid) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32)) {
+        if let Some(pid) = self
+            .child
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id as i32))
+        {
             // It may have ended by itself.
             let _ = rustix::process::kill_process(pid, signal);
         }
@@ -248,11 +254,17 @@ mod tests {
         command.args(["-c", "echo no such luck; exit 3"]);
         let mut server = Server::spawn("sh", command, dir.path().join("a")).unwrap();
         let error = server.ready(Duration::from_secs(20), || async { false }).await;
-        assert!(error.as_ref().is_err_and(|e| e.contains("no such luck")), "{error:?}");
+        assert!(
+            error.as_ref().is_err_and(|e| e.contains("no such luck")),
+            "{error:?}"
+        );
         let mut command = Command::new("sleep");
         command.arg("60");
         let mut server = Server::spawn("sleep", command, dir.path().join("b")).unwrap();
         let error = server.ready(Duration::from_millis(100), || async { false }).await;
-        assert!(error.as_ref().is_err_and(|e| e.contains("not ready")), "{error:?}");
+        assert!(
+            error.as_ref().is_err_and(|e| e.contains("not ready")),
+            "{error:?}"
+        );
     }
 }

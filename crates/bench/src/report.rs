@@ -54,8 +54,10 @@ pub fn figure(value: f64) -> String {
 }
 
 /// The peers that others are compared with, where they took part.
-const BASELINES: [(&str, &str); 3] = [
+const BASELINES: [(&str, &str); 4] = [
     ("mariadb", "× mariadb"),
+    // Of what it does in one way only.
+    ("postgres", "× pg"),
     (BLOCKING, "× pg"),
     (CONCURRENTLY, "× pg conc."),
 ];
@@ -188,7 +190,16 @@ mod tests {
         };
         assert_eq!(
             cells(lines[2]),
-            ["system", "median s", "min", "max", "rows/s", "peak MiB", "× mariadb", "of limit"]
+            [
+                "system",
+                "median s",
+                "min",
+                "max",
+                "rows/s",
+                "peak MiB",
+                "× mariadb",
+                "of limit"
+            ]
         );
         assert_eq!(
             cells(lines[3]),
@@ -196,6 +207,9 @@ mod tests {
         );
         assert_eq!(cells(lines[4])[6..], ["2.00", "1.50"]);
         assert_eq!(cells(lines[5])[7], "–");
-        assert!(lines[9].ends_with("p99 ms") && lines[10].ends_with("31.2"), "{text}");
+        assert!(
+            lines[9].ends_with("p99 ms") && lines[10].ends_with("31.2"),
+            "{text}"
+        );
     }
 }

@@ -192,7 +192,11 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
     results::append(&out.join("results.jsonl"), &records)?;
     let plot = out.join(plot_name(args));
     std::fs::write(&plot, plot_of(&records)).map_err(|e| format!("{}: {e}", plot.display()))?;
-    say(&format!("results and {} written to {}", plot_name(args), out.display()));
+    say(&format!(
+        "results and {} written to {}",
+        plot_name(args),
+        out.display()
+    ));
     Ok(())
 }
 
@@ -203,7 +207,10 @@ pub fn results_dir() -> PathBuf {
 async fn start_peers(args: &RunArgs, base: &Path) -> Result<Vec<Box<dyn Peer>>, String> {
     let wanted = |systems: &[&str]| {
         systems.iter().any(|s| is_wanted(&args.systems, s))
-            || args.systems.iter().any(|s| systems.iter().any(|name| s.starts_with(name)))
+            || args
+                .systems
+                .iter()
+                .any(|s| systems.iter().any(|name| s.starts_with(name)))
     };
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     if wanted(&["mariadb"]) {
@@ -271,7 +278,10 @@ impl Bench<'_> {
                 ));
             }
             self.settle().await;
-            let limit = !self.args.load && ["limit-sort", "limit-full"].iter().any(|s| is_wanted(&self.args.systems, s));
+            let limit = !self.args.load
+                && ["limit-sort", "limit-full"]
+                    .iter()
+                    .any(|s| is_wanted(&self.args.systems, s));
             let to = base.join("limit");
             for peer in self.peers.iter_mut().filter(|_| limit) {
                 if peer.snapshot(&to).await? {
@@ -398,7 +408,11 @@ impl Bench<'_> {
             }
         };
         let value = samples.values.last().copied().unwrap_or_default();
-        let unit = if matches!(workload, Workload::Oltp(_)) { "/s" } else { "s" };
+        let unit = if matches!(workload, Workload::Oltp(_)) {
+            "/s"
+        } else {
+            "s"
+        };
         say(&format!("{workload} {name}: {} {unit}", report::figure(value)));
         Ok(true)
     }

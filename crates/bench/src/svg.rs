@@ -29,7 +29,9 @@ pub struct Line {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 struct Picture {
@@ -130,7 +132,11 @@ pub fn lines(title: &str, x_unit: &str, y_unit: &str, lines: &[Line]) -> String 
     let highest = points().map(|p| p.1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let across = |x: f64| {
         let width = (most / least).ln();
-        let share = if width > 0.0 { (x / least).ln() / width } else { 0.5 };
+        let share = if width > 0.0 {
+            (x / least).ln() / width
+        } else {
+            0.5
+        };
         LEFT + share * (RIGHT - LEFT)
     };
     let up = |y: f64| BOTTOM - y / highest * (BOTTOM - TOP);
@@ -203,11 +209,28 @@ mod tests {
     fn nothing_to_draw_is_still_a_picture() {
         for svg in [
             bars("T", &[]),
-            bars("T", &[BarGroup { title: "k".into(), bars: vec![bar("a", 0.0)] }]),
+            bars(
+                "T",
+                &[BarGroup {
+                    title: "k".into(),
+                    bars: vec![bar("a", 0.0)],
+                }],
+            ),
             lines("T", "rows", "s", &[]),
-            lines("T", "rows", "s", &[Line { label: "a".into(), points: vec![(1.0, 0.0)] }]),
+            lines(
+                "T",
+                "rows",
+                "s",
+                &[Line {
+                    label: "a".into(),
+                    points: vec![(1.0, 0.0)],
+                }],
+            ),
         ] {
-            assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+            assert!(
+                svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"),
+                "{svg}"
+            );
         }
     }
 
@@ -218,7 +241,10 @@ mod tests {
             points: vec![(1e6, 1.0), (1e7, 10.0)],
         };
         let svg = lines("T", "rows", "s", &[line]);
-        assert!(svg.contains("cx=\"70.0\"") && svg.contains("cx=\"540.0\" cy=\"50.0\""), "{svg}");
+        assert!(
+            svg.contains("cx=\"70.0\"") && svg.contains("cx=\"540.0\" cy=\"50.0\""),
+            "{svg}"
+        );
         assert!(svg.contains("1,000,000"));
     }
 }

@@ -210,7 +210,9 @@ impl Client {
             }
             match self.transaction().await {
                 Ok(()) => done += 1,
-                Err(Error::Server(e)) if RETRIED.contains(&e.code) => self.text("ROLLBACK").await.map_err(text)?,
+                Err(Error::Server(e)) if RETRIED.contains(&e.code) => {
+                    self.text("ROLLBACK").await.map_err(text)?
+                }
                 Err(e) => return Err(format!("a client of the load failed: {e}")),
             }
         }

@@ -24,7 +24,7 @@ mod statement;
 mod view;
 mod worker;
 
-pub use backfill::{Backfill, BackfillConfig, OpenStorage, StorageAt};
+pub use backfill::{Backfill, BackfillConfig, OpenStorage, StorageAt, sizing};
 pub use check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
 pub use ddl::{Ddl, DdlConfig, DdlSetup, task_kinds};
 pub use encoding::{handle_layout, index_layout, missing_value, row_column};

@@ -84,7 +84,10 @@ fn index_options(column: Column) -> KeyspaceCreateOptions {
 }
 
 /// Runs `work` for every item on a thread of its own.
-fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T, String> + Sync) -> Result<Vec<T>, String> {
+fn each<I: Sync, T: Send>(
+    items: &[I],
+    work: impl Fn(&I) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
         let joined = threads
@@ -132,7 +135,11 @@ fn handle_parts(table: &Keyspace, count: usize) -> Result<Vec<Part>, String> {
     let handle = |key: UserKey| memcomparable::read_i64(&key).ok_or("a row's key is none");
     let first = handle(first.key().map_err(failed)?)?;
     let last = handle(last.key().map_err(failed)?)?;
-    let (first, width, count) = (i128::from(first), i128::from(last) + 1 - i128::from(first), count as i128);
+    let (first, width, count) = (
+        i128::from(first),
+        i128::from(last) + 1 - i128::from(first),
+        count as i128,
+    );
     let at = |n: i128| (first + width * n / count) as i64;
     Ok((0..count)
         .map(|n| Part {
@@ -211,7 +218,12 @@ fn write(index: &Keyspace, sorted: &[Entries], cut: &Cut) -> Result<(), String> 
     let mut heads: BinaryHeap<Reverse<(u64, &[u8], usize, usize)>> = BinaryHeap::new();
     for (run, &(from, to)) in cut.iter().enumerate() {
         if from < to {
-            heads.push(Reverse((sorted[run].word(from), sorted[run].key(from), run, from)));
+            heads.push(Reverse((
+                sorted[run].word(from),
+                sorted[run].key(from),
+                run,
+                from,
+            )));
         }
     }
     if heads.is_empty() {

@@ -58,8 +58,11 @@ impl Ilmenite {
         };
         peer.restart().await?;
         peer.set("local_infile", "ON").await?;
-        peer.set("ilmenite_ddl_memory_budget", &peer.options.budget_bytes.to_string())
-            .await?;
+        peer.set(
+            "ilmenite_ddl_memory_budget",
+            &peer.options.budget_bytes.to_string(),
+        )
+        .await?;
         peer.address()?
             .run(None, &format!("CREATE DATABASE {DATABASE}"))
             .await?;
@@ -83,15 +86,17 @@ impl Ilmenite {
             }
             Engine::Store => {
                 let (store, url) = self.start_store(cache).await?;
-                command
-                    .arg(url)
-                    .arg("--temp-dir")
-                    .arg(self.dir.join("node"));
+                command.arg(url).arg("--temp-dir").arg(self.dir.join("node"));
                 Some(store)
             }
         };
         command
-            .args(["--port", &port.to_string(), "--status-port", &status_port.to_string()])
+            .args([
+                "--port",
+                &port.to_string(),
+                "--status-port",
+                &status_port.to_string(),
+            ])
             .args(["--log-level", "warn"]);
         let mut server = Server::spawn("ilmenite server", command, self.dir.join("log"))?;
         let address = Address { port };
@@ -164,7 +169,9 @@ impl Ilmenite {
     /// Requests to object storage and their bytes since the server started.
     async fn objects(&self) -> Result<BTreeMap<String, u64>, String> {
         let port = self.running()?.status_port;
-        let text = get(port, "/metrics").await.map_err(|e| format!("/metrics: {e}"))?;
+        let text = get(port, "/metrics")
+            .await
+            .map_err(|e| format!("/metrics: {e}"))?;
         Ok(object_metrics(&text))
     }
 }

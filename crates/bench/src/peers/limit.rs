@@ -77,8 +77,13 @@ impl Peer for Limit {
             .arg(&self.snapshot);
         let said = process::run("the limit program", command, STATEMENT).await?;
         let line = said.lines().last().unwrap_or_default();
-        let report: Report = serde_json::from_str(line).map_err(|e| format!("the limit program: {e}: {said}"))?;
-        let verify = if variant == FULL { report.verify_seconds } else { 0.0 };
+        let report: Report =
+            serde_json::from_str(line).map_err(|e| format!("the limit program: {e}: {said}"))?;
+        let verify = if variant == FULL {
+            report.verify_seconds
+        } else {
+            0.0
+        };
         Ok(Built {
             seconds: report.read_seconds + report.write_seconds + verify,
             peak_bytes: report.peak_bytes,

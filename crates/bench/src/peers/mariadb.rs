@@ -51,10 +51,11 @@ impl MariaDb {
         let user: &[&str] = if root { &["--user=root"] } else { &[] };
         let data_dir = format!("--datadir={}", dir.join("data").display());
         let mut command = Command::new(init);
-        command
-            .arg("--no-defaults")
-            .args(user)
-            .args([&data_dir, "--auth-root-authentication-method=normal", "--skip-test-db"]);
+        command.arg("--no-defaults").args(user).args([
+            &data_dir,
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]);
         process::run("mariadb-install-db", command, INIT).await?;
 
         let address = Address {
@@ -76,9 +77,7 @@ impl MariaDb {
             );
         let mut server = Server::spawn("mariadbd", command, dir.join("log"))?;
         server.ready(START, || address.answers()).await?;
-        address
-            .run(None, &format!("CREATE DATABASE {DATABASE}"))
-            .await?;
+        address.run(None, &format!("CREATE DATABASE {DATABASE}")).await?;
         Ok(Some(MariaDb {
             server,
             address,

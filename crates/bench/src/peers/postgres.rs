@@ -66,7 +66,8 @@ impl Postgres {
         // It refuses to run as root.
         let owner = match rustix::process::geteuid().is_root() {
             true => {
-                let passwd = std::fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
+                let passwd =
+                    std::fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
                 let owner = find_user(&passwd, "postgres");
                 Some(owner.ok_or("PostgreSQL does not run as root, and there is no user 'postgres'")?)
             }

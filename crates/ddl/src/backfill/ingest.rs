@@ -23,7 +23,7 @@ pub(super) const BATCH_BYTES: usize = 256 << 10;
 const BATCHES: u64 = 4;
 
 /// What of a slot's memory write&ingest has for reading runs: its plan has to reckon with the same.
-pub(super) fn merge_budget_bytes(slot_bytes: u64) -> usize {
+pub fn merge_budget_bytes(slot_bytes: u64) -> usize {
     slot_bytes.saturating_sub(BATCHES * BATCH_BYTES as u64) as usize
 }
 

@@ -40,6 +40,12 @@ mod read;
 mod reconcile;
 mod verify;
 
+/// How a build is sized: pure functions, for whoever wants to know beforehand.
+pub mod sizing {
+    pub use super::ingest::merge_budget_bytes;
+    pub use super::plan::{INGEST_BYTES_MIN, ingest_target_bytes, read_target_bytes};
+}
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

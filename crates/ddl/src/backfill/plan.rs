@@ -31,7 +31,7 @@ const READ_BYTES_MAX: u64 = 1 << 30;
 /// Subtasks a slot gets of a large scan: some end earlier than others.
 const READ_SUBTASKS_PER_SLOT: u64 = 4;
 /// Ingests are few and large: each stalls writers for a moment, and many small ones for long.
-pub(crate) const INGEST_BYTES_MIN: u64 = 64 << 20;
+pub const INGEST_BYTES_MIN: u64 = 64 << 20;
 const INGEST_BYTES_MAX: u64 = 1 << 30;
 
 /// Part of a region, of known size.
@@ -105,11 +105,22 @@ fn outputs<T: DeserializeOwned>(subtasks: Option<&Vec<Subtask>>) -> Result<Vec<T
         .collect()
 }
 
+/// What one subtask reads of a table of `total_bytes`.
+pub fn read_target_bytes(total_bytes: u64, slots: u32) -> u64 {
+    (total_bytes / (u64::from(slots.max(1)) * READ_SUBTASKS_PER_SLOT)).clamp(READ_BYTES_MIN, READ_BYTES_MAX)
+}
+
+/// What one subtask ingests of an index of `total_bytes`; no less than `least_bytes`, unless there is no more.
+pub fn ingest_target_bytes(total_bytes: u64, slots: u32, least_bytes: u64) -> u64 {
+    (total_bytes / u64::from(slots.max(1)))
+        .max(least_bytes)
+        .min(INGEST_BYTES_MAX)
+}
+
 /// Cuts `whole` into ranges of about equal bytes along the pieces. Their union is `whole`, whatever the pieces say.
 pub(crate) fn cut_range(whole: &KeyRange, pieces: &[Piece], slots: u32) -> Vec<KeyRange> {
     let total: u64 = pieces.iter().map(|p| p.bytes).sum();
-    let target =
-        (total / (u64::from(slots.max(1)) * READ_SUBTASKS_PER_SLOT)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+    let target = read_target_bytes(total, slots);
     let mut ranges = Vec::new();
     let mut start = whole.start.clone();
     let mut bytes = 0;
@@ -225,9 +236,7 @@ pub(crate) fn plan_ingest(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
             return Err(TaskError::new(ErrorClass::Resource, message));
         }
         let total: u64 = runs.iter().map(RunMeta::raw_bytes).sum();
-        let target = (total / u64::from(input.slots.max(1)))
-            .max(facts.range_bytes_min)
-            .min(INGEST_BYTES_MAX);
+        let target = ingest_target_bytes(total, input.slots, facts.range_bytes_min);
         let boundaries = facts
             .boundaries
             .iter()
