@@ -86,10 +86,6 @@ impl Histogram {
         self.max_us = self.max_us.max(other.max_us);
     }
 
-    pub fn count(&self) -> u64 {
-        self.total
-    }
-
     pub fn max_ms(&self) -> f64 {
         self.max_us as f64 / 1e3
     }
@@ -146,7 +142,7 @@ mod tests {
             }
         }
         all.add(&part);
-        assert_eq!(all.count(), 10_000);
+        assert_eq!(all.total, 10_000);
         assert_eq!(all.max_ms(), 10.0);
         let p99 = all.percentile_ms(0.99);
         assert!((9.9..10.0).contains(&p99), "{p99}");

@@ -109,34 +109,26 @@ impl Machinery {
         let fan_in = sample.fan_in(object_bytes.max(1), self.slot_bytes);
         let (mut merges, mut merged_objects, mut too_many) = (0, 0, false);
         // Chains of objects one after the other, each over all keys: what write&ingest reads side by side.
-        let (mut chains, mut chain_object_bytes) = (overlap, object_bytes);
+        let (mut chains, mut objects_in_chain) = (overlap, objects_each);
         if overlap > fan_in {
             let at_once = sample.merge_fan_in(object_bytes.max(1), self.slot_bytes).max(2);
             merges = overlap.div_ceil(at_once);
             let chain_bytes = stored_bytes.div_ceil(merges);
-            let objects_each = chain_bytes.div_ceil(TARGET_OBJECT_BYTES).max(1);
-            chain_object_bytes = chain_bytes.div_ceil(objects_each);
-            merged_objects = merges * objects_each;
+            objects_in_chain = chain_bytes.div_ceil(TARGET_OBJECT_BYTES).max(1);
+            let chain_object_bytes = chain_bytes.div_ceil(objects_in_chain);
+            merged_objects = merges * objects_in_chain;
             gets += objects * (1 + object_bytes.div_ceil(GET_BYTES));
             puts += merged_objects * self.puts(chain_object_bytes);
             chains = merges;
-            too_many = merges > sample.fan_in(chain_object_bytes.max(1), self.slot_bytes);
+            too_many = chains > sample.fan_in(chain_object_bytes.max(1), self.slot_bytes);
         }
 
         let target = ingest_target_bytes(raw_bytes, slots as u32, INGEST_BYTES_MIN);
         let ingests = raw_bytes.div_ceil(target).max(1);
-        // Of each chain, what falls into a range, and in how many objects it lies.
-        let piece_bytes = stored_bytes / chains / ingests;
-        let objects_met =
-            if chain_object_bytes * ingests * chains >= stored_bytes && piece_bytes < chain_object_bytes {
-                match piece_bytes * ingests <= chain_object_bytes {
-                    true => 1,
-                    false => 2,
-                }
-            } else {
-                piece_bytes.div_ceil(chain_object_bytes.max(1)) + 1
-            };
-        gets += ingests * chains * (objects_met + piece_bytes.div_ceil(GET_BYTES).max(1));
+        // A row of objects cut into ranges: each cut, too, makes one more piece of an object and a range.
+        let pieces = chains * (objects_in_chain + ingests - 1);
+        let range_bytes = stored_bytes / chains / ingests;
+        gets += pieces + chains * ingests * range_bytes.div_ceil(GET_BYTES).max(1);
         Build {
             raw_bytes,
             stored_bytes,
@@ -156,7 +148,7 @@ impl Machinery {
             } else {
                 0
             },
-            ingest_plan_bytes: ingests * chains * objects_met * sample.planned_bytes,
+            ingest_plan_bytes: pieces * sample.planned_bytes,
         }
     }
 

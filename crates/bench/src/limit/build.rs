@@ -213,9 +213,12 @@ fn cuts(sorted: &[Entries], count: usize) -> Vec<Cut> {
     (0..count).map(cut).collect()
 }
 
+/// Where a run stands in the merge: its next key's word, the key, the run's number, and the key's place in it.
+type Head<'a> = Reverse<(u64, &'a [u8], usize, usize)>;
+
 /// Merges one piece, and writes it.
 fn write(index: &Keyspace, sorted: &[Entries], cut: &Cut) -> Result<(), String> {
-    let mut heads: BinaryHeap<Reverse<(u64, &[u8], usize, usize)>> = BinaryHeap::new();
+    let mut heads: BinaryHeap<Head> = BinaryHeap::new();
     for (run, &(from, to)) in cut.iter().enumerate() {
         if from < to {
             heads.push(Reverse((
