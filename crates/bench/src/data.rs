@@ -124,9 +124,9 @@ mod tests {
         assert!((1..=1000).contains(&fields[1].parse::<u64>().unwrap()));
         assert!(fields[2].split('-').all(|group| group.len() == 11));
         // A row never changes: results of different days are of the same data.
-        assert_eq!(fields[1], "366");
-        assert_eq!(&fields[2][..23], "83203018561-17318204241");
-        assert_eq!(fields[4], "1912773273");
+        assert_eq!(fields[1], "627");
+        assert_eq!(&fields[2][..23], "10758721945-59831720072");
+        assert_eq!(fields[4], "654878617");
     }
 
     #[test]
