@@ -17,6 +17,7 @@ mod under_load;
 mod workload;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,9 +46,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Run(args) => until_interrupted(run::run(&args)),
+        Command::Run(args) => block_on(run::run(&args)),
         Command::Limit(args) => limit::run(&args),
-        Command::Growth(args) => until_interrupted(growth::run(&args)),
+        Command::Growth(args) => block_on(growth::run(&args)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,16 +59,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// A signal ends the work where it is: dropping it ends the servers and removes their data.
-fn until_interrupted(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+/// What blocks a thread (writing out the machine's caches, say) is not waited for long once the work has ended.
+const LINGER: Duration = Duration::from_secs(5);
+
+fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|e| e.to_string())?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-        tokio::select! {
-            result = work => result,
-            _ = terminate.recv() => Err("interrupted".into()),
-            _ = interrupt.recv() => Err("interrupted".into()),
-        }
-    })
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LINGER);
+    result
+}
+
+/// Ends when the user wants the program to end, and says so.
+async fn interrupted() -> String {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return "signals cannot be waited for".into();
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    "interrupted".into()
 }

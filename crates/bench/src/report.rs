@@ -1,7 +1,15 @@
 //! Tables for the terminal.
 
+use std::io::Write;
+
 use crate::peers::{BLOCKING, CONCURRENTLY};
 use crate::results::Record;
+
+/// To standard output; an error when nobody reads it any more.
+pub fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").map_err(|e| format!("standard output: {e}"))
+}
 
 /// Columns aligned: the first to the left, the others to the right.
 pub fn table(header: &[String], rows: &[Vec<String>]) -> String {

@@ -20,7 +20,7 @@ use crate::stats::Summary;
 use crate::svg::{self, Bar, BarGroup};
 use crate::under_load::{self, LoadOptions};
 use crate::workload::{Index, Oltp, Workload, rotation};
-use crate::{process, report};
+use crate::{interrupted, process, report};
 
 /// How long a server may be busy after its turn before it is said and passed over.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -40,7 +40,7 @@ pub struct RunArgs {
     workloads: Vec<Workload>,
 
     /// Only systems of these names, or whose names begin with them: mariadb, postgres-blocking, postgres-concurrently,
-    /// limit-sort, limit-full, ilmenite-{none,file,s3}-{sort,full} [default: all]
+    /// limit-sort, limit-full, ilmenite-{none,file,s3}-{sort,full}, with --engine store ilmenite-store-… [default: all]
     #[arg(long, value_delimiter = ',')]
     systems: Vec<String>,
 
@@ -171,20 +171,27 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
 
     let mut bench = Bench {
         args,
-        peers: start_peers(args, base.path()).await?,
+        peers: Vec::new(),
         systems: Vec::new(),
         samples: BTreeMap::new(),
     };
-    bench.prepare(base.path()).await?;
-    bench.rounds().await?;
-    let records = bench.records()?;
+    let worked = tokio::select! {
+        result = bench.work(base.path()) => result,
+        why = interrupted() => Err(why),
+    };
+    let records = bench.records();
     for peer in std::mem::take(&mut bench.peers) {
         let name = peer.name();
         if let Err(e) = peer.stop().await {
             say(&format!("{name} did not stop cleanly: {e}"));
         }
     }
-    println!("{}", report::comparison(&records));
+    if let Err(e) = base.close() {
+        say(&format!("the servers' data could not be removed: {e}"));
+    }
+    worked?;
+    let records = records?;
+    report::print(&report::comparison(&records))?;
     if args.no_record {
         return Ok(());
     }
@@ -204,45 +211,55 @@ pub fn results_dir() -> PathBuf {
     machine::root().join("docs/bench")
 }
 
-async fn start_peers(args: &RunArgs, base: &Path) -> Result<Vec<Box<dyn Peer>>, String> {
-    let wanted = |systems: &[&str]| {
-        systems.iter().any(|s| is_wanted(&args.systems, s))
-            || args
-                .systems
-                .iter()
-                .any(|s| systems.iter().any(|name| s.starts_with(name)))
-    };
-    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    if wanted(&["mariadb"]) {
-        match MariaDb::start(base, &args.mariadb_settings).await? {
-            Some(peer) => peers.push(Box::new(peer)),
-            None => say("mariadb: left out, it is not installed (Debian's mariadb-server)"),
-        }
-    }
-    if wanted(&[BLOCKING, CONCURRENTLY]) {
-        match Postgres::start(base, &args.postgres_locale, &args.postgres_settings).await? {
-            Some(peer) => peers.push(Box::new(peer)),
-            None => say("postgres: left out, it is not installed (Debian's postgresql)"),
-        }
-    }
-    // The limit works on its data.
-    if wanted(&["ilmenite", "limit"]) {
-        let options = IlmeniteOptions {
-            binary: find_binary(args.binary.as_ref())?,
-            engine: args.engine,
-            cache_bytes: args.cache_bytes,
-            budget_bytes: args.budget_bytes,
-            s3_uri: args.s3_uri.clone(),
-        };
-        peers.push(Box::new(Ilmenite::start(base, options).await?));
-        if args.s3_uri.is_none() {
-            say("ilmenite through s3: left out, no --s3-uri was given");
-        }
-    }
-    Ok(peers)
-}
-
 impl Bench<'_> {
+    async fn work(&mut self, base: &Path) -> Result<(), String> {
+        self.start(base).await?;
+        self.prepare(base).await?;
+        self.rounds().await
+    }
+
+    /// Starts the servers of all systems that are wanted.
+    async fn start(&mut self, base: &Path) -> Result<(), String> {
+        let args = self.args;
+        // Either side may be the shorter one: `ilmenite-none` asks for the server `ilmenite`.
+        let wanted = |systems: &[&str]| {
+            let of = |system: &&str| {
+                is_wanted(&args.systems, system)
+                    || args.systems.iter().any(|s| is_wanted(&[(*system).into()], s))
+            };
+            systems.iter().any(of)
+        };
+        if wanted(&["mariadb"]) {
+            match MariaDb::start(base, &args.mariadb_settings).await? {
+                Some(peer) => self.peers.push(Box::new(peer)),
+                None => say("mariadb: left out, it is not installed (Debian's mariadb-server)"),
+            }
+        }
+        if args.load {
+            say("postgres: left out, the clients of --load speak MySQL's protocol");
+        } else if wanted(&[BLOCKING, CONCURRENTLY]) {
+            match Postgres::start(base, &args.postgres_locale, &args.postgres_settings).await? {
+                Some(peer) => self.peers.push(Box::new(peer)),
+                None => say("postgres: left out, it is not installed (Debian's postgresql)"),
+            }
+        }
+        // The limit works on its data.
+        if wanted(&["ilmenite", "limit"]) {
+            let options = IlmeniteOptions {
+                binary: find_binary(args.binary.as_ref())?,
+                engine: args.engine,
+                cache_bytes: args.cache_bytes,
+                budget_bytes: args.budget_bytes,
+                s3_uri: args.s3_uri.clone(),
+            };
+            self.peers.push(Box::new(Ilmenite::start(base, options).await?));
+            if args.s3_uri.is_none() {
+                say("ilmenite through s3: left out, no --s3-uri was given");
+            }
+        }
+        Ok(())
+    }
+
     fn indexes(&self) -> Vec<Index> {
         let indexes = self.args.workloads.iter().filter_map(|w| match w {
             Workload::Index(index) => Some(*index),

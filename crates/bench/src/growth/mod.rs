@@ -4,6 +4,7 @@
 mod model;
 mod sample;
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -62,16 +63,19 @@ pub async fn run(args: &GrowthArgs) -> Result<(), String> {
     let out = args.out.clone().unwrap_or_else(results_dir);
     let records = results::read(&out.join("results.jsonl"))?;
     let sample = Sample::take().await?;
-    println!(
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
         "an entry of the index on k: {} bytes, {} stored; a run's description: {} bytes, {} in plans",
         figure(sample.entry_bytes()),
         figure(sample.entry_bytes() * sample.stored_share()),
         sample.described_bytes,
         sample.planned_bytes
     );
-    checked(&sample, &records, args)?;
-    calculate(args, &sample, &records)?;
-    plots(&records, &out)
+    checked(&sample, &records, args, &mut text)?;
+    calculate(args, &sample, &records, &mut text)?;
+    plots(&records, &out, &mut text)?;
+    report::print(&text)
 }
 
 /// Results of a system for the workload, the newest of each number of rows, ascending.
@@ -92,10 +96,13 @@ fn newest<'r>(records: &'r [Record], workload: &str, system: &str) -> Vec<&'r Re
 }
 
 /// The calculation beside what was counted.
-fn checked(sample: &Sample, records: &[Record], args: &GrowthArgs) -> Result<(), String> {
+fn checked(sample: &Sample, records: &[Record], args: &GrowthArgs, text: &mut String) -> Result<(), String> {
     let measured = newest(records, WORKLOAD, SYSTEM);
     if measured.is_empty() {
-        println!("no result of {SYSTEM} to check the calculation by: `bench run` first");
+        let _ = writeln!(
+            text,
+            "no result of {SYSTEM} to check the calculation by: `bench run` first"
+        );
         return Ok(());
     }
     let mut rows = Vec::new();
@@ -138,7 +145,8 @@ fn checked(sample: &Sample, records: &[Record], args: &GrowthArgs) -> Result<(),
         "counted",
     ]
     .map(str::to_owned);
-    println!(
+    let _ = writeln!(
+        text,
         "\ncalculated beside counted ({SYSTEM}, {WORKLOAD}):\n{}",
         report::table(&header, &rows)
     );
@@ -150,7 +158,12 @@ fn setting(record: &Record, name: &str) -> Option<u64> {
     record.settings.iter().find_map(value)
 }
 
-fn calculate(args: &GrowthArgs, sample: &Sample, records: &[Record]) -> Result<(), String> {
+fn calculate(
+    args: &GrowthArgs,
+    sample: &Sample,
+    records: &[Record],
+    text: &mut String,
+) -> Result<(), String> {
     let speed = args.entries_per_core_s.or_else(|| {
         let last = newest(records, WORKLOAD, SYSTEM).pop()?;
         Some(last.rows_per_s()? / last.machine.cores as f64)
@@ -163,7 +176,8 @@ fn calculate(args: &GrowthArgs, sample: &Sample, records: &[Record]) -> Result<(
         slots_per_node: args.cores,
         slot_bytes: args.slot_bytes,
     };
-    println!(
+    let _ = writeln!(
+        text,
         "{} nodes of {} cores, {} MiB a slot, rows of {} bytes:",
         setup.nodes,
         setup.slots_per_node,
@@ -211,21 +225,19 @@ fn calculate(args: &GrowthArgs, sample: &Sample, records: &[Record]) -> Result<(
         "breaks",
     ]
     .map(str::to_owned);
-    println!("{}", report::table(&header, &rows));
+    let _ = writeln!(text, "{}", report::table(&header, &rows));
 
-    match speed {
-        None => println!(
-            "no time can be told without a measured speed: `bench run` first, or --entries-per-core-s"
+    let said = match speed {
+        None => "no time can be told without a measured speed: `bench run` first, or --entries-per-core-s\n"
+            .into(),
+        Some(speed) => format!(
+            "hours, at {} entries a second and core, were cores to add up in full:\n{}",
+            figure(speed),
+            times(args, sample, &machinery, &setup, speed)
         ),
-        Some(speed) => {
-            println!(
-                "hours, at {} entries a second and core, were cores to add up in full:",
-                figure(speed)
-            );
-            println!("{}", times(args, sample, &machinery, &setup, speed));
-        }
-    }
-    println!("what breaks first, and at which size of the index:");
+    };
+    text.push_str(&said);
+    let _ = writeln!(text, "what breaks first, and at which size of the index:");
     for obstacle in Obstacle::ALL {
         let most = (1e15 / sample.entry_bytes()) as u64;
         let size = machinery
@@ -233,7 +245,7 @@ fn calculate(args: &GrowthArgs, sample: &Sample, records: &[Record]) -> Result<(
             .map_or("not below 1,000 TB".into(), |entries| {
                 format!("{} TB", figure(entries as f64 * sample.entry_bytes() / 1e12))
             });
-        println!("  {size}: {}", obstacle.text());
+        let _ = writeln!(text, "  {size}: {}", obstacle.text());
     }
     Ok(())
 }
@@ -258,7 +270,7 @@ fn times(args: &GrowthArgs, sample: &Sample, machinery: &Machinery, setup: &Setu
 }
 
 /// Time and memory against rows.
-fn plots(records: &[Record], out: &Path) -> Result<(), String> {
+fn plots(records: &[Record], out: &Path, text: &mut String) -> Result<(), String> {
     for workload in ["k", "c"] {
         let of = |value: &dyn Fn(&Record) -> Option<f64>| -> Vec<Line> {
             let lines = PLOTTED.iter().map(|system| Line {
@@ -286,7 +298,7 @@ fn plots(records: &[Record], out: &Path) -> Result<(), String> {
             let title = format!("ADD INDEX on {workload}: {name} against rows");
             std::fs::write(&path, svg::lines(&title, "rows", unit, &lines))
                 .map_err(|e| format!("{}: {e}", path.display()))?;
-            println!("{} written", path.display());
+            let _ = writeln!(text, "{} written", path.display());
         }
     }
     Ok(())
@@ -315,7 +327,7 @@ mod tests {
         assert_eq!(setting(&records[0], "ilmenite_ddl_memory_budget"), Some(77));
         assert_eq!(setting(&records[0], "ilmenite_ddl"), None);
         let dir = tempfile::tempdir().unwrap();
-        plots(&records, dir.path()).unwrap();
+        plots(&records, dir.path(), &mut String::new()).unwrap();
         let svg = std::fs::read_to_string(dir.path().join("growth-k-time.svg")).unwrap();
         assert_eq!(svg.matches("<circle").count(), 2);
     }

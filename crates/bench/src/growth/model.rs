@@ -102,7 +102,8 @@ impl Machinery {
         let run_bytes = stored(entries_each.div_ceil(spills));
         let objects_each = run_bytes.div_ceil(TARGET_OBJECT_BYTES).max(1);
         let object_bytes = run_bytes.div_ceil(objects_each);
-        let objects = overlap * objects_each;
+        // All in one subtask's memory is ingested at once.
+        let objects = if overlap == 1 { 0 } else { overlap * objects_each };
         let mut puts = objects * self.puts(object_bytes);
         let mut gets = 0;
 
@@ -125,10 +126,13 @@ impl Machinery {
 
         let target = ingest_target_bytes(raw_bytes, slots as u32, INGEST_BYTES_MIN);
         let ingests = raw_bytes.div_ceil(target).max(1);
-        // A row of objects cut into ranges: each cut, too, makes one more piece of an object and a range.
-        let pieces = chains * (objects_in_chain + ingests - 1);
-        let range_bytes = stored_bytes / chains / ingests;
-        gets += pieces + chains * ingests * range_bytes.div_ceil(GET_BYTES).max(1);
+        let mut pieces = 0;
+        if objects > 0 {
+            // A row of objects cut into ranges: each cut, too, makes one more piece of an object and a range.
+            pieces = chains * (objects_in_chain + ingests - 1);
+            let range_bytes = stored_bytes / chains / ingests;
+            gets += pieces + chains * ingests * range_bytes.div_ceil(GET_BYTES).max(1);
+        }
         Build {
             raw_bytes,
             stored_bytes,
@@ -264,6 +268,12 @@ mod tests {
         assert_eq!(got, 8 * (1 + each));
         assert_eq!(build.ingest_plan_bytes, 8 * machinery.sample.planned_bytes);
         assert!(machinery.obstacles(&build).is_empty());
+        // Less than is worth two subtasks is built in memory.
+        let little = machinery.build(&Setup {
+            entries: 1000,
+            ..SETUP
+        });
+        assert_eq!((little.objects, little.puts, little.gets), (0, 0, 0));
         let dollars = 8.0 * 0.000005 + got as f64 * 0.0000004;
         assert!((build.request_dollars() - dollars).abs() < 1e-12);
     }

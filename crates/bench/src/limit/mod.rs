@@ -6,12 +6,13 @@
 mod build;
 mod entries;
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::report::{figure, thousands};
+use crate::report::{figure, print, thousands};
 use crate::{machine, process};
 
 #[derive(Debug, Args)]
@@ -59,6 +60,7 @@ pub struct Report {
 }
 
 pub fn run(args: &LimitArgs) -> Result<(), String> {
+    check_stopped(&args.store)?;
     for &column in &args.indexes {
         let parent = args.store.parent().filter(|p| !p.as_os_str().is_empty());
         let scratch = tempfile::Builder::new()
@@ -70,19 +72,31 @@ pub fn run(args: &LimitArgs) -> Result<(), String> {
         let mut report = build::run(&copy, column, args.table_id, args.cache_bytes)?;
         report.peak_bytes = process::peak_bytes(std::process::id());
         if args.json {
-            println!("{}", serde_json::to_string(&report).map_err(|e| e.to_string())?);
+            print(&serde_json::to_string(&report).map_err(|e| e.to_string())?)?;
         } else {
-            print(column, &report);
+            print(&describe(column, &report))?;
         }
     }
     Ok(())
 }
 
-fn print(column: Column, report: &Report) {
+/// A copy of files that change meanwhile would be none.
+fn check_stopped(store: &Path) -> Result<(), String> {
+    let path = store.join(LOCK);
+    let file = std::fs::File::open(&path)
+        .map_err(|e| format!("{}: {e}: is it a data directory of Ilmenite?", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(format!("a server has {} open: stop it first", store.display())),
+        Err(TryLockError::Error(e)) => Err(format!("{}: {e}", path.display())),
+    }
+}
+
+fn describe(column: Column, report: &Report) -> String {
     let rate = |seconds: f64| figure(report.rows as f64 / seconds.max(1e-9));
     let built = report.read_seconds + report.write_seconds;
     let full = built + report.verify_seconds;
-    println!(
+    format!(
         "{column:?}: {} rows on {} cores; read and sort {} s, merge and write {} s\n  \
          built {} s ({} rows/s); verified {} s, in all {} s ({} rows/s)",
         thousands(report.rows),
@@ -94,9 +108,11 @@ fn print(column: Column, report: &Report) {
         figure(report.verify_seconds),
         figure(full),
         rate(full),
-    );
+    )
 }
 
+/// Locked by whoever has the store open.
+const LOCK: &str = "store.lock";
 /// The folders whose files the engine writes once and never changes.
 const IMMUTABLE: &str = "tables";
 
@@ -123,6 +139,20 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_store_that_is_open_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(
+            check_stopped(dir.path())
+                .unwrap_err()
+                .contains("is it a data directory")
+        );
+        let lock = std::fs::File::create(dir.path().join(LOCK)).unwrap();
+        assert_eq!(check_stopped(dir.path()), Ok(()));
+        lock.lock().unwrap();
+        assert!(check_stopped(dir.path()).unwrap_err().contains("stop it first"));
+    }
 
     #[test]
     fn a_copy_shares_only_what_never_changes() {

@@ -206,7 +206,10 @@ fn object_metrics(text: &str) -> BTreeMap<String, u64> {
 #[async_trait]
 impl Peer for Ilmenite {
     fn name(&self) -> &'static str {
-        "ilmenite"
+        match self.options.engine {
+            Engine::Embedded => "ilmenite",
+            Engine::Store => "ilmenite-store",
+        }
     }
 
     fn version(&self) -> String {
@@ -232,9 +235,10 @@ impl Peer for Ilmenite {
         if self.options.s3_uri.is_some() {
             storages.push("s3");
         }
+        let name = self.name();
         let all = storages
             .iter()
-            .flat_map(|storage| VERIFIES.map(|verify| format!("ilmenite-{storage}-{verify}")));
+            .flat_map(|storage| VERIFIES.map(|verify| format!("{name}-{storage}-{verify}")));
         all.collect()
     }
 
@@ -261,8 +265,8 @@ impl Peer for Ilmenite {
     }
 
     async fn build(&mut self, variant: &str, index: Index) -> Result<Built, String> {
-        let mut words = variant.split('-').skip(1);
-        let (Some(storage), Some(verify)) = (words.next(), words.next()) else {
+        let mut words = variant.rsplit('-');
+        let (Some(verify), Some(storage)) = (words.next(), words.next()) else {
             return Err(format!("there is no variant '{variant}'"));
         };
         self.set("tidb_cloud_storage_uri", &self.uri(storage)).await?;
