@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::peers::{BLOCKING, CONCURRENTLY};
-use crate::results::Record;
+use crate::results::{ADD_INDEX, Record};
 
 /// To standard output; an error when nobody reads it any more.
 pub fn print(text: &str) -> Result<(), String> {
@@ -103,7 +103,33 @@ pub fn comparison(records: &[Record]) -> String {
         }
         out.push_str(&group_table(&group));
     }
+    out.push_str(&beside_k(records));
     out
+}
+
+/// What the other indexes take, in times of what one on `k` takes the same system.
+fn beside_k(records: &[Record]) -> String {
+    let builds = || records.iter().filter(|r| r.kind == ADD_INDEX);
+    let mut workloads: Vec<&str> = builds().map(|r| &r.workload[..]).filter(|w| *w != "k").collect();
+    workloads.dedup();
+    let rows: Vec<Vec<String>> = builds()
+        .filter(|r| r.workload == "k")
+        .map(|of_k| {
+            let time = |workload: &&str| {
+                let other = builds().find(|r| r.workload == *workload && r.system == of_k.system);
+                other.map_or("–".into(), |other| figure(of_k.ratio_to(other)))
+            };
+            std::iter::once(of_k.system.clone())
+                .chain(workloads.iter().map(time))
+                .collect()
+        })
+        .collect();
+    if workloads.is_empty() || rows.is_empty() {
+        return String::new();
+    }
+    let header = std::iter::once("system").chain(workloads.iter().copied());
+    let header: Vec<String> = header.map(str::to_owned).collect();
+    format!("\nin times of k\n{}", table(&header, &rows))
 }
 
 fn group_table(group: &[&Record]) -> String {
@@ -168,7 +194,7 @@ fn group_table(group: &[&Record]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{ADD_INDEX, OLTP, tests::record};
+    use crate::results::{OLTP, tests::record};
 
     #[test]
     fn numbers_are_readable() {
@@ -185,6 +211,7 @@ mod tests {
             record(ADD_INDEX, "k", "limit-sort", 3_000_000, &[1.0]),
             record(ADD_INDEX, "k", "limit-full", 3_000_000, &[2.0]),
             record(OLTP, "read_write", "mariadb", 1000, &[700.0]),
+            record(ADD_INDEX, "three", "mariadb", 3_000_000, &[9.0]),
         ];
         records[4].figures = [("p99_ms".to_string(), 31.25)].into();
         let text = comparison(&records);

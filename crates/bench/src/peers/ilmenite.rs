@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::mysql::{self, Address};
-use super::{Built, DATABASE, Peer, START, TABLE, make_dir, mariadb, timed};
+use super::{Built, DATABASE, Peer, START, TABLE, make_dir, timed};
 use crate::process::{self, Server};
 use crate::workload::Index;
 use crate::{data, machine};
@@ -261,7 +261,7 @@ impl Peer for Ilmenite {
     }
 
     async fn bulk_load(&mut self, rows: u64) -> Result<f64, String> {
-        mariadb::mysql_bulk_load(self.address()?, rows).await
+        mysql::bulk_load(self.address()?, rows).await
     }
 
     async fn build(&mut self, variant: &str, index: Index) -> Result<Built, String> {

@@ -125,7 +125,7 @@ impl Peer for MariaDb {
     }
 
     async fn bulk_load(&mut self, rows: u64) -> Result<f64, String> {
-        mysql_bulk_load(self.address, rows).await
+        mysql::bulk_load(self.address, rows).await
     }
 
     async fn build(&mut self, _: &str, index: Index) -> Result<Built, String> {
@@ -148,14 +148,4 @@ impl Peer for MariaDb {
     async fn stop(self: Box<Self>) -> Result<(), String> {
         self.server.stop(Signal::TERM).await
     }
-}
-
-/// See `Peer::bulk_load`.
-pub(super) async fn mysql_bulk_load(address: Address, rows: u64) -> Result<f64, String> {
-    const LOADED: &str = "loaded";
-    let mut conn = address.connect(Some(DATABASE)).await?;
-    mysql::run(&mut conn, &data::create_table(LOADED)).await?;
-    let (_, seconds) = timed("the bulk load", mysql::load(&mut conn, LOADED, rows)).await?;
-    mysql::run(&mut conn, &format!("DROP TABLE {LOADED}")).await?;
-    Ok(seconds)
 }

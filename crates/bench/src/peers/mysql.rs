@@ -5,6 +5,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use tokio::sync::mpsc;
 
+use super::{DATABASE, timed};
 use crate::data;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,4 +70,14 @@ pub async fn load(conn: &mut Conn, table: &str, rows: u64) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// See `Peer::bulk_load`.
+pub async fn bulk_load(address: Address, rows: u64) -> Result<f64, String> {
+    const LOADED: &str = "loaded";
+    let mut conn = address.connect(Some(DATABASE)).await?;
+    run(&mut conn, &data::create_table(LOADED)).await?;
+    let (_, seconds) = timed("the bulk load", load(&mut conn, LOADED, rows)).await?;
+    run(&mut conn, &format!("DROP TABLE {LOADED}")).await?;
+    Ok(seconds)
 }

@@ -3,111 +3,26 @@
 //! All servers stay up: a server that is started for its turn has empty caches, and its first build measures the disk.
 //! One at rest takes next to nothing, which is seen to before each turn (`settle`).
 
+mod args;
+mod plot;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
-
 use crate::machine::{self, Machine};
 use crate::oltp::{self, OltpOptions};
-use crate::peers::{
-    BLOCKING, CONCURRENTLY, Engine, Ilmenite, IlmeniteOptions, Limit, MariaDb, Peer, Postgres,
-};
+use crate::peers::{Ilmenite, IlmeniteOptions, Limit, MariaDb, Peer, Postgres};
 use crate::results::{self, ADD_INDEX, BULK_LOAD, OLTP, Record};
 use crate::stats::Summary;
-use crate::svg::{self, Bar, BarGroup};
 use crate::under_load::{self, LoadOptions};
 use crate::workload::{Index, Oltp, Workload, rotation};
 use crate::{interrupted, process, report};
+pub use args::RunArgs;
 
 /// How long a server may be busy after its turn before it is said and passed over.
 const SETTLE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// Rows of the table that indexes are built on
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
-
-    /// Rounds; medians of them are reported
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
-    runs: u32,
-
-    /// Of k, c, composite, unique, three, point_select, read_write, write_only, insert, bulk_load
-    #[arg(long, value_delimiter = ',', default_value = "k,c,unique,three")]
-    workloads: Vec<Workload>,
-
-    /// Only systems of these names, or whose names begin with them: mariadb, postgres-blocking, postgres-concurrently,
-    /// limit-sort, limit-full, ilmenite-{none,file,s3}-{sort,full}, with --engine store ilmenite-store-… [default: all]
-    #[arg(long, value_delimiter = ',')]
-    systems: Vec<String>,
-
-    /// The server to measure [default: `ilmenite` beside this program]
-    #[arg(long, value_name = "PATH")]
-    binary: Option<PathBuf>,
-
-    /// How Ilmenite keeps its data
-    #[arg(long, value_enum, default_value = "embedded")]
-    engine: Engine,
-
-    /// Bytes of Ilmenite's block cache, and of the limit's
-    #[arg(long, default_value_t = 1 << 30)]
-    cache_bytes: u64,
-
-    /// `ilmenite_ddl_memory_budget`
-    #[arg(long, default_value_t = 1 << 30)]
-    budget_bytes: u64,
-
-    /// Also build through this S3 storage (a `tidb_cloud_storage_uri`)
-    #[arg(long, value_name = "URI", env = "BENCH_S3_URI", hide_env_values = true)]
-    s3_uri: Option<String>,
-
-    /// Build the indexes while clients read and write, and measure those; changes the rows
-    #[arg(long)]
-    load: bool,
-
-    /// Share of the clients' full speed at which they work under --load
-    #[arg(long, default_value_t = 0.7)]
-    load_share: f64,
-
-    /// Seconds of each OLTP run, and of the clients' work without a build under --load
-    #[arg(long, default_value_t = 20)]
-    seconds: u64,
-
-    /// Connections of OLTP runs and under --load
-    #[arg(long, default_value_t = 16)]
-    threads: u32,
-
-    /// Rows of the table of the OLTP runs
-    #[arg(long, default_value_t = 1_000_000)]
-    oltp_rows: u64,
-
-    /// Further settings of MariaDB, `name=value`
-    #[arg(long = "mariadb-set", value_name = "SETTING")]
-    mariadb_settings: Vec<String>,
-
-    /// Further settings of PostgreSQL, `name=value`
-    #[arg(long = "postgres-set", value_name = "SETTING")]
-    postgres_settings: Vec<String>,
-
-    /// PostgreSQL's locale. C compares bytes, as the other systems' collation does
-    #[arg(long, default_value = "C")]
-    postgres_locale: String,
-
-    /// Where servers keep their data meanwhile [default: the system's temporary directory]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-
-    /// Where results are appended and the plot is written [default: docs/bench of the repository]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-
-    /// Keep no result: for trials
-    #[arg(long)]
-    no_record: bool,
-}
 
 /// A peer's way of doing things.
 struct System {
@@ -133,30 +48,6 @@ struct Bench<'a> {
 
 fn say(text: &str) {
     eprintln!("{text}");
-}
-
-fn is_wanted(filter: &[String], system: &str) -> bool {
-    let begins = |wanted: &String| {
-        let rest = system.strip_prefix(&wanted[..]);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-    };
-    filter.is_empty() || filter.iter().any(begins)
-}
-
-fn find_binary(given: Option<&PathBuf>) -> Result<PathBuf, String> {
-    let path = match given {
-        Some(path) => path.clone(),
-        None => std::env::current_exe()
-            .map_err(|e| e.to_string())?
-            .with_file_name("ilmenite"),
-    };
-    match path.is_file() {
-        true => path.canonicalize().map_err(|e| e.to_string()),
-        false => Err(format!(
-            "no server at {}: build it (`cargo build --release`), or name it with --binary",
-            path.display()
-        )),
-    }
 }
 
 pub async fn run(args: &RunArgs) -> Result<(), String> {
@@ -189,19 +80,20 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
     if let Err(e) = base.close() {
         say(&format!("the servers' data could not be removed: {e}"));
     }
-    worked?;
     let records = records?;
+    // What was measured is shown, whatever came then.
     report::print(&report::comparison(&records))?;
+    worked?;
     if args.no_record {
         return Ok(());
     }
     let out = args.out.clone().unwrap_or_else(results_dir);
     results::append(&out.join("results.jsonl"), &records)?;
-    let plot = out.join(plot_name(args));
-    std::fs::write(&plot, plot_of(&records)).map_err(|e| format!("{}: {e}", plot.display()))?;
+    let plot = out.join(plot::name(args));
+    std::fs::write(&plot, plot::of(&records)).map_err(|e| format!("{}: {e}", plot.display()))?;
     say(&format!(
         "results and {} written to {}",
-        plot_name(args),
+        plot::name(args),
         out.display()
     ));
     Ok(())
@@ -221,32 +113,24 @@ impl Bench<'_> {
     /// Starts the servers of all systems that are wanted.
     async fn start(&mut self, base: &Path) -> Result<(), String> {
         let args = self.args;
-        // Either side may be the shorter one: `ilmenite-none` asks for the server `ilmenite`.
-        let wanted = |systems: &[&str]| {
-            let of = |system: &&str| {
-                is_wanted(&args.systems, system)
-                    || args.systems.iter().any(|s| is_wanted(&[(*system).into()], s))
-            };
-            systems.iter().any(of)
-        };
-        if wanted(&["mariadb"]) {
+        if args.wants_any_of("mariadb") {
             match MariaDb::start(base, &args.mariadb_settings).await? {
                 Some(peer) => self.peers.push(Box::new(peer)),
                 None => say("mariadb: left out, it is not installed (Debian's mariadb-server)"),
             }
         }
-        if args.load {
+        if args.wants_any_of("postgres") && args.load {
             say("postgres: left out, the clients of --load speak MySQL's protocol");
-        } else if wanted(&[BLOCKING, CONCURRENTLY]) {
+        } else if args.wants_any_of("postgres") {
             match Postgres::start(base, &args.postgres_locale, &args.postgres_settings).await? {
                 Some(peer) => self.peers.push(Box::new(peer)),
                 None => say("postgres: left out, it is not installed (Debian's postgresql)"),
             }
         }
         // The limit works on its data.
-        if wanted(&["ilmenite", "limit"]) {
+        if args.wants_any_of("ilmenite") || args.wants_any_of("limit") {
             let options = IlmeniteOptions {
-                binary: find_binary(args.binary.as_ref())?,
+                binary: args::find_binary(args.binary.as_ref())?,
                 engine: args.engine,
                 cache_bytes: args.cache_bytes,
                 budget_bytes: args.budget_bytes,
@@ -295,10 +179,7 @@ impl Bench<'_> {
                 ));
             }
             self.settle().await;
-            let limit = !self.args.load
-                && ["limit-sort", "limit-full"]
-                    .iter()
-                    .any(|s| is_wanted(&self.args.systems, s));
+            let limit = !self.args.load && self.args.wants_any_of("limit");
             let to = base.join("limit");
             for peer in self.peers.iter_mut().filter(|_| limit) {
                 if peer.snapshot(&to).await? {
@@ -312,8 +193,11 @@ impl Bench<'_> {
         }
         for (at, peer) in self.peers.iter().enumerate() {
             let variants = peer.variants().into_iter();
-            let wanted = variants.filter(|name| is_wanted(&self.args.systems, name));
+            let wanted = variants.filter(|name| self.args.wants(name));
             self.systems.extend(wanted.map(|name| System { peer: at, name }));
+        }
+        if self.systems.is_empty() {
+            return Err("no system of these names takes part".into());
         }
         if !self.mixes().is_empty() {
             let options = self.oltp_options()?;
@@ -488,82 +372,5 @@ impl Samples {
         for (name, value) in figures {
             self.figures.entry(name.into()).or_default().push(value);
         }
-    }
-}
-
-fn plot_name(args: &RunArgs) -> String {
-    let what = match args.workloads.iter().all(|w| matches!(w, Workload::Index(_))) {
-        true if args.load => "under-load",
-        true => "add-index",
-        false => "oltp",
-    };
-    let engine = match args.engine {
-        Engine::Embedded => "",
-        Engine::Store => "-store",
-    };
-    format!("{what}-{}{engine}.svg", args.rows)
-}
-
-fn plot_of(records: &[Record]) -> String {
-    let mut systems: Vec<&str> = records.iter().map(|r| &r.system[..]).collect();
-    systems.sort_unstable();
-    systems.dedup();
-    let mut groups: Vec<BarGroup> = Vec::new();
-    for record in records {
-        let unit = if record.is_time() { "s" } else { "/s" };
-        let title = format!("{} {}, {unit}", record.kind, record.workload);
-        let bar = Bar {
-            label: record.system.clone(),
-            value: record.summary.median,
-            min: record.summary.min,
-            max: record.summary.max,
-            colour: systems.iter().position(|s| *s == record.system).unwrap_or(0),
-        };
-        match groups.last_mut() {
-            Some(group) if group.title == title => group.bars.push(bar),
-            _ => groups.push(BarGroup {
-                title,
-                bars: vec![bar],
-            }),
-        }
-    }
-    let title = records.first().map_or(String::new(), |r| {
-        format!(
-            "{} rows, medians of {} runs, {} cores, {}",
-            report::thousands(r.rows),
-            r.summary.runs.len(),
-            r.machine.cores,
-            &r.date[..r.date.len().min(10)]
-        )
-    });
-    svg::bars(&title, &groups)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn systems_are_chosen_by_name_or_its_beginning() {
-        let wanted = |filter: &str, system: &str| {
-            let filter: Vec<String> = filter.split_terminator(',').map(str::to_owned).collect();
-            is_wanted(&filter, system)
-        };
-        assert!(wanted("", "mariadb"));
-        assert!(wanted("ilmenite-none", "ilmenite-none-sort"));
-        assert!(wanted("mariadb,limit", "limit-full"));
-        assert!(!wanted("mariadb", "limit-full"));
-        assert!(!wanted("ilmenite-no", "ilmenite-none-sort"));
-    }
-
-    #[test]
-    fn a_plot_has_a_group_for_each_workload() {
-        let record = |workload: &str, system: &str| {
-            results::tests::record(ADD_INDEX, workload, system, 1000, &[1.0, 2.0])
-        };
-        let svg = plot_of(&[record("k", "a"), record("k", "b"), record("c", "a")]);
-        assert_eq!(svg.matches("<rect").count(), 3);
-        assert_eq!(svg.matches("add_index k, s").count(), 1);
-        assert!(svg.contains("1,000 rows, medians of 2 runs, 2 cores, 2026-01-01"));
     }
 }
