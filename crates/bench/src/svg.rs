@@ -143,7 +143,7 @@ pub fn lines(title: &str, x_unit: &str, y_unit: &str, lines: &[Line]) -> String 
     picture.rule((LEFT, BOTTOM), (RIGHT, BOTTOM), "#888", 1.0);
     for quarter in 0..=4 {
         let y = highest * f64::from(quarter) / 4.0;
-        picture.rule((LEFT, up(y)), (RIGHT, up(y)), "#8884", 1.0);
+        picture.rule((LEFT, up(y)), (RIGHT, up(y)), "#888", 0.3);
         picture.text(LEFT - 6.0, up(y) + 4.0, "end", &figure(y));
     }
     let mut ticks: Vec<f64> = points().map(|p| p.0).collect();

@@ -74,8 +74,8 @@ pub struct RunArgs {
     #[arg(long = "postgres-set", value_name = "SETTING")]
     pub postgres_settings: Vec<String>,
 
-    /// PostgreSQL's locale. C compares bytes, as the other systems' collation does
-    #[arg(long, default_value = "C")]
+    /// PostgreSQL's locale. C compares strings by bytes, as the other systems do here, and is faster
+    #[arg(long, default_value = "C.UTF-8")]
     pub postgres_locale: String,
 
     /// Where servers keep their data meanwhile [default: the system's temporary directory]
