@@ -444,8 +444,9 @@ fn comments(
     for row in blockers.iter().filter(|b| b.job_id == job.id) {
         let b = &row.blocker;
         parts.push(format!(
-            "blocked by connection {} ({}) on {} for {} s: {}",
+            "blocked by connection {} of node {} ({}) on {} for {} s: {}",
             b.connection_id,
+            b.node,
             b.user,
             b.table,
             b.age_ms / 1000,
