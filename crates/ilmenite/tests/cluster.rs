@@ -17,6 +17,7 @@ use support::{admin_check, job, rows, run, seed, wait_until, within};
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The starting case on three nodes, through each in turn.
+/// Against P01 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_on_an_empty_table_is_there_at_once_on_three_nodes() {
     let _turn = TURN.lock().await;
@@ -235,6 +236,7 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
     println!("{count} rounds: slowest {slowest:.1?}; {acknowledged} writes acknowledged, {retried} given up");
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_node_that_dies() {
     let _turn = TURN.lock().await;
@@ -242,6 +244,7 @@ async fn jobs_outlive_a_node_that_dies() {
     within(400, "the rounds", rounds(2, 20_000, seed, &[Blow::Kill], true)).await;
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_restart_of_the_store() {
     let _turn = TURN.lock().await;
@@ -271,6 +274,7 @@ async fn jobs_outlive_fifty_blows() {
 
 /// Without object storage runs lie on one node's disk: that node does the whole build, and another begins it anew when
 /// the first one dies.
+/// Against F05 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_object_storage_one_node_sorts_and_another_begins_anew() {
     let _turn = TURN.lock().await;
