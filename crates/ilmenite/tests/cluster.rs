@@ -19,6 +19,7 @@ use support::{admin_check, job, rows, run, seed, wait_until, within};
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The starting case on three nodes, through each in turn.
+/// Against P01 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_on_an_empty_table_is_there_at_once_on_three_nodes() {
     let _turn = TURN.lock().await;
@@ -282,6 +283,7 @@ async fn rounds(
     );
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_node_that_dies() {
     let _turn = TURN.lock().await;
@@ -294,6 +296,7 @@ async fn jobs_outlive_a_node_that_dies() {
     .await;
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_restart_of_the_store() {
     let _turn = TURN.lock().await;
@@ -329,6 +332,7 @@ async fn jobs_outlive_fifty_blows() {
 
 /// Without object storage runs lie on one node's disk: that node does the whole build, and another begins it anew when
 /// the first one dies.
+/// Against F05 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_object_storage_one_node_sorts_and_another_begins_anew() {
     let _turn = TURN.lock().await;

@@ -625,6 +625,7 @@ const UNIQUE: Model = Model {
     depth: 2,
 };
 
+/// Against F16, F17, F19, F20 of docs/faults.md.
 #[test]
 fn a_unique_index_is_exact_in_every_interleaving() {
     for composite in [false, true] {
@@ -638,6 +639,7 @@ fn a_unique_index_is_exact_in_every_interleaving() {
     }
 }
 
+/// Against F21 of docs/faults.md.
 #[test]
 fn a_non_unique_index_is_exact_in_every_interleaving() {
     for composite in [false, true] {
