@@ -41,7 +41,7 @@ pub struct JobRow {
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobProgress {
     pub phase: &'static str,
-    /// 0 to 100; never goes back while one node is the owner.
+    /// 0 to 100; does not go back, unless the build begins anew.
     pub percent: f64,
     pub rows: u64,
     pub rows_per_second: f64,
@@ -362,19 +362,9 @@ impl Ddl {
     }
 }
 
-/// Of a step, from 0 to 1: by rows where it is known how many there will be, else by subtasks.
+/// Of a step, from 0 to 1.
 fn done(step: &StepProgress) -> f64 {
-    if step.subtasks == 0 {
-        return 0.0;
-    }
-    let by_subtasks = f64::from(step.succeeded) / f64::from(step.subtasks);
-    let expected = step.progress.rows_expected;
-    let by_rows = if expected > 0 {
-        (step.progress.rows as f64 / expected as f64).min(1.0)
-    } else {
-        0.0
-    };
-    by_subtasks.max(by_rows)
+    step.done / f64::from(step.subtasks.max(1))
 }
 
 /// Jobs queued before this one that concern the same objects.
@@ -444,8 +434,9 @@ fn comments(
     for row in blockers.iter().filter(|b| b.job_id == job.id) {
         let b = &row.blocker;
         parts.push(format!(
-            "blocked by connection {} ({}) on {} for {} s: {}",
+            "blocked by connection {} of node {} ({}) on {} for {} s: {}",
             b.connection_id,
+            b.node,
             b.user,
             b.table,
             b.age_ms / 1000,

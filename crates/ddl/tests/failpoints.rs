@@ -17,6 +17,7 @@ const POINTS: [&str; 5] = [
 ];
 
 /// One test, since failpoints are the process's.
+/// Against F74 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_survives_an_error_before_and_after_it() {
     let dir = TempDir::new().unwrap();

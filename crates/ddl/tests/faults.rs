@@ -42,6 +42,7 @@ async fn fill(node: &Node) {
     }
 }
 
+/// Against F13, F34, F65 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_object_store_passes_or_ends_the_job() {
     let dir = TempDir::new().unwrap();
@@ -103,6 +104,7 @@ async fn an_outage_of_the_object_store_passes_or_ends_the_job() {
     node.stop().await;
 }
 
+/// Against F11, F32 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_stopped_at_any_moment_goes_on_after_restart() {
     let dir = TempDir::new().unwrap();
@@ -143,6 +145,9 @@ async fn a_node_stopped_at_any_moment_goes_on_after_restart() {
             Ok(_) => assert!(!fails, "round {round}"),
             Err(error) => assert!(fails && error.code() == 1062, "round {round}: {error}"),
         }
+        // Where it sorts is in its row: no node has to remember it.
+        let job = node.ddl.job_details(id).await.unwrap().unwrap();
+        assert!(job.reorg.use_cloud_storage, "round {round}");
         node.check("t").await;
         node.assert_nothing_left(dir.path()).await;
         node.stop().await;

@@ -409,6 +409,7 @@ async fn bad_definitions_get_mysql_numbers() {
     node.stop().await;
 }
 
+/// Against F68 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_end_in_1062_and_leave_nothing() {
     let dir = TempDir::new().unwrap();
@@ -453,6 +454,7 @@ async fn duplicates_end_in_1062_and_leave_nothing() {
     node.stop().await;
 }
 
+/// Against P05 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_is_waited_for_and_named_and_cancel_does_not_wait() {
     let dir = TempDir::new().unwrap();
@@ -500,6 +502,7 @@ async fn an_open_transaction_is_waited_for_and_named_and_cancel_does_not_wait() 
     node.stop().await;
 }
 
+/// Against F37, F73, P04 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_cancelled_paused_resumed_and_altered_while_it_ingests() {
     let dir = TempDir::new().unwrap();
@@ -580,6 +583,7 @@ async fn a_build_is_cancelled_paused_resumed_and_altered_while_it_ingests() {
     node.stop().await;
 }
 
+/// Against F66 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_too_long_begins_the_build_anew() {
     let dir = TempDir::new().unwrap();
@@ -601,6 +605,13 @@ async fn a_pause_too_long_begins_the_build_anew() {
     while node.ddl.job_details(id).await.unwrap().unwrap().stage != Stage::Backfill {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let holds = node.store.gc_holds().await.unwrap();
+    assert!(
+        holds
+            .iter()
+            .any(|hold| hold.id.starts_with(&format!("ddl/{id}/"))),
+        "versions are not held: {holds:?}"
+    );
     assert!(node.ddl.pause(&[id]).await[0].1.is_ok());
     let deadline = Instant::now() + Duration::from_secs(20);
     while node.ddl.job_details(id).await.unwrap().unwrap().reorg.round == 0 {

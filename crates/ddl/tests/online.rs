@@ -143,6 +143,7 @@ async fn build_under_fire(seed: u64, cloud: bool, actions: Vec<AlterAction>, val
     built
 }
 
+/// Against F21 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn non_unique_indexes_are_always_built() {
     for seed in 0..3 {
@@ -154,11 +155,17 @@ async fn non_unique_indexes_are_always_built() {
     }
 }
 
+/// F14, F61: several unique indexes in one statement: the notes on each are worked off, and none is taken for another's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_unique_index_without_true_duplicates_is_built() {
+async fn unique_indexes_without_true_duplicates_are_built() {
     for seed in 10..13 {
         // The handle is part of the key: never a duplicate, whatever the writers do.
-        let actions = vec![add(unique("u", &["a", "id"]))];
+        let actions = vec![
+            add(unique("u", &["a", "id"])),
+            add(key("k", &["b", "a"])),
+            add(unique("v", &["b(1)", "a", "id"])),
+            add(unique("w", &["id", "b"])),
+        ];
         assert!(
             build_under_fire(seed, seed % 2 == 0, actions, 30).await,
             "seed {seed}"
@@ -166,6 +173,7 @@ async fn a_unique_index_without_true_duplicates_is_built() {
     }
 }
 
+/// Against F20 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_unique_index_over_colliding_writes_is_exact_or_refused() {
     let mut built = 0;
@@ -175,4 +183,55 @@ async fn a_unique_index_over_colliding_writes_is_exact_or_refused() {
         built += build_under_fire(seed + 100, false, vec![add(unique("u", &["a", "b"]))], 40).await as u32;
     }
     assert!(built > 0, "no build ever succeeded: nothing was tested");
+}
+
+/// P19: one row, changed as fast as it goes from the first to the last moment of a build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hot_row_does_not_keep_a_build_from_ending() {
+    let dir = TempDir::new().unwrap();
+    let node = Arc::new(Node::open(dir.path()).await);
+    node.create(plain("t")).await;
+    let rows: Vec<_> = (0..6000).map(|i| row(i, Some(1_000_000 + i), "base")).collect();
+    node.insert("t", &rows).await;
+    let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writers: Vec<_> = (0..2)
+        .map(|writer| {
+            let (node, stop, commits) = (node.clone(), stop.clone(), commits.clone());
+            tokio::spawn(async move {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    n += 1;
+                    // Few values, so that the same keys come again and again.
+                    let new = row(7, Some(n % 5), ["x", "y"][writer]);
+                    match node.write("t", vec![Op::Update(Handle::Int(7), new)]).await {
+                        Ok(_) => commits.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => {
+                            assert_eq!(error.class(), ErrorClass::Transient, "{error}");
+                            0
+                        }
+                    };
+                }
+            })
+        })
+        .collect();
+    while commits.load(Ordering::Relaxed) < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // `run` gives a job a minute.
+    node.alter("t", vec![add(unique("u", &["a"])), add(key("k", &["b"]))])
+        .await
+        .unwrap();
+    let during = commits.load(Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert!(during > 25, "hardly any write got through: {during}");
+    node.check("t").await;
+    node.assert_nothing_left(dir.path()).await;
+    Arc::try_unwrap(node)
+        .ok()
+        .expect("all writers are gone")
+        .stop()
+        .await;
 }

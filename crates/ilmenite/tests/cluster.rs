@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
@@ -11,12 +12,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::cluster::{Cluster, RegionChaos};
 use support::load::{Load, TABLE, create};
+use support::sysbench::{Sysbench, figure};
 use support::{admin_check, job, rows, run, seed, wait_until, within};
 
 /// Each test is four processes or more: one at a time, so that they are measured against the machine and not each other.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The starting case on three nodes, through each in turn.
+/// Against P01 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_on_an_empty_table_is_there_at_once_on_three_nodes() {
     let _turn = TURN.lock().await;
@@ -135,6 +138,8 @@ const BUILDS: [(&str, &[&str]); 3] = [
     ("CREATE UNIQUE INDEX u_sid ON w (s(20), id)", &["u_sid"]),
 ];
 
+const SYSBENCH_BUILD: (&str, &[&str]) = ("ALTER TABLE sbtest1 ADD INDEX i_pad (pad, c(10))", &["i_pad"]);
+
 /// What is done to the cluster while it builds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Blow {
@@ -145,7 +150,14 @@ enum Blow {
 }
 
 /// Rounds of two schema changes at once under load on all nodes; in each, something happens to one of the processes.
-async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], regions_move: bool) {
+async fn rounds(
+    count: usize,
+    rows_count: i64,
+    seed: u64,
+    blows: &[Blow],
+    regions_move: bool,
+    sysbench: Option<Sysbench>,
+) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut cluster = Cluster::start(3, &["--testing", "--region-bytes", "4194304"], &[]).await;
     let mut conn = cluster.nodes[0].connect().await;
@@ -156,7 +168,11 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
         .expect("a number in TABLE_ID");
     let mut load = Load::new(6, rows_count, seed);
     let chaos = regions_move.then(|| RegionChaos::start(cluster.store.address(), table_id, seed));
+    if let Some(sysbench) = &sysbench {
+        sysbench.succeed(cluster.nodes[0].address(), "prepare").await;
+    }
     let mut slowest = Duration::ZERO;
+    let mut transactions = 0;
     for round in 0..count {
         let blow = blows[round % blows.len()];
         let owner = cluster.owner(&mut conn).await;
@@ -167,14 +183,25 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
             rng.random_range(0..cluster.nodes.len())
         };
         load.start_on(cluster.opts()).await;
+        let mut benches = Vec::new();
+        for node in cluster.nodes.iter().filter(|_| sysbench.is_some()) {
+            let (sysbench, address) = (sysbench.clone(), node.address());
+            benches.push(tokio::spawn(async move {
+                sysbench.expect("seen above").step(address, "run").await
+            }));
+        }
         let (first, second) = (
             rng.random_range(0..BUILDS.len()),
             rng.random_range(1..BUILDS.len()),
         );
-        let chosen = [BUILDS[first], BUILDS[(first + second) % BUILDS.len()]];
+        let mut chosen = vec![BUILDS[first], BUILDS[(first + second) % BUILDS.len()]];
+        if sysbench.is_some() {
+            chosen.push(SYSBENCH_BUILD);
+        }
         let mut alters = Vec::new();
-        for (at, (ddl, _)) in chosen.into_iter().enumerate() {
-            let mut alter = cluster.nodes[(victim + 1 + at) % 3].connect().await;
+        for (at, &(ddl, _)) in chosen.iter().enumerate() {
+            // Not on the victim: its clients lose their connections.
+            let mut alter = cluster.nodes[(victim + 1 + at % 2) % 3].connect().await;
             alters.push(tokio::spawn(async move { alter.query_drop(ddl).await }));
         }
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..2500))).await;
@@ -205,14 +232,22 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
         println!("round {round}: {blow:?} of node {victim} (owner {owner}): jobs ended {took:.1?} after it");
         assert!(took < LEASE + AFTER_LEASE, "round {round}: {took:?}");
         load.stop().await;
+        for (at, bench) in benches.into_iter().enumerate() {
+            let (status, said) = bench.await.expect("sysbench ends");
+            // On nodes that live, nothing but what it retries; a store that is away is felt by all.
+            if at != victim && blow != Blow::KillStore {
+                assert_eq!(status, Some(0), "round {round}: sysbench on node {at}:\n{said}");
+                transactions += figure(&said, "transactions:");
+            }
+        }
         if blow == Blow::Kill {
             cluster.nodes[victim].restart().await;
         }
         conn = cluster.nodes[watching].connect().await;
         for job in jobs
             .iter()
-            .filter(|j| j.job_type.contains("add index") && !j.job_type.contains("subjob"))
-            .take(2)
+            .filter(|j| !j.job_type.contains("drop") && !j.job_type.contains("subjob"))
+            .take(chosen.len())
         {
             assert_eq!(job.state, "synced", "round {round}: {job:?}");
         }
@@ -224,24 +259,44 @@ async fn rounds(count: usize, rows_count: i64, seed: u64, blows: &[Blow], region
             async move { left == 0 }
         })
         .await;
-        for index in chosen.iter().flat_map(|(_, names)| names.iter()) {
-            run(&mut conn, &format!("ALTER TABLE w DROP INDEX {index}")).await;
+        if sysbench.is_some() {
+            admin_check(&mut conn, "sbtest1").await;
+        }
+        for (ddl, names) in &chosen {
+            let table = if *ddl == SYSBENCH_BUILD.0 {
+                "sbtest1"
+            } else {
+                TABLE
+            };
+            for index in *names {
+                run(&mut conn, &format!("ALTER TABLE {table} DROP INDEX {index}")).await;
+            }
         }
     }
     if let Some(chaos) = chaos {
         println!("{} regions split, merged or moved", chaos.stop().await);
     }
     let (acknowledged, retried) = load.totals();
-    println!("{count} rounds: slowest {slowest:.1?}; {acknowledged} writes acknowledged, {retried} given up");
+    println!(
+        "{count} rounds: slowest {slowest:.1?}; {acknowledged} writes acknowledged, {retried} given up; {transactions} \
+         transactions of sysbench on nodes that lived"
+    );
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_node_that_dies() {
     let _turn = TURN.lock().await;
     let seed = seed("cluster");
-    within(400, "the rounds", rounds(2, 20_000, seed, &[Blow::Kill], true)).await;
+    within(
+        400,
+        "the rounds",
+        rounds(2, 20_000, seed, &[Blow::Kill], true, None),
+    )
+    .await;
 }
 
+/// Against F42 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_outlive_a_restart_of_the_store() {
     let _turn = TURN.lock().await;
@@ -249,7 +304,7 @@ async fn jobs_outlive_a_restart_of_the_store() {
     within(
         400,
         "the rounds",
-        rounds(2, 20_000, seed, &[Blow::KillStore], false),
+        rounds(2, 20_000, seed, &[Blow::KillStore], false, None),
     )
     .await;
 }
@@ -266,11 +321,18 @@ async fn jobs_outlive_fifty_blows() {
         Blow::KillStore,
         Blow::Freeze,
     ];
-    within(7200, "the rounds", rounds(50, 100_000, seed, &blows, true)).await;
+    let sysbench = Sysbench::new("oltp_read_write", 2, 20);
+    within(
+        7200,
+        "the rounds",
+        rounds(50, 30_000, seed, &blows, true, sysbench),
+    )
+    .await;
 }
 
 /// Without object storage runs lie on one node's disk: that node does the whole build, and another begins it anew when
 /// the first one dies.
+/// Against F05 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_object_storage_one_node_sorts_and_another_begins_anew() {
     let _turn = TURN.lock().await;
@@ -304,6 +366,54 @@ async fn without_object_storage_one_node_sorts_and_another_begins_anew() {
         alter.await.expect("it ends").expect("the ALTER goes through");
         assert_eq!(job::newest(&mut conn).await.state, "synced");
         admin_check(&mut conn, TABLE).await;
+    })
+    .await;
+}
+
+/// Times of some builds of one index, and on which nodes subtasks were seen at work.
+async fn builds(cluster: &Cluster, count: usize) -> (Vec<Duration>, BTreeSet<String>) {
+    let mut conn = cluster.nodes[0].connect().await;
+    let mut watcher = cluster.nodes[0].connect().await;
+    let mut at_work = BTreeSet::new();
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let began = Instant::now();
+        let mut alter = std::pin::pin!(run(&mut conn, "ALTER TABLE w ADD INDEX i_c (c, s)"));
+        loop {
+            tokio::select! {
+                () = &mut alter => break,
+                () = tokio::time::sleep(Duration::from_millis(20)) => {
+                    let sql = "SELECT DISTINCT NODE FROM information_schema.ddl_subtasks WHERE STATE = 'running'";
+                    at_work.extend(rows(&mut watcher, sql).await.into_iter().flatten());
+                }
+            }
+        }
+        times.push(began.elapsed());
+        run(&mut watcher, "ALTER TABLE w DROP INDEX i_c").await;
+    }
+    times.sort();
+    (times, at_work)
+}
+
+/// The more nodes, the faster: a large build on one node with one slot, and on three of them.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long (some minutes): cargo test --release --test cluster -- --ignored --nocapture"]
+async fn three_nodes_of_one_slot_share_a_build() {
+    let _turn = TURN.lock().await;
+    within(900, "the builds", async {
+        let slot = ["--slots", "1"];
+        let mut cluster = Cluster::start(1, &[], &slot).await;
+        create(&mut cluster.nodes[0].connect().await, 500_000).await;
+        let (one, at_work) = builds(&cluster, 3).await;
+        assert_eq!(at_work.len(), 1, "{at_work:?}");
+        cluster.add_node(&slot).await;
+        cluster.add_node(&slot).await;
+        let (three, at_work) = builds(&cluster, 3).await;
+        let ratio = one[1].as_secs_f64() / three[1].as_secs_f64();
+        println!("500,000 rows, one slot to a node: 1 node {one:.2?}, 3 nodes {three:.2?}: {ratio:.2} times as fast");
+        assert_eq!(at_work.len(), 3, "{at_work:?}");
+        assert!(ratio > 1.0);
+        admin_check(&mut cluster.nodes[1].connect().await, TABLE).await;
     })
     .await;
 }

@@ -8,6 +8,7 @@ use support::{Server, admin_check, code, error, job, rows, run, value, within};
 
 const URI: &str = "SELECT @@GLOBAL.tidb_cloud_storage_uri";
 
+/// Against P16 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storage_uri_that_does_not_work_is_refused_when_it_is_set() {
     within(120, "the test", async {

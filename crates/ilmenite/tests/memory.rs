@@ -61,6 +61,7 @@ async fn assert_bounded(counts: &[i64]) {
     }
 }
 
+/// Against F70 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_keeps_to_its_memory() {
     within(170, "the builds", assert_bounded(&[50_000])).await;

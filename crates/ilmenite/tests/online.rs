@@ -133,6 +133,7 @@ async fn add_indexes_under_load(count: i64, seed: u64) {
     admin_check(&mut conn, TABLE).await;
 }
 
+/// Against F18, F19 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn indexes_added_under_load_equal_their_table() {
     let seed = seed("online");

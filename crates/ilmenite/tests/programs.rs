@@ -4,6 +4,7 @@ mod support;
 
 use std::process::Command;
 
+use support::sysbench::{Sysbench, figure};
 use support::{Server, admin_check, installed, job, output, rows, run, within};
 
 /// The command-line client; `None`, and a note, when there is none.
@@ -63,70 +64,24 @@ async fn the_command_line_client() {
     .await;
 }
 
-async fn sysbench(
-    server: &Server,
-    program: &str,
-    test: &str,
-    threads: u32,
-    seconds: u32,
-    step: &str,
-) -> String {
-    let mut command = Command::new(program);
-    let options = [
-        "--db-driver=mysql".to_string(),
-        "--mysql-host=127.0.0.1".into(),
-        format!("--mysql-port={}", server.address().port()),
-        "--mysql-user=root".into(),
-        "--mysql-db=test".into(),
-        format!("--threads={threads}"),
-        format!("--time={seconds}"),
-    ];
-    command.arg(test).args(options);
-    if test != "bulk_insert" {
-        command.args(["--tables=2", "--table-size=5000"]);
-    }
-    command.arg(step);
-    let (status, said) = output(command, 100 + u64::from(seconds)).await;
-    assert_eq!(status, Some(0), "sysbench {test} {step}:\n{said}");
-    assert!(
-        !said.contains("FATAL") && !said.contains("error:"),
-        "sysbench {test} {step}:\n{said}"
-    );
-    said
-}
-
 /// Prepares, runs, cleans up; a run without a single error.
-async fn sysbench_cycle(server: &Server, test: &str, threads: u32, seconds: u32) {
-    let Some(program) = installed("sysbench") else {
-        println!("sysbench {test}: SKIPPED, 'sysbench' is not installed");
+async fn sysbench_cycle(server: &Server, test: &'static str, threads: u32, seconds: u32) {
+    let Some(sysbench) = Sysbench::new(test, threads, seconds) else {
         return;
     };
-    let program = program.display().to_string();
-    sysbench(server, &program, test, threads, seconds, "prepare").await;
-    let said = sysbench(server, &program, test, threads, seconds, "run").await;
-    let figure = |name: &str| {
-        let rest = said
-            .split_once(name)
-            .unwrap_or_else(|| panic!("no '{name}' in\n{said}"))
-            .1;
-        rest.split_whitespace()
-            .next()
-            .and_then(|n| n.parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("{said}"))
-    };
-    println!(
-        "sysbench {test}, {threads} threads: {} transactions in {seconds} s",
-        figure("transactions:")
-    );
-    assert!(figure("transactions:") > 0, "{said}");
-    assert_eq!(figure("reconnects:"), 0, "{said}");
+    sysbench.succeed(server.address(), "prepare").await;
+    let said = sysbench.succeed(server.address(), "run").await;
+    let transactions = figure(&said, "transactions:");
+    println!("sysbench {test}, {threads} threads: {transactions} transactions in {seconds} s");
+    assert!(transactions > 0, "{said}");
+    assert_eq!(figure(&said, "reconnects:"), 0, "{said}");
     let mut conn = server.connect().await;
     let tables = rows(&mut conn, "SHOW TABLES LIKE 'sbtest%'").await;
     assert!(!tables.is_empty());
     for table in tables {
         admin_check(&mut conn, &table[0]).await;
     }
-    sysbench(server, &program, test, threads, seconds, "cleanup").await;
+    sysbench.succeed(server.address(), "cleanup").await;
     assert!(rows(&mut conn, "SHOW TABLES LIKE 'sbtest%'").await.is_empty());
 }
 

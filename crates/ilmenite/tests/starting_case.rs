@@ -69,6 +69,7 @@ fn assert_quick(what: &str, mut times: Vec<Duration>) {
 }
 
 // One test, so that the cases are timed one after another.
+/// Against F30 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_on_an_empty_table_is_there_at_once() {
     within(170, "the starting case", async {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::TcpStream as StdTcpStream;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -258,8 +259,10 @@ impl Connection {
             false,
         );
         let interrupt = self.session.client_gone();
-        let statement = self.session.execute(text, multi, &mut sink);
-        let result = while_client_waits(&self.socket, interrupt, statement).await;
+        let result = {
+            let statement = std::pin::pin!(self.session.execute(text, multi, &mut sink));
+            while_client_waits(&self.socket, interrupt, statement).await
+        };
         let broken = sink.broken.take();
         self.conclude(result, broken)
     }
@@ -323,8 +326,10 @@ impl Connection {
             true,
         );
         let interrupt = self.session.client_gone();
-        let statement = self.session.execute_prepared(id, &params, &mut sink);
-        let result = while_client_waits(&self.socket, interrupt, statement).await;
+        let result = {
+            let statement = std::pin::pin!(self.session.execute_prepared(id, &params, &mut sink));
+            while_client_waits(&self.socket, interrupt, statement).await
+        };
         let broken = sink.broken.take();
         self.conclude(result, broken)
     }
@@ -446,13 +451,13 @@ async fn client_gone(socket: &StdTcpStream) {
     }
 }
 
-/// Awaits a statement; interrupts it when the client has gone meanwhile.
+/// Awaits a statement; interrupts it when the client has gone meanwhile. The statement is pinned by the caller: the state
+/// of one takes kilobytes, and to pass it by value is to copy it.
 async fn while_client_waits<T>(
     socket: &StdTcpStream,
     interrupt: impl FnOnce(),
-    statement: impl Future<Output = T>,
+    mut statement: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    let mut statement = std::pin::pin!(statement);
     tokio::select! {
         biased;
         result = &mut statement => return result,

@@ -93,6 +93,7 @@ fn owner(sim: &Sim) -> Arc<Node> {
         .expect("an owner")
 }
 
+/// Against F09 of docs/faults.md.
 #[test]
 fn an_owner_that_slept_does_not_stop_its_successors_build() {
     for clock_stands in [false, true] {
@@ -115,6 +116,7 @@ fn an_owner_that_slept_does_not_stop_its_successors_build() {
     }
 }
 
+/// Against F43 of docs/faults.md.
 #[test]
 fn an_answer_that_is_lost_fails_no_job() {
     for prefix in [
@@ -155,6 +157,7 @@ fn an_answer_that_is_lost_fails_no_job() {
     }
 }
 
+/// Against F39 of docs/faults.md.
 #[test]
 fn a_claim_of_unknown_outcome_holds_up_no_pause_and_no_cancel() {
     for pauses in [true, false] {
@@ -219,6 +222,7 @@ fn a_job_cancelled_at_once_is_waited_for_by_the_next() {
     });
 }
 
+/// Against F36 of docs/faults.md.
 #[test]
 fn errors_while_it_is_cancelled_are_waited_out_and_do_not_change_why_it_ended() {
     let mut settings = Settings::still(2, 300);
@@ -245,6 +249,7 @@ fn errors_while_it_is_cancelled_are_waited_out_and_do_not_change_why_it_ended() 
     });
 }
 
+/// Against F71 of docs/faults.md.
 #[test]
 fn objects_that_are_listed_late_are_swept() {
     course(Settings::still(2, 300), |sim| async move {
@@ -257,6 +262,7 @@ fn objects_that_are_listed_late_are_swept() {
     });
 }
 
+/// Against F71 of docs/faults.md.
 #[test]
 fn objects_of_a_node_that_slept_are_swept() {
     let mut settings = Settings::still(3, 300);
@@ -289,6 +295,7 @@ fn a_hold_that_came_late_is_released() {
     });
 }
 
+/// Against F62 of docs/faults.md.
 #[test]
 fn a_second_failure_after_an_unreachable_store_fails_no_job() {
     course(Settings::still(1, 300), |sim| async move {
@@ -312,6 +319,7 @@ fn node_works(sim: &Sim) -> bool {
         .any(|(_, row)| row.windows(9).any(|w| w == b"\"running\""))
 }
 
+/// Against F44 of docs/faults.md.
 #[test]
 fn an_owner_that_does_not_know_that_it_is_clears_away_what_was_asked_before() {
     course(Settings::still(3, 10), |sim| async move {
@@ -464,5 +472,171 @@ fn a_commit_that_arrives_late_finds_its_tables_as_they_were() {
         let id = submit(&sim, &first, false, jobs::plain_settings()).await;
         synced(&sim, id).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
+    });
+}
+
+/// F08, P02: the owner is cut off in the phase; whoever follows ends the job, and what the first still wants is refused.
+#[test]
+fn an_owner_that_is_cut_off_in_any_phase_is_followed() {
+    for stage in [
+        Stage::DeleteOnly,
+        Stage::WriteOnly,
+        Stage::Backfill,
+        Stage::Verify,
+    ] {
+        course(Settings::still(3, 300), |sim| async move {
+            let first = owner(&sim);
+            let id = submit(&sim, &first, true, slow()).await;
+            at_stage(&sim, id, stage).await;
+            first.link.cut(Target::Store, true);
+            until("another owner", || {
+                sim.nodes()
+                    .iter()
+                    .any(|n| n.number != first.number && n.catalog.owner_term().is_some())
+            })
+            .await;
+            first.link.cut(Target::Store, false);
+            synced(&sim, id).await;
+        });
+    }
+}
+
+/// F50: the first owner sleeps, the second one too, and the first is owner again: one worker at a time is at the job.
+#[test]
+fn an_owner_that_slept_and_is_owner_again_goes_on_once() {
+    course(Settings::still(2, 300), |sim| async move {
+        let first = owner(&sim);
+        let second = sim
+            .nodes()
+            .into_iter()
+            .find(|n| n.number != first.number)
+            .expect("another");
+        let id = submit(&sim, &first, true, slow()).await;
+        at_stage(&sim, id, Stage::DeleteOnly).await;
+        first.link.freeze(true);
+        until("the second owner", || second.catalog.owner_term().is_some()).await;
+        at_stage(&sim, id, Stage::Backfill).await;
+        second.link.freeze(false);
+        first.link.thaw();
+        until("the first again", || first.catalog.owner_term().is_some()).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        second.link.thaw();
+        synced(&sim, id).await;
+    });
+}
+
+/// F01, F02: reads and writes of the planner fail now and then. What it plans is all of the table or nothing; nothing is
+/// verified afterwards that would hide it.
+#[test]
+fn a_plan_that_fails_in_the_middle_is_never_a_smaller_one() {
+    course(Settings::still(2, 300), |sim| async move {
+        let node = owner(&sim);
+        let settings = ilmenite_ddl::JobSettings {
+            verify: ilmenite_ddl::Verify::Off,
+            ..jobs::plain_settings()
+        };
+        for n in 0..12 {
+            let name = format!("i{n}");
+            let statement = add_index(&name, n % 2 == 0);
+            let id = jobs::submit(&sim, &node, 0, statement, settings.clone(), false)
+                .await
+                .expect("submitted");
+            at_stage(&sim, id, Stage::WriteOnly).await;
+            sim.world.rates.lock().error = 0.15;
+            let has = |row: &[u8], word: &[u8]| row.windows(word.len()).any(|w| w == word);
+            until("a plan", || {
+                let tasks = sim.world.pairs(b"i/task/t/");
+                !sim.world.pairs(b"i/task/s/").is_empty()
+                    || tasks.iter().any(|(_, row)| has(row, b"\"succeed\""))
+            })
+            .await;
+            *sim.world.rates.lock() = Default::default();
+            synced(&sim, id).await;
+        }
+    });
+}
+
+/// F15: two rows of one value, read by different subtasks: found when their runs meet.
+#[test]
+fn a_duplicate_across_subtasks_is_found() {
+    course(Settings::still(2, 300), |sim| async move {
+        let node = owner(&sim);
+        let table = table::find(&node.catalog, "t0").expect("there");
+        let (mut txn, mut written) = (
+            ilmenite_store::Transaction::begin(&sim.truth, ilmenite_store::TxnMode::Pessimistic)
+                .await
+                .expect("begun"),
+            std::collections::BTreeMap::new(),
+        );
+        for id in [-5, 5_000_000] {
+            let values = (Some(-7), "x".to_owned());
+            let change = table::Change::Insert(id, values.clone());
+            table::change(&sim.truth, &mut txn, &table, &change)
+                .await
+                .expect("written");
+            written.insert((0, id), Some(values));
+        }
+        txn.commit(Default::default()).await.expect("committed");
+        sim.oracle.acknowledged(&written);
+        let unique = table::alter("t0", vec![AlterAction::AddIndex(table::index("u", &["a"], true))]);
+        let id = jobs::submit(&sim, &node, 0, unique, jobs::plain_settings(), false)
+            .await
+            .expect("submitted");
+        let mut reads = 0;
+        until("the job's end", || {
+            reads = reads.max(sim.world.pairs(b"i/task/s/").len());
+            live(&sim, id).is_none()
+        })
+        .await;
+        assert!(reads > 1, "one subtask read all of it");
+        let error = ended(&sim, id).await.error.expect("a duplicate");
+        assert_eq!(error.to_string(), "Duplicate entry '-7' for key 't0.u'");
+    });
+}
+
+/// F60, P07: nodes die in the middle of ingesting, and ingests fail of which a part has taken effect. What is ingested
+/// twice is no duplicate.
+#[test]
+fn what_another_node_ingests_again_is_no_duplicate() {
+    let mut settings = Settings::still(3, 300);
+    settings.rates.partial_ingest = 0.5;
+    course(settings, |sim| async move {
+        let id = submit(&sim, &owner(&sim), true, slow()).await;
+        at_stage(&sim, id, Stage::Backfill).await;
+        sim.world.rates.lock().partial_ingest = 0.5;
+        for _ in 0..3 {
+            until("a subtask at work", || node_works(&sim)).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            let victim = sim.nodes().into_iter().next().expect("a node");
+            sim.kill(&victim);
+            sim.start_node().await;
+        }
+        *sim.world.rates.lock() = Default::default();
+        synced(&sim, id).await;
+    });
+}
+
+/// F35: the owner dies, and whoever follows is told to cancel: the job's tasks end with it, on all nodes.
+#[test]
+fn a_job_whose_owner_died_is_cancelled_with_its_tasks() {
+    course(Settings::still(3, 300), |sim| async move {
+        let first = owner(&sim);
+        let id = submit(&sim, &first, true, slow()).await;
+        at_stage(&sim, id, Stage::Backfill).await;
+        until("a subtask at work", || node_works(&sim)).await;
+        sim.kill(&first);
+        until("another owner", || {
+            sim.nodes().iter().any(|n| n.catalog.owner_term().is_some())
+        })
+        .await;
+        let other = sim.nodes().into_iter().next().expect("a node");
+        jobs::cancel(&sim, &other, id).await.expect("taken on");
+        assert_eq!(ended(&sim, id).await.error, Some(DdlError::JobCancelled));
+        assert!(
+            sim.world
+                .pairs(b"i/task/")
+                .iter()
+                .all(|(key, _)| key == "i/task/id")
+        );
     });
 }

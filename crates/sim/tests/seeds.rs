@@ -35,6 +35,7 @@ fn run(seeds: std::ops::Range<u64>, time: Duration) -> u64 {
 }
 
 /// Enough for every kind of trouble. What seeds have found is in `scenarios`.
+/// Against F74 of docs/faults.md.
 #[test]
 fn a_fixed_set_passes() {
     assert_eq!(run(0..40, Duration::from_secs(600)), 40);
@@ -68,6 +69,7 @@ fn a_seed_repeats_itself() {
 
 /// Each mutation must be found, within so many seeds: by the seed that is known to, unless a changed simulation means
 /// something else by it.
+/// Against P10 of docs/faults.md.
 #[test]
 fn what_is_broken_on_purpose_is_found() {
     for mutation in Mutation::ALL {

@@ -28,6 +28,8 @@ pub enum Error {
     },
     #[error("no kind of task is registered under the name {0}")]
     UnknownKind(String),
+    #[error("a plan of {subtasks} subtasks takes {bytes} bytes, more than can be written at once")]
+    PlanTooLarge { subtasks: usize, bytes: usize },
     #[error("cancelled")]
     Cancelled,
 }
@@ -38,9 +40,17 @@ impl Error {
             Error::Store(e) => e.class(),
             Error::Lost => ErrorClass::Transient,
             Error::NotFound(_) | Error::InvalidState { .. } => ErrorClass::User,
-            Error::Damaged(_) | Error::UnknownKind(_) => ErrorClass::Permanent,
+            Error::Damaged(_) | Error::UnknownKind(_) | Error::PlanTooLarge { .. } => ErrorClass::Permanent,
             Error::NotOwner | Error::Cancelled => ErrorClass::Cancelled,
         }
+    }
+
+    /// Would the same write meet it again?
+    pub(crate) fn is_lasting(&self) -> bool {
+        matches!(
+            self.class(),
+            ErrorClass::Permanent | ErrorClass::User | ErrorClass::Bug
+        )
     }
 }
 

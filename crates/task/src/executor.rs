@@ -100,23 +100,35 @@ struct Claim {
 }
 
 impl Claim {
-    async fn write(&self, relaxed: bool, edit: impl FnOnce(&mut Subtask)) -> Result<()> {
+    async fn write(&self, relaxed: bool, edit: impl Fn(&mut Subtask)) -> Result<()> {
         let mut row = self.row.lock().await;
-        let mut next = row.value.clone();
-        edit(&mut next);
-        if next == row.value {
-            return Ok(());
+        loop {
+            let mut next = row.value.clone();
+            edit(&mut next);
+            if next == row.value {
+                return Ok(());
+            }
+            let mut change = if relaxed {
+                Change::default().relaxed()
+            } else {
+                Change::default()
+            };
+            let raw = change.replace(&row, &next)?;
+            match self.rows.commit(change).await {
+                Ok(()) => {
+                    row.raw = raw;
+                    row.value = next;
+                    return Ok(());
+                }
+                // It may be that an earlier write of ours has taken effect without our being told: that is no reason to
+                // give up the work. Each time round the row has changed, and nobody else changes it while it is ours.
+                Err(Error::Lost) => match self.rows.subtask(&row.key).await? {
+                    Some(now) if now.raw != row.raw && now.value.is_claim_of(&row.value) => *row = now,
+                    _ => return Err(Error::Lost),
+                },
+                Err(e) => return Err(e),
+            }
         }
-        let mut change = if relaxed {
-            Change::default().relaxed()
-        } else {
-            Change::default()
-        };
-        let raw = change.replace(&row, &next)?;
-        self.rows.commit(change).await?;
-        row.raw = raw;
-        row.value = next;
-        Ok(())
     }
 }
 
@@ -124,7 +136,7 @@ impl Claim {
 impl ReportSink for Claim {
     async fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
         let write = self.write(false, |s| {
-            s.checkpoint = Some(checkpoint);
+            s.checkpoint = Some(checkpoint.clone());
             // It got further: earlier failures no longer count against it.
             s.retry = None;
         });
@@ -434,8 +446,8 @@ impl Executor {
             (reported.progress, reported.retry.clone())
         };
         let written = running.claim.write(true, |s| {
-            s.progress = progress;
-            s.retrying = retrying;
+            s.progress = s.progress.at_least(progress);
+            s.retrying = retrying.clone();
         });
         match written.await {
             Ok(()) => {}
@@ -447,7 +459,7 @@ impl Executor {
     async fn end(
         &self,
         name: &str,
-        result: std::result::Result<Value, TaskError>,
+        mut result: std::result::Result<Value, TaskError>,
         reported: &Mutex<Reported>,
         running: &Running,
     ) {
@@ -461,7 +473,7 @@ impl Executor {
                 // Without the time there is nothing to bound retries by.
                 let now_ms = self.rows.now_ms().await?;
                 let settle = |s: &mut Subtask| {
-                    s.progress = progress;
+                    s.progress = s.progress.at_least(progress);
                     s.retrying = None;
                     self.settle(s, &result, stop, now_ms);
                 };
@@ -471,6 +483,11 @@ impl Executor {
                 Ok(()) | Err(Error::Lost) => return,
                 Err(e) => {
                     tracing::warn!(subtask = name, attempt, error = %e, "the end of a subtask could not be written");
+                    // An output that no row can take: run again it would be the same.
+                    if result.is_ok() && e.is_lasting() {
+                        result = Err(e.into());
+                        continue;
+                    }
                     tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
             }

@@ -148,6 +148,19 @@ pub struct Progress {
     pub object_bytes: u64,
 }
 
+impl Progress {
+    /// The further of the two in each: what is shown does not go back when work is done again.
+    pub(crate) fn at_least(self, other: Progress) -> Progress {
+        Progress {
+            rows: self.rows.max(other.rows),
+            bytes: self.bytes.max(other.bytes),
+            rows_expected: self.rows_expected.max(other.rows_expected),
+            object_requests: self.object_requests.max(other.object_requests),
+            object_bytes: self.object_bytes.max(other.object_bytes),
+        }
+    }
+}
+
 impl std::ops::AddAssign for Progress {
     fn add_assign(&mut self, other: Progress) {
         self.rows += other.rows;
@@ -185,6 +198,11 @@ pub struct Subtask {
 }
 
 impl Subtask {
+    /// Is it still at work, for the same claim?
+    pub(crate) fn is_claim_of(&self, other: &Subtask) -> bool {
+        self.state == SubtaskState::Running && self.attempt == other.attempt && self.node == other.node
+    }
+
     /// As the planner puts it down.
     pub(crate) fn pending(task_id: TaskId, step: usize, ordinal: u32, meta: serde_json::Value) -> Self {
         Subtask {

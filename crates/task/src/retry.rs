@@ -67,6 +67,7 @@ mod tests {
         TaskError::new(ErrorClass::Transient, "503 slow down")
     }
 
+    /// Against F31 of docs/faults.md.
     #[test]
     fn bounded_in_count_and_time_and_only_for_transient_errors() {
         let policy = RetryPolicy {

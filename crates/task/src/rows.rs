@@ -148,6 +148,12 @@ impl Rows {
             .transpose()
     }
 
+    pub async fn subtask(&self, key: &Bytes) -> Result<Option<Stored<Subtask>>> {
+        let ts = self.store.timestamp().await?;
+        let raw = self.store.get(key, ts).await?;
+        raw.map(|raw| decode(key.clone(), raw)).transpose()
+    }
+
     pub async fn task_id(&self, key: &str) -> Result<Option<TaskId>> {
         let ts = self.store.timestamp().await?;
         match self.store.get(&key_key(key), ts).await? {

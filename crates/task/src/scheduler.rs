@@ -20,6 +20,9 @@ use crate::{RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskSta
 
 /// Gathering facts and cleaning up reach out to stores: longer than this is a transient error like any other.
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// A step's subtasks are put down in one transaction. Half of what one takes: ending them all rewrites their rows, which
+/// have grown by then.
+const PLAN_BYTES_MAX: usize = 48 << 20;
 
 pub(crate) struct Scheduler {
     pub rows: Rows,
@@ -305,7 +308,11 @@ impl Scheduler {
                 "step planned"
             );
             if !plan.subtasks.is_empty() {
-                return self.write_plan(task, step, plan.subtasks).await;
+                return match self.write_plan(task, step, plan.subtasks).await {
+                    // Planned again it would be the same: an error like any other of the plan.
+                    Err(e) if e.is_lasting() => self.fail_planning(task, e.into()).await,
+                    written => written,
+                };
             }
         }
         self.finish(task, TaskState::Succeed).await
@@ -324,10 +331,15 @@ impl Scheduler {
         next.retry = None;
         next.start_time_ms.get_or_insert(self.rows.now_ms().await?);
         let mut change = Change::guarded(self.guard()?);
+        let (subtasks, mut bytes) = (metas.len(), 0);
         for (ordinal, meta) in metas.into_iter().enumerate() {
             let ordinal = ordinal as u32;
-            let subtask = Subtask::pending(task.value.id, step, ordinal, meta);
-            change.put(subtask_key(task.value.id, step, ordinal), encode(&subtask)?);
+            let row = encode(&Subtask::pending(task.value.id, step, ordinal, meta))?;
+            bytes += row.len();
+            change.put(subtask_key(task.value.id, step, ordinal), row);
+        }
+        if bytes > PLAN_BYTES_MAX {
+            return Err(Error::PlanTooLarge { subtasks, bytes });
         }
         change.replace(task, &next)?;
         self.rows.commit(change).await?;

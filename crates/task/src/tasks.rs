@@ -62,6 +62,8 @@ pub struct StepProgress {
     pub subtasks: u32,
     pub succeeded: u32,
     pub running: u32,
+    /// How much of it is done, in subtasks: of a running one by its rows, where it is known how many there will be.
+    pub done: f64,
     pub progress: Progress,
 }
 
@@ -367,6 +369,7 @@ impl Tasks {
                 subtasks: 0,
                 succeeded: 0,
                 running: 0,
+                done: 0.0,
                 progress: Progress::default(),
             })
             .collect();
@@ -376,6 +379,7 @@ impl Tasks {
                 step.subtasks += 1;
                 step.succeeded += (subtask.state == SubtaskState::Succeed) as u32;
                 step.running += (subtask.state == SubtaskState::Running) as u32;
+                step.done += done(subtask);
                 step.progress += subtask.progress;
             }
             for candidate in [&subtask.retry, &subtask.retrying].into_iter().flatten() {
@@ -385,6 +389,18 @@ impl Tasks {
             }
         }
         TaskStatus { task, steps, retry }
+    }
+}
+
+/// From 0 to 1.
+fn done(subtask: &Subtask) -> f64 {
+    let Progress {
+        rows, rows_expected, ..
+    } = subtask.progress;
+    match (subtask.state, rows_expected) {
+        (SubtaskState::Succeed, _) => 1.0,
+        (_, 0) => 0.0,
+        _ => (rows as f64 / rows_expected as f64).min(1.0),
     }
 }
 

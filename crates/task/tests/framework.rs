@@ -25,6 +25,8 @@ struct Toy {
     plan_error: Option<TaskError>,
     gather_failures: AtomicU32,
     cleaned: AtomicU32,
+    /// Cleaning up after the task of this key never ends.
+    hangs: Option<&'static str>,
 }
 
 impl Toy {
@@ -35,6 +37,7 @@ impl Toy {
             plan_error: None,
             gather_failures: AtomicU32::new(0),
             cleaned: AtomicU32::new(0),
+            hangs: None,
         }
     }
 }
@@ -83,7 +86,10 @@ impl TaskKind for Toy {
         (self.run)(&context)
     }
 
-    async fn clean_up(&self, _: &Task) -> Result<(), TaskError> {
+    async fn clean_up(&self, task: &Task) -> Result<(), TaskError> {
+        if self.hangs == Some(task.key.as_str()) {
+            std::future::pending::<()>().await;
+        }
         self.cleaned.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -186,6 +192,7 @@ fn endless(context: &SubtaskContext) -> Result<Value, TaskError> {
     Err(TaskError::new(ErrorClass::Cancelled, "told to stop"))
 }
 
+/// Against F30 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_to_do_in_any_step_succeeds_at_once() {
     for meta in [json!([0, 0]), json!([0, 1]), json!([1, 0])] {
@@ -233,6 +240,7 @@ async fn the_same_key_is_the_same_task() {
 }
 
 /// TiDB issue 49770: a planner that fails for good must end the task, with its error, and soon.
+/// Against F30 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planner_that_cannot_succeed_ends_the_task_with_its_error() {
     for (class, at_most_ms) in [
@@ -308,6 +316,7 @@ async fn transient_errors_are_retried_within_bounds_and_shown() {
     assert!(shown >= 1, "the retry was never to be seen");
 }
 
+/// Against F07, F31 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_errors_and_panics_revert_at_once() {
     let cases: [(Box<Run>, ErrorClass, &str); 4] = [
@@ -343,6 +352,7 @@ async fn other_errors_and_panics_revert_at_once() {
     }
 }
 
+/// Against F65 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ran_out_pauses_with_the_reason_and_goes_on_when_told() {
     let full = Arc::new(AtomicU32::new(1));
@@ -364,6 +374,7 @@ async fn what_ran_out_pauses_with_the_reason_and_goes_on_when_told() {
     assert_eq!(world.end(id).await.state, TaskState::Succeed);
 }
 
+/// Against F36 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_stops_what_runs_and_what_waits() {
     let world = world(Toy::new(endless)).await;
@@ -427,6 +438,7 @@ async fn pause_keeps_checkpoints_and_resume_goes_on_from_them() {
     );
 }
 
+/// Against F38, P18 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_share_few_slots_and_each_can_be_cancelled() {
     let world = world(Toy::new(endless)).await;
@@ -480,6 +492,7 @@ async fn a_restarted_node_takes_back_what_it_was_doing() {
     let _ = &world.catalog;
 }
 
+/// Against F06 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_that_was_lost_writes_nothing() {
     let world = world(Toy::new(endless)).await;
@@ -516,6 +529,7 @@ async fn a_claim_that_was_lost_writes_nothing() {
     assert_eq!((subtask.attempt, subtask.output), (77, Some(json!("theirs"))));
 }
 
+/// Against P02 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_owners_commands_are_refused() {
     let world = world(Toy::new(endless)).await;
@@ -542,4 +556,146 @@ async fn a_late_owners_commands_are_refused() {
     let task = next_tasks.get(id).await.unwrap().unwrap().task;
     assert!(task.error.is_none() && task.concurrency != 7, "{task:?}");
     next_tasks.cancel(id, why, &term).await.unwrap();
+}
+
+/// F40, P06: what has succeeded is not run again, be the pause a moment before the task's end or after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_succeeded_is_neither_paused_nor_run_again() {
+    // Told to stop, it is just done.
+    let world = world(Toy::new(|context| {
+        drop(endless(context));
+        Ok(json!("done"))
+    }))
+    .await;
+    let id = world.submit("just done", json!([2, 0])).await;
+    let running = |s: &Subtask| s.state == SubtaskState::Running;
+    world
+        .until(id, |s| s.iter().filter(|s| running(s)).count() == 2)
+        .await;
+    let why = || TaskError::new(ErrorClass::Cancelled, "paused by the user");
+    world.tasks.pause(id, why(), &world.term()).await.unwrap();
+    assert_eq!(world.end(id).await.state, TaskState::Paused);
+    world.tasks.resume(id, &world.term()).await.unwrap();
+    while world.end(id).await.state != TaskState::Succeed {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let refused = world.tasks.pause(id, why(), &world.term()).await;
+    assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
+    let refused = world.tasks.resume(id, &world.term()).await;
+    assert!(matches!(refused, Err(Error::InvalidState { .. })), "{refused:?}");
+    world.tasks.wake();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    let subtasks = world.tasks.subtasks(id).await.unwrap();
+    assert!(subtasks.iter().all(|s| s.attempt == 1), "{subtasks:?}");
+}
+
+/// F03, F73: with fewer threads nobody who is at work is stopped, and what such a one fails with counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fewer_threads_stop_nobody_and_lose_no_error() {
+    let fails = Arc::new(AtomicU32::new(0));
+    let seen = fails.clone();
+    let world = world(Toy::new(move |context| {
+        while seen.load(Ordering::SeqCst) == 0 {
+            if context.cancel.is_cancelled() {
+                return Err(TaskError::new(ErrorClass::Cancelled, "told to stop"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match context.subtask.ordinal {
+            1 => Err(TaskError::new(ErrorClass::User, "Duplicate entry")),
+            _ => ok(context),
+        }
+    }))
+    .await;
+    let id = world.submit("fewer", json!([6, 0])).await;
+    let running = |s: &[Subtask]| s.iter().filter(|s| s.state == SubtaskState::Running).count();
+    world.until(id, |s| running(s) == 2).await;
+    world.tasks.set_concurrency(id, 1, &world.term()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let subtasks = world.tasks.subtasks(id).await.unwrap();
+    assert_eq!(running(&subtasks), 2);
+    assert!(subtasks.iter().all(|s| s.attempt <= 1), "{subtasks:?}");
+    fails.store(1, Ordering::SeqCst);
+    let task = world.end(id).await;
+    assert_eq!(
+        (task.state, task.error.unwrap().message.as_str()),
+        (TaskState::Reverted, "Duplicate entry")
+    );
+}
+
+/// F47: a clean-up that hangs keeps no other task waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_up_that_hangs_holds_up_no_other_task() {
+    let toy = Toy {
+        hangs: Some("hangs"),
+        ..Toy::new(ok)
+    };
+    let world = world(toy).await;
+    let hanging = world.submit("hangs", json!([1, 0])).await;
+    world
+        .until(hanging, |s| s.len() == 1 && s[0].state == SubtaskState::Succeed)
+        .await;
+    for n in 0..5 {
+        let id = world.submit(&format!("other {n}"), json!([2, 1])).await;
+        assert_eq!(world.end(id).await.state, TaskState::Succeed);
+    }
+    let task = world.tasks.get(hanging).await.unwrap().unwrap().task;
+    assert_eq!(task.state, TaskState::Running);
+}
+
+/// F63: a plan that does not fit in a transaction, and an output that fits in no row, are errors that end the task; made
+/// again they would be the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_to_be_written_ends_the_task() {
+    let world = world(Toy::new(|_| Ok(Value::String("x".repeat(101 << 20))))).await;
+    let id = world.submit("large output", json!([1, 0])).await;
+    let task = world.end(id).await;
+    assert_eq!(task.state, TaskState::Reverted);
+    let message = task.error.unwrap().message;
+    assert!(message.contains("too large"), "{message}");
+    // About 350 bytes a subtask.
+    let id = world.submit("large plan", json!([200_000, 0])).await;
+    let task = world.end(id).await;
+    assert_eq!(task.state, TaskState::Reverted);
+    let message = task.error.unwrap().message;
+    assert!(message.contains("a plan of 200000 subtasks"), "{message}");
+}
+
+/// F73, P11: what is shown does not go back when a subtask begins again, and a step is as far as all its subtasks are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_does_not_go_back_when_work_is_done_again() {
+    let world = world(Toy::new(|context| {
+        let first = context.subtask.attempt == 1;
+        context.progress(Progress {
+            rows: if first { 80 } else { 10 },
+            rows_expected: 100,
+            ..Default::default()
+        });
+        if first {
+            return Err(TaskError::new(ErrorClass::Transient, "503 slow down"));
+        }
+        endless(context)
+    }))
+    .await;
+    let id = world.submit("again", json!([4, 0])).await;
+    world
+        .until(id, |s| s.iter().filter(|s| s.attempt == 2).count() == 2)
+        .await;
+    let began = Instant::now();
+    // Longer than it takes until a running subtask's progress is written.
+    while began.elapsed() < Duration::from_millis(1500) {
+        let status = world.tasks.get(id).await.unwrap().unwrap();
+        let step = &status.steps[0];
+        assert!(step.progress.rows >= 160, "{step:?}");
+        // Two of four, each at 80 of 100, or three or four should others have had their turn.
+        assert!(
+            (step.done - 0.8 * (step.progress.rows / 80) as f64).abs() < 0.01,
+            "{step:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let why = TaskError::new(ErrorClass::Cancelled, "enough");
+    world.tasks.cancel(id, why, &world.term()).await.unwrap();
+    assert_eq!(world.end(id).await.state, TaskState::Reverted);
 }

@@ -590,6 +590,7 @@ impl Bank {
     }
 }
 
+/// Against F25 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_snapshot_adds_up_whatever_happens() {
     let seconds = std::env::var("BANK_SECONDS")

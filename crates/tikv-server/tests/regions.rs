@@ -493,3 +493,44 @@ async fn large_regions_are_split() {
     }
     assert_eq!(count, rows.len());
 }
+
+/// What lies in memory belongs to the regions by their shares: counted whole for each, every region would be too large,
+/// and splitting would never end.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_in_memory_do_not_split_regions_without_end() {
+    let temp = tempfile::tempdir().expect("a directory");
+    let served = Served::open(
+        &temp.path().join("db"),
+        ServerOptions {
+            region_bytes: 1 << 20,
+            split_interval: Duration::from_millis(20),
+            ..server_options()
+        },
+    )
+    .await;
+    let c = served.client().await;
+    let value = "v".repeat(1000);
+    for begin in (0..8000).step_by(50) {
+        let keys: Vec<String> = (begin..begin + 50).map(|i| format!("r{i:06}")).collect();
+        let pairs: Vec<(&str, Option<&str>)> = keys.iter().map(|k| (k.as_str(), Some(&*value))).collect();
+        // Tried again when the region has just been split.
+        for attempt in 0.. {
+            let request = PrewriteRequest {
+                try_one_pc: true,
+                ..prewrite(c.ts().await, &pairs)
+            };
+            let answer = c.prewrite(request).await;
+            assert_eq!(answer.errors, []);
+            if answer.region_error.is_none() && answer.one_pc_commit_ts > 0 {
+                break;
+            }
+            assert!(attempt < 50, "{answer:?}");
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let settled = c.all_regions().await.len();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let later = c.all_regions().await.len();
+    assert!((4..=64).contains(&settled), "{settled} regions of 8 MB");
+    assert_eq!(settled, later, "nothing was written meanwhile");
+}

@@ -107,6 +107,7 @@ async fn an_owner_that_stayed_owner_keeps_its_transactions() {
     assert!(pins.commit_options().is_ok());
 }
 
+/// Against F09, F45 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_owners_commit_is_refused() {
     let t = TestStore::new();

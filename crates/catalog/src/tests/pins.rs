@@ -53,6 +53,7 @@ async fn a_transaction_keeps_to_its_version() {
 }
 
 /// Whoever looked and found nobody, after making a version visible, must never meet a pin on an older one later.
+/// Against F10 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn pins_racing_with_versions() {
     let t = TestStore::new();

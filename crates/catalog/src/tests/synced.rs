@@ -225,6 +225,7 @@ async fn another_node_loads_the_version_and_its_transactions_count() {
     }
 }
 
+/// Against F44 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_that_was_given_up_leaves_no_question_and_can_be_waited_again() {
     let t = TestStore::new();
@@ -275,6 +276,7 @@ async fn break_even(t: &TestStore) {
     .await;
 }
 
+/// Against F08 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_nodes_lease_is_waited_out() {
     let t = TestStore::new();

@@ -175,6 +175,15 @@ pub(crate) fn plan_read(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
     Ok(Plan { subtasks, reason })
 }
 
+/// What a subtask needs to know of a run to read it. Histograms are for planning alone, and most of what a run's
+/// description takes: a run is named by every range it reaches into.
+fn to_read(run: &RunMeta) -> RunMeta {
+    RunMeta {
+        histogram: Vec::new(),
+        ..run.clone()
+    }
+}
+
 /// All runs of an index that read-index left.
 fn runs_of(index: IndexId, reads: &[ReadOutput]) -> Vec<RunMeta> {
     let of_index = reads
@@ -200,6 +209,7 @@ pub(crate) fn plan_merge(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
         reasons.push(format!("{}: {}", meta.index_name(index_id), decision.reason));
         if decision.merge {
             for runs in merge_groups(&runs, budget) {
+                let runs = runs.iter().map(to_read).collect();
                 subtasks.push(value(&MergeMeta { index_id, runs })?);
             }
         }
@@ -254,7 +264,7 @@ pub(crate) fn plan_ingest(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
             let of_range: Vec<RunMeta> = runs
                 .iter()
                 .filter(|run| run.intersects(&range.start, &range.end))
-                .cloned()
+                .map(to_read)
                 .collect();
             subtasks.push(value(&IngestMeta {
                 index_id,
@@ -302,6 +312,7 @@ mod tests {
         }
     }
 
+    /// Against F46 of docs/faults.md.
     #[test]
     fn cuts_cover_the_whole_whatever_the_regions_are() {
         let whole = range("b", "y");
@@ -326,6 +337,7 @@ mod tests {
         assert_eq!(cut, [range("b", "m"), range("m", "n"), range("n", "y")]);
     }
 
+    /// Against F02 of docs/faults.md.
     #[test]
     fn a_gap_or_an_overlap_is_a_bug() {
         let whole = range("b", "y");

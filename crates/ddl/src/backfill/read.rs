@@ -162,15 +162,21 @@ impl<'a> ReadPass<'a> {
     }
 
     async fn finish(mut self, progress: &mut Progress) -> Result<Vec<ReadIndex>, TaskError> {
-        let mut indexes = Vec::with_capacity(self.ids.len());
         let mut failure: Option<BuildFailure> = None;
-        let sorters = std::mem::take(&mut self.sorters);
-        for (&index_id, sorter) in self.ids.iter().zip(sorters) {
+        let mut all = Vec::with_capacity(self.ids.len());
+        for (&index_id, sorter) in self.ids.iter().zip(std::mem::take(&mut self.sorters)) {
             let sorted = sorter.finish().await.map_err(sort_error)?;
             if !sorted.duplicates.is_empty() {
                 add_duplicates(self.meta, index_id, &sorted.duplicates, &mut failure)?;
-                continue;
             }
+            all.push((index_id, sorted));
+        }
+        // Before anything is ingested, which may take long: whoever waits for the error need not wait for that.
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        let mut indexes = Vec::with_capacity(all.len());
+        for (index_id, sorted) in all {
             // The same row read twice would be a bug of the scan; what was collapsed shows in the totals.
             let mut index = ReadIndex {
                 index_id,
@@ -179,16 +185,10 @@ impl<'a> ReadPass<'a> {
                 runs: Vec::new(),
             };
             match sorted.run {
-                SortedRun::InMemory(entries) if failure.is_none() => {
-                    index.ingested = self.ingest(index_id, entries).await?;
-                }
-                SortedRun::InMemory(_) => {}
+                SortedRun::InMemory(entries) => index.ingested = self.ingest(index_id, entries).await?,
                 SortedRun::Stored(runs) => index.runs = runs,
             }
             indexes.push(index);
-        }
-        if let Some(failure) = failure {
-            return Err(failure.into());
         }
         let stats = self.storage.stats();
         progress.object_requests = stats.requests();

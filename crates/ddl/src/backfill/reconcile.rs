@@ -7,7 +7,7 @@ use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{
     Check, CommitOptions, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction,
-    TxnMode, ambient,
+    TxnMode, ambient, prefix_end,
 };
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
@@ -25,6 +25,8 @@ use crate::maintain::{append_note_prefix, decode_duplicate, handle_text, split_n
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long a key may be kept from us by others before the subtask gives up (and is tried again, within bounds).
 const KEY_TIME_MAX: Duration = Duration::from_secs(60);
+/// Keys set right in one transaction, while nobody else has one of them.
+const KEYS_AT_ONCE: usize = 128;
 /// Contradicting values kept for people to look at.
 const CONFLICTS_MAX: usize = 100;
 
@@ -60,86 +62,113 @@ impl<'a> Reconciler<'a> {
         })
     }
 
-    /// Finds the rows that hold the key, and makes its entry theirs: none, or the only one's. Two of them are a true
-    /// duplicate, and nothing is changed.
-    pub async fn key(&mut self, key: &[u8], options: CommitOptions) -> Result<Option<Conflict>> {
+    /// Finds for each of the keys, ascending and each once, the rows that hold it, and makes its entry theirs: none, or
+    /// the only one's. Two of them are a true duplicate, and nothing is changed for that key.
+    ///
+    /// `wait`: for the locks. Without waiting for any of them nobody can be in a deadlock with us.
+    pub async fn keys(
+        &mut self,
+        keys: &[Bytes],
+        wait: Duration,
+        options: CommitOptions,
+    ) -> Result<Vec<Conflict>> {
         let mut txn = Transaction::begin(self.store, TxnMode::Pessimistic).await?;
         let for_update_ts = self.store.timestamp().await?;
-        let locked = txn
-            .lock(vec![Bytes::copy_from_slice(key)], for_update_ts, LOCK_WAIT)
-            .await?;
-        let current = locked.into_iter().next().flatten();
-        // Under the lock nobody adds the key to a row or takes it from one: what is read from here on stays so.
+        let current = txn.lock(keys.to_vec(), for_update_ts, wait).await?;
+        // Under the locks nobody adds one of the keys to a row or takes it from one: what is read from here on stays so.
         let ts = self.store.timestamp().await?;
-        let candidates = self.candidates(key, ts).await?;
-        let holders = self.holders(key, candidates, ts).await?;
-        if holders.len() > 1 {
+        let candidates = self.candidates(keys, ts).await?;
+        let holders = self.holders(keys, candidates, ts).await?;
+        let mut conflicts = Vec::new();
+        let mut changed = 0;
+        for ((key, current), holders) in keys.iter().zip(current).zip(holders) {
+            if holders.len() > 1 {
+                conflicts.push(self.conflict(key, &holders)?);
+                continue;
+            }
+            let wanted = holders.into_iter().next().map(|(_, value)| value);
+            if current == wanted {
+                continue;
+            }
+            match wanted {
+                Some(value) => txn.put(key.clone(), value, Check::None)?,
+                None => txn.delete(key.clone(), Check::None)?,
+            }
+            changed += 1;
+        }
+        if changed > 0 {
+            txn.commit(options).await?;
+        } else {
             txn.rollback().await?;
-            return self.conflict(key, &holders).map(Some);
         }
-        let wanted = holders.into_iter().next().map(|(_, value)| value);
-        if current == wanted {
-            txn.rollback().await?;
-            return Ok(None);
-        }
-        let key = Bytes::copy_from_slice(key);
-        match wanted {
-            Some(value) => txn.put(key, value, Check::None)?,
-            None => txn.delete(key, Check::None)?,
-        }
-        txn.commit(options).await?;
-        self.changed += 1;
-        Ok(None)
+        self.changed += changed;
+        Ok(conflicts)
     }
 
-    /// Every row that may hold the key: those its versions since the snapshot name, and those in its notes.
-    async fn candidates(&self, key: &[u8], ts: Timestamp) -> Result<Vec<Handle>> {
-        let mut handles = Vec::new();
-        for (_, value) in self.store.versions(key, self.snapshot).await? {
+    /// Every row that may hold one of the keys, with the key's position: the one its entry named at the snapshot, and
+    /// those in its notes. Whoever wrote a later version noted it.
+    async fn candidates(&self, keys: &[Bytes], ts: Timestamp) -> Result<Vec<(usize, Handle)>> {
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        let ingested = self.store.batch_get(keys, self.snapshot).await?;
+        for (at, value) in ingested.into_iter().enumerate() {
             if let Some(value) = value {
-                handles.push(self.codec.handle_of(key, &value)?);
+                found.push((at, self.codec.handle_of(&keys[at], &value)?));
             }
         }
-        let mut prefix = Vec::new();
-        append_note_prefix(self.table.id, self.index_id, key, &mut prefix);
-        let mut scan = self.store.scan(
-            KeyRange::prefix(&prefix),
-            ts,
-            ScanOptions {
-                key_only: true,
-                ..Default::default()
-            },
-        )?;
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        append_note_prefix(self.table.id, self.index_id, first, &mut start);
+        append_note_prefix(self.table.id, self.index_id, last, &mut end);
+        let range = KeyRange {
+            start: start.into(),
+            end: prefix_end(&end),
+        };
+        let options = ScanOptions {
+            key_only: true,
+            ..Default::default()
+        };
+        let mut scan = self.store.scan(range, ts, options)?;
         let mut batch = KvBatch::new();
+        let mut at = 0;
         while scan.next_batch(&mut batch).await? {
             for (note, _) in batch.iter() {
-                handles.push(split_note(note)?.1);
+                let (key, handle) = split_note(note)?;
+                // Notes lie in the order of their keys. Those on keys between ours came later, and need no setting right.
+                while at < keys.len() && keys[at] < key {
+                    at += 1;
+                }
+                if keys.get(at).is_some_and(|ours| *ours == key) {
+                    found.push((at, handle));
+                }
             }
         }
-        handles.sort_unstable();
-        handles.dedup();
-        Ok(handles)
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
+    /// For each key its holders among the candidates, with the entries that name them.
     async fn holders(
         &mut self,
-        key: &[u8],
-        handles: Vec<Handle>,
+        keys: &[Bytes],
+        candidates: Vec<(usize, Handle)>,
         ts: Timestamp,
-    ) -> Result<Vec<(Handle, Bytes)>> {
-        let keys: Vec<Bytes> = handles
+    ) -> Result<Vec<Vec<(Handle, Bytes)>>> {
+        let records: Vec<Bytes> = candidates
             .iter()
-            .map(|h| Bytes::from(ilmenite_codec::key::record_key(self.table.id, h.as_ref())))
+            .map(|(_, h)| Bytes::from(ilmenite_codec::key::record_key(self.table.id, h.as_ref())))
             .collect();
-        let rows = self.store.batch_get(&keys, ts).await?;
-        let mut holders = Vec::new();
-        for (handle, row) in handles.into_iter().zip(rows) {
+        let rows = self.store.batch_get(&records, ts).await?;
+        let mut holders = vec![Vec::new(); keys.len()];
+        for ((at, handle), row) in candidates.into_iter().zip(rows) {
             let Some(row) = row else { continue };
             let (mut row_key, mut row_value) = (Vec::new(), Vec::new());
             self.encoder
                 .encode_row(&row, handle.as_ref(), &mut row_key, &mut row_value)?;
-            if row_key == key {
-                holders.push((handle, row_value.into()));
+            if row_key == keys[at] {
+                holders[at].push((handle, row_value.into()));
             }
         }
         Ok(holders)
@@ -178,25 +207,32 @@ pub(super) async fn run(
         .scan(part.range.clone(), part.ts, options)
         .map_err(store_error)?;
     let mut batch = KvBatch::new();
-    let mut last = Vec::new();
+    let mut keys: Vec<Bytes> = Vec::with_capacity(KEYS_AT_ONCE);
     let mut progress = Progress::default();
     let mut conflicts: Vec<Conflict> = Vec::new();
-    while scan.next_batch(&mut batch).await.map_err(store_error)? {
+    'notes: while scan.next_batch(&mut batch).await.map_err(store_error)? {
         for (note, _) in batch.iter() {
             let (key, _) = split_note(note)?;
             progress.rows += 1;
-            if key == last {
+            if keys.last().is_some_and(|last| *last == key) {
                 continue;
             }
-            conflicts.extend(one_key(engine, context, &mut reconciler, &key).await?);
-            if conflicts.len() >= CONFLICTS_MAX {
-                break;
+            if keys.len() == KEYS_AT_ONCE {
+                conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
+                keys.clear();
+                if conflicts.len() >= CONFLICTS_MAX {
+                    break 'notes;
+                }
             }
-            last = key;
+            keys.push(key.into());
         }
         progress.bytes += batch.bytes() as u64;
         context.progress(progress);
     }
+    if !keys.is_empty() {
+        conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
+    }
+    conflicts.truncate(CONFLICTS_MAX);
     if let Some(first) = conflicts.first() {
         let key = format!("{}.{}", meta.table.name, first.index);
         let error = DdlError::DuplicateEntry {
@@ -208,13 +244,42 @@ pub(super) async fn run(
     value(&reconciler.changed)
 }
 
+/// All at once if nobody is in the way, else one after the other.
+async fn set_right(
+    engine: &Backfill,
+    context: &SubtaskContext,
+    reconciler: &mut Reconciler<'_>,
+    keys: &[Bytes],
+) -> Result<Vec<Conflict>, TaskError> {
+    if context.cancel.is_cancelled() {
+        return Err(cancelled());
+    }
+    let options = engine.config.catalog.commit_options().map_err(DdlError::from)?;
+    match reconciler.keys(keys, Duration::ZERO, options).await {
+        Ok(conflicts) => return Ok(conflicts),
+        Err(error) if passes(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut conflicts = Vec::new();
+    for key in keys {
+        conflicts.extend(one_key(engine, context, reconciler, key).await?);
+    }
+    Ok(conflicts)
+}
+
+/// May it be otherwise the next time? Cancelled was the transaction, not the subtask: its locks ran out while the node
+/// slept or was cut off.
+fn passes(error: &DdlError) -> bool {
+    matches!(error.class(), ErrorClass::Transient | ErrorClass::Cancelled)
+}
+
 /// Again and again while others hold the key or get in between, within bounds and not after a cancel.
 async fn one_key(
     engine: &Backfill,
     context: &SubtaskContext,
     reconciler: &mut Reconciler<'_>,
-    key: &[u8],
-) -> Result<Option<Conflict>, TaskError> {
+    key: &Bytes,
+) -> Result<Vec<Conflict>, TaskError> {
     let began = Instant::now();
     let mut attempts = 0;
     loop {
@@ -222,7 +287,10 @@ async fn one_key(
             return Err(cancelled());
         }
         let options = engine.config.catalog.commit_options().map_err(DdlError::from)?;
-        let error = match reconciler.key(key, options).await {
+        let error = match reconciler
+            .keys(std::slice::from_ref(key), LOCK_WAIT, options)
+            .await
+        {
             Ok(outcome) => {
                 if attempts > 0 {
                     context.report.retrying(None);
@@ -232,9 +300,7 @@ async fn one_key(
             Err(error) => error,
         };
         attempts += 1;
-        // Cancelled was the transaction, not this subtask: its locks ran out while the node slept or was cut off.
-        let passes = matches!(error.class(), ErrorClass::Transient | ErrorClass::Cancelled);
-        if !passes || began.elapsed() > KEY_TIME_MAX {
+        if !passes(&error) || began.elapsed() > KEY_TIME_MAX {
             return Err(error.into());
         }
         let now_ms = ambient::wall_ms();

@@ -143,6 +143,11 @@ impl Shared {
                 if jobs[..at].iter().any(|earlier| earlier.value.conflicts_with(job)) {
                     continue;
                 }
+                // What is on its way out frees what others wait for: it needs no room of its own.
+                let leaves = matches!(
+                    job.state,
+                    JobState::Cancelling | JobState::Pausing | JobState::RollingBack
+                );
                 let (max, same_pool) = if job.is_reorg() {
                     (REORG_JOBS_MAX, true)
                 } else {
@@ -150,7 +155,7 @@ impl Shared {
                 };
                 let in_pool =
                     |s: &&Stored<Job>| running.contains(&s.value.id) && s.value.is_reorg() == same_pool;
-                if jobs.iter().filter(in_pool).count() >= max {
+                if !leaves && jobs.iter().filter(in_pool).count() >= max {
                     continue;
                 }
             }

@@ -25,6 +25,7 @@ pub struct Node {
     pub catalog: Arc<Catalog>,
     pub tasks: Arc<Tasks>,
     pub ddl: Arc<Ddl>,
+    pub memory: MemoryBudget,
 }
 
 pub struct Options {
@@ -78,11 +79,12 @@ impl Node {
             }
         };
         let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
+        let memory = MemoryBudget::new(options.memory_bytes);
         let backfill = Backfill::new(BackfillConfig {
             store: store.clone(),
             catalog: catalog.clone(),
             slots: options.slots,
-            memory: MemoryBudget::new(options.memory_bytes),
+            memory: memory.clone(),
             scratch_directory: directory.join("scratch"),
             cluster_id: "test".into(),
             open_storage: options.open_storage,
@@ -99,6 +101,7 @@ impl Node {
             catalog,
             tasks,
             ddl,
+            memory,
         }
     }
 

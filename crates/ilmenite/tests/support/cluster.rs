@@ -140,9 +140,7 @@ impl Cluster {
             store,
         };
         for _ in 0..nodes {
-            cluster
-                .nodes
-                .push(Server::on(Some(cluster.store.url()), node_args).await);
+            cluster.add_node(node_args).await;
         }
         let mut conn = cluster.nodes[0].connect().await;
         run(
@@ -154,6 +152,10 @@ impl Cluster {
         )
         .await;
         cluster
+    }
+
+    pub async fn add_node(&mut self, args: &[&str]) {
+        self.nodes.push(Server::on(Some(self.store.url()), args).await);
     }
 
     pub fn opts(&self) -> Vec<Opts> {

@@ -8,6 +8,7 @@ pub mod job;
 pub mod load;
 pub mod raw;
 pub mod s3;
+pub mod sysbench;
 
 use std::fs::{File, OpenOptions};
 use std::future::Future;

@@ -79,6 +79,7 @@ async fn a_wait_ends_on_cancel_drop_and_a_lower_limit() {
     assert_eq!(budget.acquire(200, &token()).await.unwrap().bytes(), 200);
 }
 
+/// Against F49, P18 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn never_more_than_the_limit_and_nobody_starves() {
     let budget = MemoryBudget::new(1000);

@@ -66,6 +66,7 @@ async fn assert_nothing_left(storage: &ObjectStorage, faults: &Faults) {
     assert_eq!(storage.list("", &token()).await.unwrap(), vec![]);
 }
 
+/// Against F48 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_passes_and_is_seen() {
     let (_dir, storage, faults) = faulty();

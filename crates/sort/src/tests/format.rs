@@ -102,6 +102,7 @@ async fn expect_found(storage: &ObjectStorage, file: &Path, meta: &RunMeta, byte
     }
 }
 
+/// Against F50 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_changed_byte_is_found() {
     let (dir, storage) = scratch();

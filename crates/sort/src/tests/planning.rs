@@ -59,6 +59,7 @@ proptest! {
         prop_assert_eq!(overlap(&runs), overlap_reference(&runs));
     }
 
+    /// Against F34, F67 of docs/faults.md.
     #[test]
     fn ranges_cover_everything_once(
         runs in runs(),
@@ -147,6 +148,7 @@ fn cuts_fall_on_region_boundaries_where_they_can() {
     assert!(ranges.len() > 5 && ranges[4].bytes == 4000, "{ranges:?}");
 }
 
+/// Against P14 of docs/faults.md.
 #[test]
 fn touching_runs_overlap_and_neighbours_do_not() {
     assert_eq!(overlap(&[run(0, 0, 10, 2, 1), run(1, 10, 20, 2, 1)]), 2);

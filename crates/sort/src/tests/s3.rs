@@ -175,6 +175,7 @@ async fn sort_merge_and_clean_up_over_s3() {
     assert_no_secret(&format!("{storage:?} {storage} {}", storage.redacted_uri()));
 }
 
+/// Against F71 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_given_up_leaves_no_object() {
     let server = Server::start(&[]).await;
@@ -197,6 +198,7 @@ async fn an_upload_given_up_leaves_no_object() {
     assert_eq!(server.files(), 0, "parts were left");
 }
 
+/// Against P16 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_uris_and_rights_are_told_in_the_stores_words() {
     let server = Server::start(&[]).await;

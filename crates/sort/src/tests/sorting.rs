@@ -92,6 +92,7 @@ fn the_buffer_sorts_like_the_reference() {
     }
 }
 
+/// Against F49 of docs/faults.md.
 #[test]
 fn the_buffer_stays_within_its_limit() {
     let mut rng = rng(3);
@@ -197,6 +198,7 @@ async fn spilled_runs_merge_to_the_reference() {
     }
 }
 
+/// Against P14 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn sorted_input_gives_runs_without_overlap() {
     let (_dir, storage) = scratch();
@@ -217,6 +219,7 @@ async fn sorted_input_gives_runs_without_overlap() {
     assert!(merge_range(&storage, &runs, KeyRange::default(), 4 * MIB).await == entries);
 }
 
+/// Against F15 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_in_memory_and_across_runs() {
     let (_dir, storage) = scratch();
@@ -336,6 +339,7 @@ async fn a_small_budget_refuses_and_groups_fit_it() {
     assert!(planned.len() > 3 && by_range == entries);
 }
 
+/// Against F70 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn merging_stays_within_its_budget() {
     let (_dir, storage) = scratch();
@@ -392,6 +396,7 @@ async fn a_settled_sorter_goes_on() {
     assert!(merge_range(&storage, &runs, KeyRange::default(), 64 * MIB).await == entries);
 }
 
+/// Against F64, P12, P13 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
     let (_dir, storage) = scratch();

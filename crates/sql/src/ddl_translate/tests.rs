@@ -32,6 +32,7 @@ fn code(text: &str) -> u16 {
     }
 }
 
+/// Against F04, F33 of docs/faults.md.
 #[test]
 fn what_a_definition_may_not_say() {
     for (text, expected) in [

@@ -80,6 +80,8 @@ impl Session {
         self.room()?;
         let prepared = self.make(text)?;
         let parsed = prepared.parsed();
+        // Describing pins tables, too.
+        self.ctx.txn.set_statement(parsed.text.clone());
         let columns = match &parsed.statement {
             Statement::Query(query) => exec::describe(&mut self.ctx, query).await?,
             _ => Vec::new(),

@@ -110,10 +110,14 @@ impl Session {
         } else {
             0
         };
-        let work = AssertUnwindSafe(self.work(work, sink)).catch_unwind();
-        let result = match limit_ms {
-            0 => work.await,
-            ms => within(work, ms, &statement).await,
+        let result = {
+            // Pinned before it is passed on: its state takes kilobytes, which would be copied each time.
+            let work = std::pin::pin!(self.work(work, sink));
+            let work = AssertUnwindSafe(work).catch_unwind();
+            match limit_ms {
+                0 => work.await,
+                ms => within(work, ms, &statement).await,
+            }
         };
         let result = result.unwrap_or_else(|panic| {
             let text = panic
@@ -201,20 +205,21 @@ impl Session {
         sink: &mut dyn ResultSink,
     ) -> Result<StatementOutcome> {
         let ctx = &mut self.ctx;
+        // What runs rarely is boxed: otherwise every statement has room for it.
         match &parsed.statement {
             Statement::Query(query) => exec::run_query_or_dml(ctx, query, params, sink).await,
             Statement::QueryInto { query, variables } => {
-                exec::run_query_into(ctx, query, params, variables).await
+                Box::pin(exec::run_query_into(ctx, query, params, variables)).await
             }
-            Statement::LoadData(load) => exec::load_data(ctx, load, sink).await,
-            Statement::Explain(explain) => exec::explain(ctx, explain, params, sink).await,
+            Statement::LoadData(load) => Box::pin(exec::load_data(ctx, load, sink)).await,
+            Statement::Explain(explain) => Box::pin(exec::explain(ctx, explain, params, sink)).await,
             Statement::Ddl(ddl) => {
                 ctx.commit().await?;
-                ddl_translate::run(ctx, ddl).await
+                Box::pin(ddl_translate::run(ctx, ddl)).await
             }
-            Statement::Show(show) => show::run(ctx, show, sink).await,
-            Statement::Admin(statement) => admin::run(ctx, statement, sink).await,
-            Statement::Set(items) => variables::run_set(ctx, items, params).await,
+            Statement::Show(show) => Box::pin(show::run(ctx, show, sink)).await,
+            Statement::Admin(statement) => Box::pin(admin::run(ctx, statement, sink)).await,
+            Statement::Set(items) => Box::pin(variables::run_set(ctx, items, params)).await,
             Statement::Transaction(statement) => self.transaction(statement).await,
             Statement::Prepare { name, source } => {
                 let text = match source {
@@ -223,25 +228,25 @@ impl Session {
                 };
                 self.prepare_named(name, &text).await
             }
-            Statement::Execute { name, using } => self.execute_named(name, using, sink).await,
+            Statement::Execute { name, using } => Box::pin(self.execute_named(name, using, sink)).await,
             Statement::Deallocate { name } => self.deallocate(name),
             Statement::Use(name) => ctx.use_database(name).map(|()| StatementOutcome::default()),
             Statement::Kill {
                 connection_id,
                 query_only,
             } => {
-                let id = evaluate(ctx, connection_id, params).await?;
+                let id = Box::pin(evaluate(ctx, connection_id, params)).await?;
                 self.kill(&id, *query_only)
             }
             Statement::Do(expressions) => {
                 for expression in expressions {
-                    evaluate(ctx, expression, params).await?;
+                    Box::pin(evaluate(ctx, expression, params)).await?;
                 }
                 Ok(StatementOutcome::default())
             }
             Statement::Account(statement) => {
                 ctx.commit().await?;
-                privilege::run_account(ctx, statement).await
+                Box::pin(privilege::run_account(ctx, statement)).await
             }
             // There is nothing to flush, and nothing a table lock would add to transactions and the metadata lock.
             Statement::Flush(_) => Ok(StatementOutcome::default()),
@@ -249,7 +254,7 @@ impl Session {
                 ctx.commit().await?;
                 Ok(StatementOutcome::default())
             }
-            Statement::Maintain { kind, tables } => admin::maintain(ctx, *kind, tables, sink).await,
+            Statement::Maintain { kind, tables } => Box::pin(admin::maintain(ctx, *kind, tables, sink)).await,
         }
     }
 

@@ -21,6 +21,42 @@ pub async fn versions_are_read_at_their_timestamps(s: &StoreRef) {
     assert_eq!(s.versions(b"pA1", t2).await.unwrap(), vec![(t2, None)]);
 }
 
+/// Scans pass over the versions that do not count, however many there are.
+pub async fn rows_of_many_versions_are_read_at_every_snapshot(s: &StoreRef) {
+    for partition in ["", "pA"] {
+        let key = |k: &str| format!("{partition}{k}");
+        let (a, b, c, d) = (key("a"), key("b"), key("c"), key("d"));
+        write(&**s, &[(&a, Some("0")), (&c, Some("0"))]).await;
+        let mut committed = Vec::new();
+        for i in 1..=150 {
+            let value = i.to_string();
+            // Every seventh version is a delete.
+            let value = (i % 7 != 0).then_some(value.as_str());
+            committed.push((i, write(&**s, &[(&b, value), (&d, value)]).await));
+        }
+        for (i, ts) in committed {
+            let shown = i.to_string();
+            let mut expected = vec![(&*a, "0"), (&*b, &*shown), (&*c, "0"), (&*d, &*shown)];
+            if i % 7 == 0 {
+                expected = vec![(&*a, "0"), (&*c, "0")];
+            }
+            let range = KeyRange::new(a.clone(), key("e"));
+            let forward = scan_all(&**s, range.clone(), ts, ScanOptions::default()).await;
+            assert_eq!(forward, pairs(&expected), "at version {i}");
+            expected.reverse();
+            let reverse = ScanOptions {
+                reverse: true,
+                ..ScanOptions::default()
+            };
+            assert_eq!(
+                scan_all(&**s, range, ts, reverse).await,
+                pairs(&expected),
+                "at version {i}"
+            );
+        }
+    }
+}
+
 pub async fn scans_cross_keyspaces_both_ways(s: &StoreRef) {
     let t1 = write(
         &**s,

@@ -23,7 +23,8 @@ use crate::{
 macro_rules! conformance_tests {
     ($fixture:expr) => {
         $crate::conformance_tests!(@each $fixture;
-            basic: versions_are_read_at_their_timestamps scans_cross_keyspaces_both_ways
+            basic: versions_are_read_at_their_timestamps
+                rows_of_many_versions_are_read_at_every_snapshot scans_cross_keyspaces_both_ways
                 bounds_right_behind_a_key ingest_lies_under_newer_versions
                 ingest_refuses_what_the_engine_would_panic_on parallel_ingests_of_one_keyspace
                 a_deleted_range_is_gone,

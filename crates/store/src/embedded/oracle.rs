@@ -236,6 +236,7 @@ mod tests {
         (Oracle::new(stored, clock, persist), bound)
     }
 
+    /// Against F25 of docs/faults.md.
     #[tokio::test]
     async fn a_flight_stays_above_everything_handed_out_meanwhile() {
         let (o, _) = oracle(Timestamp::ZERO, system_clock);

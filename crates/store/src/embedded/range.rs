@@ -238,12 +238,22 @@ impl Extent {
             extent.entries += count;
             extent.bytes += meta.file_size as f64 * share;
         }
-        // The rest is in memory: taken as spread over the whole keyspace.
+        // The rest is in memory: taken as spread evenly over the whole keyspace, so that the segment has its share.
         let in_memory = (keyspace.approximate_len() as f64 - in_tables).max(0.0);
         if in_memory > 0.0 {
-            extent.pieces.push((low, high, in_memory));
-            extent.entries += in_memory;
-            extent.bytes += keyspace.tree.active_memtable().size() as f64;
+            let mut all = snapshot.iter(keyspace);
+            let bounds = (all.next(), all.next_back());
+            let share = match bounds {
+                (Some(min), Some(max)) => {
+                    let min = min.key().map_err(|e| spaces.map_error(e))?;
+                    let max = max.key().map_err(|e| spaces.map_error(e))?;
+                    share_within(&min, &max, &first, &last)
+                }
+                _ => 1.0,
+            };
+            extent.pieces.push((low, high, in_memory * share));
+            extent.entries += in_memory * share;
+            extent.bytes += keyspace.tree.active_memtable().size() as f64 * share;
         }
         Ok(Some(extent))
     }

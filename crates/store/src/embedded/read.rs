@@ -215,6 +215,9 @@ pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
     out
 }
 
+/// Entries of one key passed over before the cursor is moved behind them: as many as are about as fast to pass as a seek.
+const SEEK_AFTER: u32 = 32;
+
 /// Walks the entries of a segment.
 ///
 /// A partition's keys are free of prefixes of each other, but the bounds of a segment need not be keys: `key ‖ 00`,
@@ -257,6 +260,11 @@ impl Cursor {
         })
     }
 
+    /// Goes on at the first entry at or behind `stored`, the end being seen by the reader.
+    fn seek(&mut self, snapshot: &Snapshot, stored: Vec<u8>) {
+        self.iter = snapshot.range(&self.segment.space.keyspace, stored..);
+    }
+
     fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
         let guard = if reverse {
             self.iter.next_back()
@@ -293,6 +301,8 @@ pub(super) struct EmbeddedScan {
     remaining: usize,
     /// Forward: the entry that decided its key; entries of the same key behind it are older.
     decided: Option<UserKey>,
+    /// Forward: entries passed over since the last one that was of use.
+    passed: u32,
     /// Reverse: the newest entry so far, at `ts` or before, of the key being read.
     candidate: Option<(UserKey, UserValue)>,
     scratch: Vec<u8>,
@@ -316,6 +326,7 @@ impl EmbeddedScan {
             remaining: options.limit,
             options,
             decided: None,
+            passed: 0,
             candidate: None,
             scratch: Vec::new(),
         }
@@ -377,6 +388,13 @@ impl EmbeddedScan {
                 && decided.len() == entry.len()
                 && decided[..key.len()] == *key
             {
+                self.passed += 1;
+                if self.passed >= SEEK_AFTER {
+                    // A row that is written all the time has any number of versions.
+                    self.passed = 0;
+                    let behind = [key, &[0xff; SUFFIX_LEN]].concat();
+                    cursor.seek(&self.snapshot, behind);
+                }
                 continue;
             }
             if !cursor.started {
@@ -391,12 +409,22 @@ impl EmbeddedScan {
                 self.cursor = None;
                 continue;
             }
-            if ts > self.ts || format::is_lock_record(&raw) {
+            if ts > self.ts {
+                self.passed += 1;
+                if self.passed >= SEEK_AFTER {
+                    self.passed = 0;
+                    let visible = [key, &format::suffix(self.ts)].concat();
+                    cursor.seek(&self.snapshot, visible);
+                }
+                continue;
+            }
+            if format::is_lock_record(&raw) {
                 continue;
             }
             let Some(value) = format::decode_value(&raw) else {
                 return Err(damaged(space, "a value that does not decode"));
             };
+            self.passed = 0;
             if let Some(value) = value {
                 let value = if self.options.key_only { &[] } else { value };
                 if space.is_default() {

@@ -44,6 +44,7 @@ async fn check(s: &TikvStore, ts: Timestamp, rows: &[(String, String)]) {
     assert!(before.is_empty());
 }
 
+/// Against F12 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_step_refused_and_done_again() {
     type Fill = fn(&mut errorpb::Error);
@@ -92,6 +93,7 @@ async fn calls_that_fail_and_replies_that_are_lost() {
 }
 
 /// Busy is no reason to write the files anew.
+/// Against F67 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_leader_is_only_asked_again() {
     let fake = Fake::start(2).await;
@@ -102,6 +104,7 @@ async fn a_busy_leader_is_only_asked_again() {
     assert_eq!((fake.calls("Write"), fake.calls("MultiIngest")), (2, 3));
 }
 
+/// Against F65 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_ends_it() {
     let fake = Fake::start(1).await;

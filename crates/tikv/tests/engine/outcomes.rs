@@ -283,6 +283,7 @@ async fn locks_of_the_dead_are_resolved_by_readers_and_writers() {
 }
 
 /// A reader does not wait for a living transaction: it pushes its commit timestamp.
+/// Against F25 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_push_commits_away() {
     let fake = cut().await;

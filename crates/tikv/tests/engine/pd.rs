@@ -40,6 +40,7 @@ async fn one_of_several_endpoints_is_enough() {
     s.timestamp().await.unwrap();
 }
 
+/// Against F62 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_is_followed() {
     let fake = Fake::start_with(1, 3).await;
@@ -107,6 +108,7 @@ async fn without_a_pd_a_timestamp_fails_in_time() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
+/// Against F46 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn holes_between_regions_are_asked_for_again() {
     let fake = Fake::start(1).await;

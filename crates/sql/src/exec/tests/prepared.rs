@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use ilmenite_codec::Datum;
 
@@ -32,6 +33,7 @@ async fn again(
     captured.text().into_iter().map(|row| row.join("|")).collect()
 }
 
+/// Against F10 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_are_kept_and_made_anew_when_the_table_changes() {
     let node = Node::open().await;
@@ -71,6 +73,43 @@ async fn plans_are_kept_and_made_anew_when_the_table_changes() {
         again(s, &update, &mut plan, &[int(1), int(1)]).await;
     }
     assert_eq!(rows(s, "SELECT k FROM t WHERE id = 1").await, ["13"]);
+    node.stop().await;
+}
+
+/// F10: a statement whose plan was kept holds its tables like any other: a schema change waits for its transaction, and
+/// the next execution goes by the new schema.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_plan_holds_its_tables() {
+    let node = Node::open().await;
+    let s = &mut node.session();
+    ok(s, "CREATE TABLE t (id INT PRIMARY KEY, k INT)").await;
+    ok(s, "INSERT INTO t VALUES (1,10),(2,20)").await;
+    let update = parsed("UPDATE t SET k = k + ? WHERE id = ?");
+    let mut plan = None;
+    let params = [Datum::Int(1), Datum::Int(1)];
+    again(s, &update, &mut plan, &params).await;
+    assert!(plan.is_some());
+    ok(s, "BEGIN").await;
+    again(s, &update, &mut plan, &params).await;
+    let mut other = node.session();
+    let alter = tokio::spawn(async move { ok(&mut other, "ALTER TABLE t ADD UNIQUE INDEX u (k)").await });
+    let named = async {
+        while node.engine.ddl.blockers().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), named)
+        .await
+        .expect("the schema change waits for the transaction");
+    again(s, &update, &mut plan, &params).await;
+    ok(s, "COMMIT").await;
+    alter.await.unwrap();
+    again(s, &update, &mut plan, &params).await;
+    ok(s, "ADMIN CHECK TABLE t").await;
+    assert_eq!(
+        rows(s, "SELECT id FROM t FORCE INDEX (u) WHERE k = 14").await,
+        ["1"]
+    );
     node.stop().await;
 }
 

@@ -67,6 +67,7 @@ async fn versions_nobody_can_read_go() {
     assert_eq!(s.gc_safe_point().await.unwrap(), safe);
 }
 
+/// Against F66 of docs/faults.md.
 #[tokio::test]
 async fn holds_transactions_and_ingests_keep_their_versions() {
     let dir = tempfile::tempdir().unwrap();
