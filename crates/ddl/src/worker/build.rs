@@ -254,9 +254,6 @@ impl Shared {
         term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
-        if let Some(action) = self.show_running(stored, next) {
-            return Ok(action);
-        }
         let key = stored.value.backfill_key();
         let watched = tokio::select! {
             biased;
@@ -318,9 +315,6 @@ impl Shared {
         term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
-        if let Some(action) = self.show_running(stored, next) {
-            return Ok(action);
-        }
         let Some(task) = self
             .watch_task(next, &stored.value.finish_key(), term, interrupt)
             .await?
@@ -371,14 +365,6 @@ impl Shared {
             index: meta.index_name(id),
             detail,
         }
-    }
-
-    /// A resumed job says `running` before anything else.
-    fn show_running(&self, stored: &Stored<Job>, next: &mut Job) -> Option<Action> {
-        (stored.value.state == JobState::Queueing).then(|| {
-            next.state = JobState::Running;
-            Action::JobOnly
-        })
     }
 
     async fn outputs<T: DeserializeOwned>(&self, task: &Task, step: usize) -> StepResult<Vec<T>> {

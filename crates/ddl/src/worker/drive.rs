@@ -183,6 +183,13 @@ impl Shared {
             }
             _ => {}
         }
+        if job.state == JobState::Queueing && job.stage != Stage::Begin {
+            // Resumed: it says so before it waits for anything.
+            let mut next = job.clone();
+            next.state = JobState::Running;
+            self.write(stored, next, term, Action::JobOnly).await?;
+            return Ok(Round::Next);
+        }
         if job.last_schema_version > *waited_for && !job.skip_wait {
             self.wait_synced(job, job.last_schema_version, &job.changed_tables, live, interrupt)
                 .await?;

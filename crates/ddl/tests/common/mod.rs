@@ -68,7 +68,7 @@ impl Node {
             ..Default::default()
         };
         // Tasks of the node before let go of the store a moment after it was stopped.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         let embedded = loop {
             match EmbeddedStore::open(directory.join("data"), engine.clone()) {
                 Ok(store) => break Arc::new(store),

@@ -39,7 +39,7 @@ impl World {
         let (count, len) = match size {
             Size::Empty => (0, 0),
             Size::Small => (300, 10),
-            Size::Large => (16_000, 600),
+            Size::Large => (8_000, 600),
         };
         let mut rng = StdRng::seed_from_u64(1);
         let mut text = |id: i64| -> String {
