@@ -224,8 +224,11 @@ impl<'a> Meta<'a> {
 
     /// The next schema version, with what it changes; `diff.version` is filled in.
     pub async fn bump_schema_version(&mut self, mut diff: SchemaDiff) -> Result<SchemaVersion> {
-        fail_point!("catalog::version::before_write", |_| Err(Error::Store(
-            ilmenite_store::Error::Unavailable("injected before the schema version is written".into())
+        fail_point!("catalog::version::before_write", |kind| Err(Error::Store(
+            ilmenite_store::Error::injected(
+                kind,
+                ilmenite_store::Error::Unavailable("injected before the schema version is written".into())
+            )
         )));
         let version = self.read().schema_version().await? + 1;
         diff.version = version;

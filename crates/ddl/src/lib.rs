@@ -33,10 +33,13 @@ pub use job::{Conflict, DeleteRange, Involved, Job, JobId, JobState, JobType, Re
 pub use statement::*;
 pub use view::{BlockerRow, ConflictRow, JobProgress, JobRow, SubtaskRow};
 
-/// Names a failpoint; `return` makes the step fail as a store that is out of reach would.
+/// Names a failpoint; `return` makes the step fail as a store that is out of reach would, `return(permanent)` for good.
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
-    fail::fail_point!(name, |_| Err(DdlError::Internal {
-        class: ilmenite_store::ErrorClass::Transient,
+    fail::fail_point!(name, |kind| Err(DdlError::Internal {
+        class: match kind.as_deref() {
+            Some("permanent") => ilmenite_store::ErrorClass::Permanent,
+            _ => ilmenite_store::ErrorClass::Transient,
+        },
         message: format!("failpoint {name}"),
     }));
     let _ = name;

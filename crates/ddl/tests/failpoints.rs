@@ -1,59 +1,26 @@
-//! An error injected before and after each write of a job's state, at the first, second, … time it is passed.
+//! Steps that fail, or meet a command, at a moment that a test has to bring about. Errors at every point: see the matrix.
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
 use ilmenite_ddl::*;
 use tempfile::TempDir;
 
-const POINTS: [&str; 5] = [
-    "ddl_before_submit",
-    "ddl_before_step",
-    "ddl_after_step",
-    "ddl_before_wait",
-    "ddl_before_finish",
-];
+/// Failpoints are the process's.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// One test, since failpoints are the process's.
-/// Against F74 of docs/faults.md.
+/// Shown in the job's row while it lasts, given up within bounds, and rolled back once that is possible.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_step_survives_an_error_before_and_after_it() {
+async fn a_step_that_fails_for_good_is_shown_and_given_up() {
+    let _turn = TURN.lock().await;
     let dir = TempDir::new().unwrap();
     let node = Node::open(dir.path()).await;
     node.create(plain("t")).await;
-    node.insert(
-        "t",
-        &(0..300)
-            .map(|i| row(i, Some(i / 2), &format!("{i}")))
-            .collect::<Vec<_>>(),
-    )
-    .await;
-    for point in POINTS {
-        for passed in 0..9 {
-            fail::cfg(point, &format!("{passed}*off->2*return->off")).unwrap();
-            node.alter("t", vec![add(unique("u", &["b"])), add(key("k", &["a"]))])
-                .await
-                .unwrap();
-            fail::cfg(point, &format!("{passed}*off->2*return->off")).unwrap();
-            let error = node
-                .alter("t", vec![add(unique("dup", &["a"]))])
-                .await
-                .unwrap_err();
-            assert_eq!(error.code(), 1062, "{point} {passed}: {error}");
-            fail::cfg(point, &format!("{passed}*off->1*return->off")).unwrap();
-            node.check("t").await;
-            node.alter("t", vec![drop_index("u"), drop_index("k")])
-                .await
-                .unwrap();
-            fail::remove(point);
-            assert!(node.table("t").indexes.is_empty());
-            node.assert_nothing_left(dir.path()).await;
-        }
-    }
-
-    // For ever: shown in the job's row while it lasts, given up within bounds, and rolled back once that is possible.
+    node.insert("t", &[row(1, Some(1), "x"), row(2, Some(2), "y")])
+        .await;
     fail::cfg("ddl_before_wait", "2*off->return").unwrap();
     let id = node
         .submit(alter("t", vec![add(key("k", &["a"]))]), JobSettings::default())
@@ -78,6 +45,55 @@ async fn every_step_survives_an_error_before_and_after_it() {
     let error = node.wait(id).await.unwrap_err();
     assert!(error.to_string().contains("ddl_before_wait"), "{error}");
     assert!(node.table("t").indexes.is_empty());
+    node.assert_nothing_left(dir.path()).await;
+    node.stop().await;
+}
+
+/// A pause has outlasted the snapshot, and ADMIN RESUME comes while that is being given up: the command counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_resumed_while_its_snapshot_is_given_up_goes_on() {
+    let _turn = TURN.lock().await;
+    let dir = TempDir::new().unwrap();
+    let options = Options {
+        pause_hold: Duration::from_millis(1500),
+        ..Default::default()
+    };
+    let node = Node::open_with(dir.path(), options).await;
+    node.create(plain("t")).await;
+    node.insert("t", &(0..2000).map(|i| row(i, Some(i), "x")).collect::<Vec<_>>())
+        .await;
+    let slow = JobSettings {
+        max_write_speed_bytes: 1024,
+        ..Default::default()
+    };
+    let id = node.submit(alter("t", vec![add(key("k", &["a"]))]), slow).await;
+    while node.ddl.subtasks().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(node.ddl.pause(&[id]).await[0].1.is_ok());
+    while node.ddl.job_details(id).await.unwrap().unwrap().state != JobState::Paused {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let change = JobChange {
+        max_write_speed_bytes: Some(0),
+        ..Default::default()
+    };
+    node.ddl.alter(id, change).await.unwrap();
+    // The next step is the one that gives the snapshot up.
+    let (ddl, runtime) = (node.ddl.clone(), tokio::runtime::Handle::current());
+    let first = AtomicBool::new(true);
+    let resume = move || {
+        if first.swap(false, Ordering::SeqCst) {
+            let resumed = tokio::task::block_in_place(|| runtime.block_on(ddl.resume(&[id])));
+            assert!(resumed[0].1.is_ok(), "{resumed:?}");
+        }
+    };
+    fail::cfg_callback("ddl_before_step", resume).unwrap();
+    node.wait(id).await.unwrap();
+    fail::remove("ddl_before_step");
+    let job = node.ddl.job_details(id).await.unwrap().unwrap();
+    assert_eq!(job.reorg.round, 0, "nothing was built anew");
+    node.check("t").await;
     node.assert_nothing_left(dir.path()).await;
     node.stop().await;
 }

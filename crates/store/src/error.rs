@@ -129,6 +129,17 @@ impl Error {
             | Error::Io(_) => ErrorClass::Permanent,
         }
     }
+
+    /// What a failpoint is to fail with: `return(transient)`, `return(permanent)`, `return(space)`; else `otherwise`.
+    pub fn injected(kind: Option<String>, otherwise: Error) -> Error {
+        let text = || format!("injected: {otherwise}");
+        match kind.as_deref() {
+            Some("transient") => Error::Unavailable(text()),
+            Some("permanent") => Error::Io(text()),
+            Some("space") => Error::DiskFull(text()),
+            _ => otherwise,
+        }
+    }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

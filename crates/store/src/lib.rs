@@ -18,6 +18,8 @@ mod txn;
 pub use api::*;
 pub use batch::KvBatch;
 pub use bell::{Bell, Listener};
+#[cfg(any(test, feature = "testing"))]
+pub use embedded::Unfinished;
 pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn, ServiceSafePoint, twophase};
 pub use error::{Error, ErrorClass, Result};
 pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};

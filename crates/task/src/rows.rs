@@ -188,8 +188,11 @@ impl Rows {
     }
 
     pub async fn commit(&self, change: Change) -> Result<()> {
-        fail_point!("task_before_write", |_| Err(Error::Store(
-            ilmenite_store::Error::Unavailable("failpoint task_before_write".into())
+        fail_point!("task_before_write", |kind| Err(Error::Store(
+            ilmenite_store::Error::injected(
+                kind,
+                ilmenite_store::Error::Unavailable("failpoint task_before_write".into())
+            )
         )));
         // As a transaction, so that it is ended whatever becomes of the caller: one left open holds back garbage collection.
         let request = change.request;
@@ -221,8 +224,11 @@ impl Rows {
                 e => e.into(),
             });
         }
-        fail_point!("task_after_write", |_| Err(Error::Store(
-            ilmenite_store::Error::Unavailable("failpoint task_after_write".into())
+        fail_point!("task_after_write", |kind| Err(Error::Store(
+            ilmenite_store::Error::injected(
+                kind,
+                ilmenite_store::Error::Unavailable("failpoint task_after_write".into())
+            )
         )));
         Ok(())
     }

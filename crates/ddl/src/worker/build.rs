@@ -105,6 +105,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Ends what an earlier round of the build has left.
+    pub(super) async fn stop_earlier_rounds(
+        &self,
+        job: &Job,
+        term: &OwnerTerm,
+        interrupt: &CancellationToken,
+    ) -> StepResult<()> {
+        if job.reorg.round == 0 {
+            return Ok(());
+        }
+        let why = DdlError::Internal {
+            class: ErrorClass::Cancelled,
+            message: "the build begins anew".into(),
+        };
+        self.stop_tasks(job, &why, term, interrupt).await
+    }
+
     /// The job's tasks of all rounds that still have rows.
     pub(super) async fn job_tasks(&self, job: &Job) -> StepResult<Vec<TaskStatus>> {
         let mut tasks = Vec::new();
@@ -118,10 +135,12 @@ impl Shared {
         Ok(tasks)
     }
 
-    /// Ends the job's tasks, and waits until nothing of them is at work any more, anywhere.
+    /// Ends the job's tasks, and waits until nothing of them is at work any more, anywhere. They keep `why`: should the
+    /// job's row not get to know of it, it ends for the same reason as soon as it looks for them.
     pub(super) async fn stop_tasks(
         &self,
         job: &Job,
+        why: &DdlError,
         term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<()> {
@@ -130,7 +149,7 @@ impl Shared {
         }
         for status in self.job_tasks(job).await? {
             if !status.task.state.is_final() {
-                let why = TaskError::new(ErrorClass::Cancelled, "the job was cancelled");
+                let why = TaskError::from(why.clone());
                 self.tasks.cancel(status.task.id, why, term).await?;
             }
             let mut id = Some(status.task.id);
@@ -235,9 +254,6 @@ impl Shared {
         term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
-        if let Some(action) = self.show_running(stored, next) {
-            return Ok(action);
-        }
         let key = stored.value.backfill_key();
         let watched = tokio::select! {
             biased;
@@ -252,8 +268,8 @@ impl Shared {
                 job = next.id,
                 "the node that sorted for the build is gone: it begins anew on another"
             );
-            self.stop_tasks(&stored.value, term, interrupt).await?;
-            // The old snapshot's hold goes with the job's others, at its end: this write may still be refused.
+            // The old snapshot's hold goes with the job's others, at its end: the write to come may still be refused. So
+            // does the task, before the next one begins.
             next.begin_anew();
             return Ok(Action::JobOnly);
         };
@@ -299,9 +315,6 @@ impl Shared {
         term: &OwnerTerm,
         interrupt: &CancellationToken,
     ) -> StepResult<Action> {
-        if let Some(action) = self.show_running(stored, next) {
-            return Ok(action);
-        }
         let Some(task) = self
             .watch_task(next, &stored.value.finish_key(), term, interrupt)
             .await?
@@ -352,14 +365,6 @@ impl Shared {
             index: meta.index_name(id),
             detail,
         }
-    }
-
-    /// A resumed job says `running` before anything else.
-    fn show_running(&self, stored: &Stored<Job>, next: &mut Job) -> Option<Action> {
-        (stored.value.state == JobState::Queueing).then(|| {
-            next.state = JobState::Running;
-            Action::JobOnly
-        })
     }
 
     async fn outputs<T: DeserializeOwned>(&self, task: &Task, step: usize) -> StepResult<Vec<T>> {

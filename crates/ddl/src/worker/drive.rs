@@ -183,6 +183,13 @@ impl Shared {
             }
             _ => {}
         }
+        if job.state == JobState::Queueing && job.stage != Stage::Begin {
+            // Resumed: it says so before it waits for anything.
+            let mut next = job.clone();
+            next.state = JobState::Running;
+            self.write(stored, next, term, Action::JobOnly).await?;
+            return Ok(Round::Next);
+        }
         if job.last_schema_version > *waited_for && !job.skip_wait {
             self.wait_synced(job, job.last_schema_version, &job.changed_tables, live, interrupt)
                 .await?;
@@ -191,7 +198,8 @@ impl Shared {
         if job.state == JobState::Cancelling {
             let mut next = job.clone();
             next.error.get_or_insert(DdlError::JobCancelled);
-            self.stop_tasks(job, term, interrupt).await?;
+            self.stop_tasks(job, &DdlError::JobCancelled, term, interrupt)
+                .await?;
             self.write(stored, next, term, Action::BeginRollback).await?;
             return Ok(Round::Next);
         }
@@ -206,7 +214,10 @@ impl Shared {
                 Action::Begin
             }
             Stage::DeleteOnly => Action::Advance(SchemaState::WriteOnly, Stage::WriteOnly),
-            Stage::WriteOnly => Action::StartBuild,
+            Stage::WriteOnly => {
+                self.stop_earlier_rounds(job, term, interrupt).await?;
+                Action::StartBuild
+            }
             Stage::Backfill => self.watch_backfill(stored, &mut next, term, interrupt).await?,
             Stage::Barrier => Action::Touch(Stage::Reconcile),
             Stage::Reconcile => Action::StartFinish,
@@ -214,7 +225,8 @@ impl Shared {
             Stage::Publish => Action::Publish,
             Stage::Dropping => Action::Drop,
             Stage::RollingBack => {
-                self.stop_tasks(job, term, interrupt).await?;
+                let why = job.error.as_ref().unwrap_or(&DdlError::JobCancelled);
+                self.stop_tasks(job, why, term, interrupt).await?;
                 Action::RollBack
             }
             Stage::Finish => {
@@ -457,12 +469,13 @@ impl Shared {
         if !self.pause_is_over(job, self.store.timestamp().await?) {
             return Ok(());
         }
-        self.stop_tasks(job, term, &self.stop).await?;
         let mut next = job.clone();
         next.begin_anew();
         next.pause_reason = "the pause outlasted the snapshot: the build begins anew when resumed".into();
         let given_up = self.write(stored, next, term, Action::JobOnly).await?;
-        // Only now: had the job been resumed meanwhile, the write was refused and the snapshot is needed.
+        // Only now: had the job been resumed meanwhile, the write was refused, and task and snapshot are needed. Should this
+        // not come to its end, the next round does it.
+        self.stop_earlier_rounds(&given_up, term, &self.stop).await?;
         self.release_holds(&given_up, None).await
     }
 }

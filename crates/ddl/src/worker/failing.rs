@@ -82,15 +82,17 @@ impl Shared {
         let mut next = stored.value.clone();
         // Whatever kept it from being cancelled: it goes back, and that is what was asked for.
         let cancelled = next.state == JobState::Cancelling;
-        next.error
-            .get_or_insert(if cancelled { DdlError::JobCancelled } else { error });
+        let why = next
+            .error
+            .get_or_insert(if cancelled { DdlError::JobCancelled } else { error })
+            .clone();
         next.retry = None;
         let action = if next.stage == Stage::Begin {
             next.state = JobState::Cancelled;
             next.stage = Stage::Finish;
             Action::JobOnly
         } else {
-            self.stop_tasks(&stored.value, term, &self.stop).await?;
+            self.stop_tasks(&stored.value, &why, term, &self.stop).await?;
             next.conflicts = self.collect_conflicts(&stored.value).await;
             Action::BeginRollback
         };

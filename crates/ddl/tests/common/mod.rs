@@ -15,13 +15,14 @@ use ilmenite_ddl::*;
 use ilmenite_sort::{MemoryBudget, ObjectStorage};
 use ilmenite_store::{
     EmbeddedOptions, EmbeddedStore, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Transaction,
-    TxnMode,
+    TxnMode, Unfinished,
 };
 use ilmenite_task::{RetryPolicy, Tasks, TasksConfig};
 use tokio_util::sync::CancellationToken;
 
 pub struct Node {
     pub store: StoreRef,
+    pub embedded: Arc<EmbeddedStore>,
     pub catalog: Arc<Catalog>,
     pub tasks: Arc<Tasks>,
     pub ddl: Arc<Ddl>,
@@ -61,16 +62,16 @@ impl Node {
     }
 
     pub async fn open_with(directory: &Path, options: Options) -> Node {
-        let embedded = EmbeddedOptions {
+        let engine = EmbeddedOptions {
             sync: options.sync,
             cache_bytes: 16 << 20,
             partition: partition_prefix_len,
             ..Default::default()
         };
         // Tasks of the node before let go of the store a moment after it was stopped.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        let store: StoreRef = loop {
-            match EmbeddedStore::open(directory.join("data"), embedded.clone()) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let embedded = loop {
+            match EmbeddedStore::open(directory.join("data"), engine.clone()) {
                 Ok(store) => break Arc::new(store),
                 Err(ilmenite_store::Error::Locked { .. }) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -78,6 +79,7 @@ impl Node {
                 Err(error) => panic!("{error}"),
             }
         };
+        let store: StoreRef = embedded.clone();
         let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
         let memory = MemoryBudget::new(options.memory_bytes);
         let backfill = Backfill::new(BackfillConfig {
@@ -98,6 +100,7 @@ impl Node {
         let ddl = Ddl::start(config);
         Node {
             store,
+            embedded,
             catalog,
             tasks,
             ddl,
@@ -307,9 +310,10 @@ impl Node {
             .unwrap();
     }
 
-    /// Nothing of any job is left: no live row, task, hold, note, range to delete, object.
+    /// Nothing of any job is left: no live row, task, question, hold, note, range to delete, object, lock, transaction
+    /// or ingest.
     pub async fn assert_nothing_left(&self, directory: &Path) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
         loop {
             let mut left = Vec::new();
             for prefix in [
@@ -318,6 +322,9 @@ impl Node {
                 "i/ddl/storage/",
                 "i/task/t/",
                 "i/task/s/",
+                "i/task/key/",
+                "i/mdl/",
+                "i/sync/",
                 "i/note/",
             ] {
                 let n = self.scan(KeyRange::prefix(prefix.as_bytes())).await.len();
@@ -328,6 +335,10 @@ impl Node {
             let holds = self.store.gc_holds().await.unwrap();
             if holds.iter().any(|h| h.id.starts_with("ddl/")) {
                 left.push(format!("holds {holds:?}"));
+            }
+            let unfinished = self.embedded.unfinished();
+            if unfinished != Unfinished::default() {
+                left.push(format!("{unfinished:?}"));
             }
             for name in ["scratch", "bucket"] {
                 let path = directory.join(name);

@@ -11,8 +11,11 @@ use ilmenite_codec::key::{HandleRef, index_range, record_key};
 use ilmenite_codec::memcomparable::encode_bytes;
 use ilmenite_proto::ilmenitepb::chaos_request::Action;
 use ilmenite_proto::ilmenitepb::ilmenite_client::IlmeniteClient;
-use ilmenite_proto::ilmenitepb::{ChaosRequest, MergeRegions, SplitRegion, TransferLeader};
+use ilmenite_proto::ilmenitepb::{ChaosRequest, ChaosResponse, MergeRegions, SplitRegion, TransferLeader};
+use ilmenite_proto::kvrpcpb::{Context, LockInfo, ScanLockRequest};
+use ilmenite_proto::metapb;
 use ilmenite_proto::pdpb::{self, pd_client::PdClient};
+use ilmenite_proto::tikvpb::tikv_client::TikvClient;
 use mysql_async::{Conn, Opts};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -213,11 +216,12 @@ impl RegionChaos {
     }
 }
 
-/// One split, merge or move. Refused where it makes no sense: then nothing happened.
-async fn trouble(address: &str, table_id: i64, rng: &mut StdRng) -> Result<(), String> {
-    let url = format!("http://{address}");
+/// The regions of a store, at most 1000.
+async fn regions(address: &str) -> Result<Vec<metapb::Region>, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
-    let mut pd = PdClient::connect(url.clone()).await.map_err(|e| text(&e))?;
+    let mut pd = PdClient::connect(format!("http://{address}"))
+        .await
+        .map_err(|e| text(&e))?;
     let members = pd
         .get_members(pdpb::GetMembersRequest::default())
         .await
@@ -237,7 +241,59 @@ async fn trouble(address: &str, table_id: i64, rng: &mut StdRng) -> Result<(), S
         .map_err(|e| text(&e))?
         .into_inner()
         .regions;
-    let found: Vec<_> = regions.into_iter().filter_map(|r| r.region).collect();
+    Ok(regions.into_iter().filter_map(|r| r.region).collect())
+}
+
+/// Trouble on demand, from a store that was started with `--testing`.
+pub async fn chaos(address: &str, action: Action) -> Result<ChaosResponse, String> {
+    let url = format!("http://{address}");
+    let mut client = IlmeniteClient::connect(url).await.map_err(|e| e.to_string())?;
+    let request = ChaosRequest { action: Some(action) };
+    let done = client.chaos(request).await.map_err(|e| e.to_string())?;
+    Ok(done.into_inner())
+}
+
+/// Splits the region at a key, if it is not a bound already; the id of the one that begins there.
+pub async fn split_at(address: &str, key: &[u8]) -> u64 {
+    let mut encoded = Vec::new();
+    encode_bytes(key, &mut encoded);
+    let split = SplitRegion {
+        key: encoded.clone().into(),
+    };
+    drop(chaos(address, Action::SplitRegion(split)).await);
+    let regions = regions(address).await.expect("the store's regions");
+    let region = regions.into_iter().find(|r| r.start_key == encoded);
+    region.expect("a region that begins there").id
+}
+
+/// All locks in a store, of whatever transactions.
+pub async fn locks(address: &str) -> Vec<LockInfo> {
+    let regions = regions(address).await.expect("the store's regions");
+    let client = TikvClient::connect(format!("http://{address}")).await;
+    let mut client = client.expect("the store answers");
+    let mut locks = Vec::new();
+    for region in regions {
+        let context = Context {
+            region_id: region.id,
+            region_epoch: region.region_epoch,
+            peer: region.peers.first().cloned(),
+            ..Default::default()
+        };
+        let request = ScanLockRequest {
+            context: Some(context),
+            max_version: u64::MAX,
+            ..Default::default()
+        };
+        let answer = client.kv_scan_lock(request).await.expect("locks").into_inner();
+        assert_eq!((answer.region_error, answer.error), (None, None));
+        locks.extend(answer.locks);
+    }
+    locks
+}
+
+/// One split, merge or move. Refused where it makes no sense: then nothing happened.
+async fn trouble(address: &str, table_id: i64, rng: &mut StdRng) -> Result<(), String> {
+    let found = regions(address).await?;
     let at = rng.random_range(0..found.len().max(1));
     let region = found.get(at).ok_or("no region")?;
     let action = match rng.random_range(0..3) {
@@ -270,7 +326,5 @@ async fn trouble(address: &str, table_id: i64, rng: &mut StdRng) -> Result<(), S
                 .store_id,
         }),
     };
-    let mut chaos = IlmeniteClient::connect(url).await.map_err(|e| text(&e))?;
-    let request = ChaosRequest { action: Some(action) };
-    chaos.chaos(request).await.map(drop).map_err(|e| text(&e))
+    chaos(address, action).await.map(drop)
 }

@@ -470,8 +470,9 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
 }
 
 fn apply(core: &Core, batch: fjall::OwnedWriteBatch) -> Result<()> {
-    fail::fail_point!("store::commit::before_apply", |_| Err(Error::Io(
-        "injected before the batch was written".into()
+    fail::fail_point!("store::commit::before_apply", |kind| Err(Error::injected(
+        kind,
+        Error::Io("injected before the batch was written".into())
     )));
     batch.commit().map_err(|e| match e {
         // Found before anything was written.

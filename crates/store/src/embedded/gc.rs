@@ -145,6 +145,13 @@ impl Gc {
         self.state.lock().active.remove(&start_ts);
     }
 
+    /// Transactions that have begun and not ended, and ingests under way.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn open(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.active.len(), state.ingests.len())
+    }
+
     /// Keeps versions at `ts` until `end_ingest`.
     pub fn begin_ingest(&self, ts: Timestamp) -> Result<u64> {
         let mut state = self.state.lock();

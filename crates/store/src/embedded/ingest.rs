@@ -256,8 +256,9 @@ fn write_all(
 
 /// `attach` is the ingestion's own `finish` (its type has no public name).
 fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Result<()>) -> Result<()> {
-    fail::fail_point!("store::ingest::before_finish", |_| Err(Error::Io(
-        "injected before the ingest was finished".into()
+    fail::fail_point!("store::ingest::before_finish", |kind| Err(Error::injected(
+        kind,
+        Error::Io("injected before the ingest was finished".into())
     )));
     let pin = core.spaces.pin();
     if !core.spaces.is_current(space, &pin) {
@@ -269,8 +270,9 @@ fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Resul
         .persist(PersistMode::SyncData)
         .and_then(|()| attach())
         .map_err(|e| core.spaces.map_error(e))?;
-    fail::fail_point!("store::ingest::after_finish", |_| Err(Error::Io(
-        "injected after the ingest was finished".into()
+    fail::fail_point!("store::ingest::after_finish", |kind| Err(Error::injected(
+        kind,
+        Error::Io("injected after the ingest was finished".into())
     )));
     Ok(())
 }

@@ -140,6 +140,12 @@ impl LockTable {
         }
     }
 
+    /// Keys that are locked or waited for.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
     fn shard(&self, key: &[u8]) -> &Mutex<Map<Bytes, Lock>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }

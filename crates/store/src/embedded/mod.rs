@@ -291,6 +291,27 @@ impl EmbeddedStore {
     }
 }
 
+/// What nobody has finished or given back yet, in this process.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unfinished {
+    pub transactions: usize,
+    pub ingests: usize,
+    pub locked_keys: usize,
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl EmbeddedStore {
+    pub fn unfinished(&self) -> Unfinished {
+        let (transactions, ingests) = self.core.gc.open();
+        Unfinished {
+            transactions,
+            ingests,
+            locked_keys: self.core.locks.len(),
+        }
+    }
+}
+
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         if let Err(e) = self.core.close() {
