@@ -41,6 +41,13 @@ fn a_fixed_set_passes() {
     assert_eq!(run(0..40, Duration::from_secs(600)), 40);
 }
 
+/// An owner's scan that was slow, while time jumped and its node froze, came when the versions at its timestamp were gone:
+/// a permanent error, by which the job was rolled back, until such errors were made ones that pass.
+#[test]
+fn a_seed_with_a_read_that_came_too_late_passes() {
+    run(29_567..29_568, Duration::from_secs(600));
+}
+
 /// Others each time: `ILMENITE_SIM_SEED` repeats one.
 #[test]
 fn new_seeds_pass() {

@@ -116,6 +116,9 @@ impl Error {
             | Error::Unavailable(_)
             // The node gets a new lease.
             | Error::CommitTooLate { .. }
+            // Whoever slept between taking its timestamp and reading takes a newer one. What has to be read at one
+            // timestamp for long is held there.
+            | Error::SnapshotTooOld { .. }
             // Where a write is conditional or may be repeated, doing it again settles it; a client's COMMIT is reported.
             | Error::Undetermined(_) => ErrorClass::Transient,
             Error::KeyExists { .. } | Error::TooLarge { .. } | Error::Invalid(_) => ErrorClass::User,
@@ -123,7 +126,6 @@ impl Error {
             Error::Cancelled | Error::Aborted(_) => ErrorClass::Cancelled,
             Error::Bug(_) | Error::IngestOrder(_) => ErrorClass::Bug,
             Error::PreconditionFailed { .. }
-            | Error::SnapshotTooOld { .. }
             | Error::Locked { .. }
             | Error::Damaged { .. }
             | Error::Io(_) => ErrorClass::Permanent,

@@ -28,13 +28,17 @@ impl Shared {
     pub(super) async fn take_snapshot(&self, job: &mut Job) -> StepResult<()> {
         job.snapshot = self.store.timestamp().await?;
         let (id, ts) = (job.hold_id(), job.snapshot);
-        self.store.set_gc_hold(GcHold { id, ts }).await?;
+        let held = self.store.set_gc_hold(GcHold { id, ts }).await;
         let safe_point = self.store.gc_safe_point().await?;
-        if safe_point > ts {
-            // A long sleep in between: the hold came too late.
-            return Err(ilmenite_store::Error::SnapshotTooOld { ts, safe_point }.into());
+        match held {
+            // A long sleep in between: the hold came too late. The next attempt takes another snapshot.
+            Ok(()) | Err(ilmenite_store::Error::SnapshotTooOld { .. }) if safe_point > ts => {
+                let message = format!("garbage collection got ahead of the snapshot {ts}, to {safe_point}");
+                let class = ErrorClass::Transient;
+                Err(DdlError::Internal { class, message }.into())
+            }
+            held => Ok(held?),
         }
-        Ok(())
     }
 
     /// Lets garbage collection go on from every snapshot of the job, but the one at `kept`.
