@@ -46,7 +46,8 @@ pub struct CatalogConfig {
     /// Of the program.
     pub version: String,
     pub service_scope: String,
-    /// Names what only this node reaches, such as its disk: the same after a restart. Empty: nothing of the kind.
+    /// Names what only this node reaches, such as its disk, and what is there: the same after a restart of the process,
+    /// another after the machine's, which may have lost it. Empty: nothing of the kind.
     pub local_id: String,
     /// How many subtasks the node can work on at once.
     pub slots: u32,

@@ -1,9 +1,9 @@
-//! A directory as an object store. An object appears whole and on disk, or not at all: it is written under another
-//! name, synced, and renamed. Unlike `object_store`'s own, unfinished uploads show in lists, so that the clean-up after
+//! A directory as an object store. An object appears whole and (unless the directory is only for the time until the
+//! machine's next start) on disk, or not at all: it is written under another name, synced, and renamed. Unlike `object_store`'s own, unfinished uploads show in lists, so that the clean-up after
 //! a crash finds them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,16 +23,18 @@ const UNFINISHED: &str = ".unfinished";
 #[derive(Debug, Clone)]
 pub struct LocalBackend {
     root: PathBuf,
+    sync: bool,
 }
 
 impl LocalBackend {
     /// Makes the directory when it is missing.
-    pub fn open(root: &Path) -> BackendResult<LocalBackend> {
+    /// `sync`: what is there outlives a crash of the machine.
+    pub fn open(root: &Path, sync: bool) -> BackendResult<LocalBackend> {
         fs::create_dir_all(root).map_err(|error| failed("create directory", root, &error))?;
         let root = root
             .canonicalize()
             .map_err(|error| failed("open directory", root, &error))?;
-        Ok(LocalBackend { root })
+        Ok(LocalBackend { root, sync })
     }
 
     /// Only plain segments are joined, so that no path leads out of the directory.
@@ -144,11 +146,11 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
-fn publish(from: &Path, to: &Path) -> io::Result<()> {
+fn publish(from: &Path, to: &Path, sync: bool) -> io::Result<()> {
     fs::rename(from, to)?;
     match to.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
+        Some(parent) if sync => File::open(parent)?.sync_all(),
+        _ => Ok(()),
     }
 }
 
@@ -197,18 +199,24 @@ fn walk(root: &Path, dir: &Path, out: &mut Vec<ObjectEntry>) -> BackendResult<()
 }
 
 fn read_at(path: &Path, range: impl FnOnce(u64) -> Range<u64>) -> BackendResult<(Bytes, u64)> {
-    let file = File::open(path).map_err(|error| failed("open", path, &error))?;
+    let mut file = File::open(path).map_err(|error| failed("open", path, &error))?;
     let total = file
         .metadata()
         .map_err(|error| failed("open", path, &error))?
         .len();
     let range = range(total);
     // A range past the end gives what there is; how much that is, the caller checks.
-    let len = range.end.min(total).saturating_sub(range.start) as usize;
-    let mut data = vec![0; len];
-    file.read_exact_at(&mut data, range.start)
-        .map_err(|error| failed("read", path, &error))?;
-    Ok((data.into(), total))
+    let len = range.end.min(total).saturating_sub(range.start);
+    let mut data = Vec::with_capacity(len as usize);
+    let read = || {
+        file.seek(SeekFrom::Start(range.start))?;
+        file.take(len).read_to_end(&mut data)
+    };
+    match read() {
+        Ok(n) if n as u64 == len => Ok((data.into(), total)),
+        Ok(_) => Err(failed("read", path, &ErrorKind::UnexpectedEof.into())),
+        Err(error) => Err(failed("read", path, &error)),
+    }
 }
 
 #[async_trait]
@@ -216,15 +224,18 @@ impl Backend for LocalBackend {
     async fn put(&self, path: &str, data: Bytes) -> BackendResult<()> {
         let target = self.file(path)?;
         let staged = self.unfinished(path, &unique_id())?;
+        let sync = self.sync;
         let abandoned = Abandoned::default();
         let _waiting = Waiting(abandoned.clone());
         blocking(move || {
             let write = || {
                 let file = create(&staged)?;
                 file.write_all_at(&data, 0)?;
-                file.sync_all()?;
+                if sync {
+                    file.sync_all()?;
+                }
                 abandoned.check()?;
-                publish(&staged, &target)
+                publish(&staged, &target, sync)
             };
             write().map_err(|error| {
                 // The first error is the one to report.
@@ -319,13 +330,16 @@ impl Backend for LocalBackend {
     async fn complete_multipart(&self, path: &str, id: &str, _parts: Vec<PartId>) -> BackendResult<()> {
         let target = self.file(path)?;
         let staged = self.unfinished(path, id)?;
+        let sync = self.sync;
         let abandoned = Abandoned::default();
         let _waiting = Waiting(abandoned.clone());
         blocking(move || {
             let finish = || {
-                OpenOptions::new().write(true).open(&staged)?.sync_all()?;
+                if sync {
+                    OpenOptions::new().write(true).open(&staged)?.sync_all()?;
+                }
                 abandoned.check()?;
-                publish(&staged, &target)
+                publish(&staged, &target, sync)
             };
             finish().map_err(|error| failed("finish", &target, &error))
         })

@@ -4,7 +4,7 @@
 use ilmenite_store::KvBatch;
 use tokio_util::sync::CancellationToken;
 
-use crate::buffer::SortBuffer;
+use crate::buffer::{SortBuffer, TOUCHED_AT_ONCE};
 use crate::digest::EntryDigest;
 use crate::duplicates::{DuplicateFilter, DuplicatePolicy, Duplicates};
 use crate::error::{Error, Result};
@@ -160,6 +160,9 @@ impl RunSorter {
             if index % CANCEL_CHECK_ENTRIES == 0 && self.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            if index.is_multiple_of(TOUCHED_AT_ONCE) {
+                self.buffer.touch(index);
+            }
             if !passes(&mut self.filter, &self.buffer, kept, index) {
                 continue;
             }
@@ -254,6 +257,9 @@ impl SortedEntries {
         let mut digest = EntryDigest::default();
         let mut kept = 0usize;
         for index in 0..buffer.len() {
+            if index.is_multiple_of(TOUCHED_AT_ONCE) {
+                buffer.touch(index);
+            }
             if passes(filter, &buffer, kept.checked_sub(1), index) {
                 let (key, value) = buffer.get(index);
                 digest.add(key, value);
@@ -299,6 +305,9 @@ impl SortedEntries {
     pub fn next_batch(&mut self, batch: &mut KvBatch, batch_bytes: usize) -> bool {
         batch.clear();
         while self.next < self.len() && (batch.is_empty() || batch.bytes() < batch_bytes) {
+            if self.next.is_multiple_of(TOUCHED_AT_ONCE) {
+                self.buffer.touch(self.next);
+            }
             let (key, value) = self.buffer.get(self.next);
             batch.push(key, value);
             self.next += 1;

@@ -68,7 +68,7 @@ impl ObjectStorage {
         let policy = RetryPolicy::default();
         let (backend, prefix): (Arc<dyn Backend>, String) = match uri.scheme {
             Scheme::File => {
-                let backend = LocalBackend::open(Path::new(&uri.prefix))
+                let backend = LocalBackend::open(Path::new(&uri.prefix), true)
                     .map_err(|error| Error::InvalidUri(format!("{error}: '{uri}'")))?;
                 (Arc::new(backend), String::new())
             }
@@ -89,9 +89,11 @@ impl ObjectStorage {
         ))
     }
 
-    /// A scratch directory of this node, for builds without a storage URI. Made when missing.
+    /// A scratch directory of this node, for builds without a storage URI. Made when missing. What is in it is neither
+    /// compressed nor synced: the disk is near, and after a crash of the machine nobody may rely on what is there.
     pub fn local(directory: &Path) -> Result<ObjectStorage> {
-        let backend = LocalBackend::open(directory).map_err(|error| Error::InvalidUri(error.to_string()))?;
+        let backend =
+            LocalBackend::open(directory, false).map_err(|error| Error::InvalidUri(error.to_string()))?;
         let location = Location {
             prefix: String::new(),
             redacted_uri: format!("file://{}", directory.display()),

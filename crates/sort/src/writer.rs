@@ -34,6 +34,7 @@ pub struct WriterOptions {
     /// Parts under way at once.
     pub max_in_flight: usize,
     pub target_object_bytes: u64,
+    pub compress: bool,
 }
 
 impl WriterOptions {
@@ -45,6 +46,7 @@ impl WriterOptions {
             part_bytes: (budget_bytes / 12).clamp(least, most),
             max_in_flight: 2,
             target_object_bytes: TARGET_OBJECT_BYTES,
+            compress: !storage.is_scratch(),
         }
     }
 
@@ -72,7 +74,8 @@ pub(crate) struct RunEncoder {
     last_key: Vec<u8>,
     /// The last key of the block before.
     closed_last_key: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
+    /// `None`: blocks are stored as they are.
+    compressor: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
     /// Encoded, not yet taken.
     pending: Vec<u8>,
@@ -87,8 +90,10 @@ pub(crate) struct RunEncoder {
 }
 
 impl RunEncoder {
-    pub fn new(part_bytes: usize) -> Result<RunEncoder> {
-        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)
+    pub fn new(part_bytes: usize, compress: bool) -> Result<RunEncoder> {
+        let compressor = compress.then(|| zstd::bulk::Compressor::new(ZSTD_LEVEL));
+        let compressor = compressor
+            .transpose()
             .map_err(|error| Error::Bug(format!("zstd does not start: {error}")))?;
         Ok(RunEncoder {
             block: Vec::with_capacity(BLOCK_RAW_BYTES + 4096),
@@ -98,7 +103,7 @@ impl RunEncoder {
             last_key: Vec::new(),
             closed_last_key: Vec::new(),
             compressor,
-            scratch: Vec::with_capacity(zstd::zstd_safe::compress_bound(BLOCK_RAW_BYTES + 4096)),
+            scratch: Vec::new(),
             pending: Vec::with_capacity(part_bytes.min(1 << 20)),
             part_bytes: part_bytes + BLOCK_RAW_BYTES,
             offset: 0,
@@ -145,17 +150,18 @@ impl RunEncoder {
         if self.block_entries == 0 {
             return Ok(());
         }
-        self.scratch.clear();
-        let bound = zstd::zstd_safe::compress_bound(self.block.len());
-        self.scratch.reserve(bound);
-        self.compressor
-            .compress_to_buffer(&self.block, &mut self.scratch)
-            .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
-        let stored = if self.scratch.len() < self.block.len() {
-            &self.scratch
-        } else {
-            &self.block
-        };
+        let mut stored = &self.block;
+        if let Some(compressor) = &mut self.compressor {
+            self.scratch.clear();
+            self.scratch
+                .reserve(zstd::zstd_safe::compress_bound(self.block.len()));
+            compressor
+                .compress_to_buffer(&self.block, &mut self.scratch)
+                .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
+            if self.scratch.len() < self.block.len() {
+                stored = &self.scratch;
+            }
+        }
         let first_key = Bytes::copy_from_slice(&self.block_first_key);
         let info = BlockInfo {
             offset: self.offset,
@@ -277,7 +283,7 @@ impl RunWriter {
             path,
             options,
             cancel: cancel.clone(),
-            encoder: RunEncoder::new(options.part_bytes)?,
+            encoder: RunEncoder::new(options.part_bytes, options.compress)?,
             in_flight: JoinSet::new(),
             upload: None,
             parts: Vec::new(),
@@ -361,7 +367,7 @@ impl RunWriter {
         if self.encoder.entries() == 0 {
             return Ok(None);
         }
-        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0)?);
+        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0, false)?);
         let (rest, meta) = encoder.finish(self.path.clone())?;
         if self.upload.is_none() && rest.len() <= self.part_bytes() + (1 << 20) {
             self.storage

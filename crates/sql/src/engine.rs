@@ -303,8 +303,16 @@ async fn cluster_id(store: &StoreRef) -> Result<String> {
     .await
 }
 
-/// Names the directory, once and for all: what is sorted there is on this disk and no other.
+/// Names the directory since the machine's start: what is sorted there is on this disk and no other, and not synced.
 fn local_id(dir: &std::path::Path) -> Result<String> {
+    // Where it is not known, every start counts as the machine's.
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_else(|_| uuid::Uuid::new_v4().to_string());
+    Ok(format!("{}@{}", directory_id(dir)?, boot_id.trim()))
+}
+
+/// Names the directory, once and for all.
+fn directory_id(dir: &std::path::Path) -> Result<String> {
     let path = dir.join("node-id");
     let failed = |e: std::io::Error| Error::other(ErrorClass::Permanent, format!("{}: {e}", path.display()));
     match std::fs::read_to_string(&path) {
@@ -349,4 +357,19 @@ fn memory_bytes() -> Option<u64> {
         .ok()
         .and_then(|t| t.trim().parse().ok());
     Some(limit.map_or(total, |limit: u64| limit.min(total)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_id_until_the_machine_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = local_id(dir.path()).unwrap();
+        assert_eq!(local_id(dir.path()).unwrap(), id);
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        assert!(id.ends_with(boot_id.trim()), "{id}");
+        assert_ne!(local_id(&dir.path().join("another")).unwrap(), id);
+    }
 }

@@ -209,7 +209,8 @@ impl<'a> ReadPass<'a> {
         while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
             ingesting.write(&batch).await?;
         }
-        ingesting.finish().await
+        ingesting.finish().await?;
+        Ok(entries.digest())
     }
 }
 

@@ -9,7 +9,7 @@ async fn each_operation_can_be_failed_before_and_after() {
     for op in Op::ALL.into_iter().filter(|op| *op != Op::CompleteMultipart) {
         for point in [op.failpoint_before(), op.failpoint_after()] {
             // Denied for good, what the probe made may have to stay.
-            let (_dir, storage) = scratch();
+            let (_dir, storage) = directory();
             fail::cfg(point, "return(permission)").unwrap();
             let error = storage.probe(&token()).await.unwrap_err();
             assert!(
@@ -17,7 +17,7 @@ async fn each_operation_can_be_failed_before_and_after() {
                 "{point}: {error}"
             );
             // Once only: retried, and well.
-            let (_dir, storage) = scratch();
+            let (_dir, storage) = directory();
             fail::cfg(point, "1*return(transient)").unwrap();
             storage.probe(&token()).await.unwrap();
             assert!(storage.stats().retries >= 1, "{point}");

@@ -20,7 +20,7 @@ fn quick() -> RetryPolicy {
 }
 
 fn faulty() -> (tempfile::TempDir, ObjectStorage, Faults) {
-    let (dir, storage) = scratch();
+    let (dir, storage) = directory();
     let faults = Faults::new();
     let storage = faults.wrap(&storage).with_policy(quick());
     (dir, storage, faults)

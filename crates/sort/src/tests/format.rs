@@ -5,7 +5,7 @@ use crate::format::{MAGIC, TRAILER_BYTES, VERSION};
 use crate::writer::RunEncoder;
 
 fn encode(entries: &[Entry], path: &str) -> (Vec<u8>, RunMeta) {
-    let mut encoder = RunEncoder::new(1 << 20).unwrap();
+    let mut encoder = RunEncoder::new(1 << 20, true).unwrap();
     for (key, value) in entries {
         encoder.push(key, value).unwrap();
     }
@@ -105,7 +105,7 @@ async fn expect_found(storage: &ObjectStorage, file: &Path, meta: &RunMeta, byte
 /// Against F50 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_changed_byte_is_found() {
-    let (dir, storage) = scratch();
+    let (dir, storage) = directory();
     let mut compressible: Vec<Entry> = (0..400u32)
         .map(|i| (i.to_be_bytes().to_vec(), b"the same again".to_vec()))
         .collect();
@@ -154,7 +154,7 @@ async fn every_changed_byte_is_found() {
 /// As an attacker or a bug of ours would write it: checksums right, content wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consistent_lie_is_no_panic() {
-    let (dir, storage) = scratch();
+    let (dir, storage) = directory();
     let (good, meta) = encode(&tiny(), "lie.run");
     let footer_at = good.len() - meta.footer_bytes as usize;
     for at in 0..meta.footer_bytes as usize - TRAILER_BYTES {

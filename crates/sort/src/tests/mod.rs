@@ -31,9 +31,9 @@ fn rng(seed: u64) -> StdRng {
 }
 
 /// A directory of its own, gone at the end.
-fn scratch() -> (tempfile::TempDir, ObjectStorage) {
+fn directory() -> (tempfile::TempDir, ObjectStorage) {
     let dir = tempfile::tempdir().unwrap();
-    let storage = ObjectStorage::local(&dir.path().join("objects")).unwrap();
+    let storage = ObjectStorage::from_uri(&format!("file://{}/objects", dir.path().display())).unwrap();
     (dir, storage)
 }
 

@@ -102,7 +102,7 @@ proptest! {
         all.sort_unstable();
         prop_assert_eq!(grouped, all);
         // Each group goes through in its budget, when that is enough for two readers at all.
-        let (_dir, storage) = scratch();
+        let (_dir, storage) = directory();
         for group in &groups {
             prop_assert!(overlap(group) <= overlap(&runs).div_ceil(groups.len()));
             if budget_mib >= 40 {

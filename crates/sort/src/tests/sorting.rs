@@ -6,7 +6,7 @@ const MIB: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_pushed() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let output = sort_all(&storage, options(4 * MIB, DETECT, true), vec![])
         .await
         .unwrap();
@@ -26,7 +26,7 @@ async fn nothing_pushed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_never_touches_storage() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut entries = wild_entries(&mut rng(1), 20_000);
     let output = sort_all(
         &storage,
@@ -49,6 +49,32 @@ async fn what_fits_never_touches_storage() {
     }
     assert_eq!(got, entries);
     assert_eq!(storage.stats(), RequestStats::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_in_a_nodes_own_directory_are_not_compressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let near = ObjectStorage::local(&dir.path().join("near")).unwrap();
+    let far = ObjectStorage::from_uri(&format!("file://{}", dir.path().join("far").display())).unwrap();
+    let mut entries: Vec<Entry> = (0..20_000u64)
+        .map(|i| (format!("{:0>60}", i * 7 % 20_000).into_bytes(), vec![b'0']))
+        .collect();
+    let mut stored_bytes = Vec::new();
+    for storage in [near, far] {
+        let options = options(4 * MIB, DuplicatePolicy::Allow, false);
+        let output = sort_all(&storage, options, entries.clone()).await.unwrap();
+        let SortedRun::Stored(runs) = output.run else {
+            panic!("nothing is stored")
+        };
+        stored_bytes.push(runs.iter().map(|run| run.stored_bytes).sum::<u64>());
+        entries.sort();
+        assert!(merge_range(&storage, &runs, KeyRange::default(), 4 * MIB).await == entries);
+    }
+    let raw = entries.iter().map(|(k, v)| (k.len() + v.len()) as u64).sum();
+    assert!(
+        stored_bytes[0] >= raw && stored_bytes[1] < raw / 4,
+        "{stored_bytes:?}"
+    );
 }
 
 #[test]
@@ -128,7 +154,7 @@ fn the_buffer_stays_within_its_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spilled_runs_merge_to_the_reference() {
     for seed in 0..4 {
-        let (_dir, storage) = scratch();
+        let (_dir, storage) = directory();
         let mut rng = rng(seed);
         let mut entries = match seed {
             0 => index_entries(&mut rng, 150_000, u64::MAX),
@@ -201,7 +227,7 @@ async fn spilled_runs_merge_to_the_reference() {
 /// Against P14 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn sorted_input_gives_runs_without_overlap() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut entries = index_entries(&mut rng(5), 150_000, u64::MAX);
     entries.sort();
     let budget = RunSorter::min_budget_bytes(&storage) + 2 * MIB;
@@ -222,7 +248,7 @@ async fn sorted_input_gives_runs_without_overlap() {
 /// Against F15 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicates_in_memory_and_across_runs() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut entries: Vec<Entry> = (0..60_000u32)
         .map(|i| (i.to_be_bytes().to_vec(), [i.to_le_bytes(); 8].concat()))
         .collect();
@@ -273,7 +299,7 @@ async fn duplicates_in_memory_and_across_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_budget_refuses_and_groups_fit_it() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut rng = rng(9);
     let mut entries = Vec::new();
     let mut runs = Vec::new();
@@ -342,7 +368,7 @@ async fn a_small_budget_refuses_and_groups_fit_it() {
 /// Against F70 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn merging_stays_within_its_budget() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut rng = rng(14);
     let mut runs = Vec::new();
     for run in 0..8 {
@@ -377,7 +403,7 @@ async fn merging_stays_within_its_budget() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_sorter_goes_on() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let mut entries = index_entries(&mut rng(12), 30_000, u64::MAX);
     let mut sorter = RunSorter::new(&storage, options(16 * MIB, DETECT, true), &token()).unwrap();
     let (first, second) = (entries[..20_000].to_vec(), entries[20_000..].to_vec());
@@ -399,11 +425,12 @@ async fn a_settled_sorter_goes_on() {
 /// Against F64, P12, P13 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let writing = Writing {
         part_bytes: 64 << 10,
         max_in_flight: 2,
         target_object_bytes: 400_000,
+        compress: true,
     };
     let mut writer = RunSetWriter::new(&storage, "1/1/1".into(), 5, writing, &token());
     let mut rng = rng(4);
@@ -444,7 +471,7 @@ async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_sorting_and_merging() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let entries = index_entries(&mut rng(2), 50_000, u64::MAX);
     let runs = stored_runs(&storage, "7/1/1", 16 * MIB, entries.clone()).await;
     let cancel = token();
@@ -466,7 +493,7 @@ async fn a_cancel_ends_sorting_and_merging() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_errors() {
-    let (_dir, storage) = scratch();
+    let (_dir, storage) = directory();
     let too_small = RunSorter::new(&storage, options(1000, DETECT, true), &token());
     assert!(matches!(too_small.err(), Some(Error::BudgetTooSmall { .. })));
     let budget = RunSorter::min_budget_bytes(&storage);
@@ -487,8 +514,9 @@ fn the_encoder_stays_within_what_the_writer_counts() {
         part_bytes: 1 << 20,
         max_in_flight: 2,
         target_object_bytes: 1 << 30,
+        compress: true,
     };
-    let mut encoder = crate::writer::RunEncoder::new(writing.part_bytes).unwrap();
+    let mut encoder = crate::writer::RunEncoder::new(writing.part_bytes, writing.compress).unwrap();
     let mut rng = rng(8);
     let mut most = 0;
     for i in 0..200_000u64 {
