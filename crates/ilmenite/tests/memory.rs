@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::load::{TABLE, create};
-use support::{Server, admin_check, job, run, within};
+use support::{Server, admin_check, job, run, value, within};
 
 const BUDGET_BYTES: u64 = 256 << 20;
 /// The block cache's default of 256 MiB, as much again for write buffers and their flushing, and the program.
@@ -75,5 +77,44 @@ async fn builds_over_ten_million_rows_keep_to_their_memory() {
         "the builds",
         assert_bounded(&[1_000_000, 3_000_000, 10_000_000]),
     )
+    .await;
+}
+
+const TABLES: usize = 2_000;
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+const OPEN_BYTES: u64 = 1 << 30;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long (four minutes): cargo test --release --test memory -- --ignored --nocapture"]
+async fn thousands_of_tables_open_in_seconds() {
+    within(1200, "the tables", async {
+        let mut server = Server::start().await;
+        let mut conn = server.connect().await;
+        for table in 0..TABLES {
+            let columns = "id INT PRIMARY KEY, a INT, b VARCHAR(50), c INT, KEY (a), KEY (b), KEY (c)";
+            run(&mut conn, &format!("CREATE TABLE t{table} ({columns})")).await;
+            run(&mut conn, &format!("INSERT INTO t{table} VALUES (1, 1, 'x', 2), (2, 3, 'y', {table})")).await;
+        }
+        for killed in [false, true] {
+            match killed {
+                true => server.kill(),
+                false => server.stop().await,
+            }
+            let began = Instant::now();
+            server.restart().await;
+            let mut conn = server.connect().await;
+            let open = began.elapsed();
+            for table in 0..TABLES {
+                let c = value(&mut conn, &format!("SELECT c FROM t{table} WHERE a = 3")).await;
+                assert_eq!(c, table.to_string());
+            }
+            let peak = server.peak_resident_bytes();
+            println!(
+                "{TABLES} tables with three indexes each open in {open:.2?} (killed: {killed}), {} MiB once all were read",
+                peak >> 20
+            );
+            assert!(open <= OPEN_WITHIN && peak <= OPEN_BYTES);
+        }
+    })
     .await;
 }

@@ -27,6 +27,10 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries to write how a subtask ended; after that its row says `running` here, and the next round takes it back.
 const FINISH_TRIES: u32 = 10;
 
+/// Added to that of the server's other threads, which then get about ten times as much of a busy processor.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 type SubtaskId = (TaskId, usize, u32);
 
 /// Where subtasks run.
@@ -44,10 +48,27 @@ impl Place {
         match self {
             Place::OwnThread => {
                 let runtime = tokio::runtime::Handle::current();
-                tokio::task::spawn_blocking(move || runtime.block_on(body))
+                // The pool's thread only waits: one that has given up priority could not take it back.
+                tokio::task::spawn_blocking(move || {
+                    let work = || {
+                        yield_to_statements();
+                        runtime.block_on(body)
+                    };
+                    let joined = std::thread::scope(|scope| scope.spawn(work).join());
+                    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
             }
             Place::Runtime => tokio::spawn(body),
         }
+    }
+}
+
+/// From here on the thread, and those it starts, work in the time that others leave, as far as the system knows
+/// priorities of threads.
+fn yield_to_statements() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a subtask works at the priority of statements");
     }
 }
 
