@@ -104,6 +104,44 @@ async fn an_outage_of_the_object_store_passes_or_ends_the_job() {
     node.stop().await;
 }
 
+/// A lease that could not be renewed for want of space would leave nobody to say why the build stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_pauses_a_build_and_is_named() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::open(dir.path()).await;
+    node.create(plain("t")).await;
+    let rows: Vec<_> = (0..500).map(|i| row(i, Some(i), &format!("{i}"))).collect();
+    node.insert("t", &rows).await;
+    node.stop().await;
+
+    let fs = rustix::fs::statvfs(dir.path()).unwrap();
+    let full = Options {
+        reserve_disk_bytes: fs.f_bavail * fs.f_frsize * 2,
+        ..Default::default()
+    };
+    let node = Node::open_with(dir.path(), full).await;
+    let id = node
+        .submit(alter("t", vec![add(key("k", &["a"]))]), JobSettings::default())
+        .await;
+    let reason = loop {
+        let job = node.ddl.job_details(id).await.unwrap().unwrap();
+        assert!(!job.state.is_finished(), "{:?}", job.error);
+        if job.state == JobState::Paused {
+            break job.pause_reason;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(reason.contains("out of space"), "{reason}");
+    node.stop().await;
+
+    let node = Node::open(dir.path()).await;
+    assert!(node.ddl.resume(&[id]).await[0].1.is_ok());
+    node.wait(id).await.unwrap();
+    node.check("t").await;
+    node.assert_nothing_left(dir.path()).await;
+    node.stop().await;
+}
+
 /// Against F11, F32 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_stopped_at_any_moment_goes_on_after_restart() {

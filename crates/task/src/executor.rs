@@ -567,3 +567,28 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn niceness() -> i32 {
+        rustix::process::getpriority_process(None).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn subtasks_yield_to_statements_and_leave_the_pool_as_it_was() {
+        let usual = niceness();
+        for _ in 0..3 {
+            let inside = Place::OwnThread.start(async {
+                // What it starts inherits it: the store's ingest has a thread of its own.
+                (niceness(), std::thread::spawn(niceness).join().unwrap())
+            });
+            let lower = (usual + NICENESS).min(19);
+            assert_eq!(inside.await.unwrap(), (lower, lower));
+            assert_eq!(tokio::task::spawn_blocking(niceness).await.unwrap(), usual);
+        }
+        let panicking = Place::OwnThread.start(async { panic!("on purpose") });
+        assert!(panicking.await.unwrap_err().is_panic());
+    }
+}

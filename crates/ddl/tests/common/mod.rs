@@ -36,11 +36,14 @@ pub struct Options {
     pub open_storage: Option<OpenStorage>,
     pub pause_hold: Duration,
     pub retry: RetryPolicy,
+    /// See `EmbeddedOptions`.
+    pub reserve_disk_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
+            reserve_disk_bytes: EmbeddedOptions::default().reserve_disk_bytes,
             sync: false,
             memory_bytes: 64 << 20,
             slots: 2,
@@ -66,6 +69,7 @@ impl Node {
             sync: options.sync,
             cache_bytes: 16 << 20,
             partition: partition_prefix_len,
+            reserve_disk_bytes: options.reserve_disk_bytes,
             ..Default::default()
         };
         // Tasks of the node before let go of the store a moment after it was stopped.

@@ -103,6 +103,17 @@ pub(super) struct Job {
     pub applied: Applied,
 }
 
+impl Job {
+    /// Whether it writes no row and no index entry of a table, and locks none.
+    fn is_of_system(&self, spaces: &Spaces) -> bool {
+        let writes = self.writes.iter().map(|write| &write.key[..]);
+        let rows = self.rows.iter().map(|row| &row.key[..]);
+        writes
+            .chain(rows)
+            .all(|key| spaces.partition_of(key).is_empty())
+    }
+}
+
 struct Queued {
     job: Job,
     bytes: usize,
@@ -331,9 +342,11 @@ struct Accepted {
 
 fn process(core: &Core, mut jobs: Vec<Queued>) {
     if let Err(e) = core.check_space() {
-        let (urgent, refused) = jobs.into_iter().partition(|q| q.job.urgent);
+        let system_may = core.check_space_for_system().is_ok();
+        let may = |job: &Job| job.urgent || (system_may && job.is_of_system(&core.spaces));
+        let (accepted, refused) = jobs.into_iter().partition(|q| may(&q.job));
         reject_all(refused, &e);
-        jobs = urgent;
+        jobs = accepted;
     }
     let spaces = &core.spaces;
     let pin = spaces.pin();

@@ -68,7 +68,8 @@ pub struct EmbeddedOptions {
     pub gc_interval: Duration,
     /// A transaction older than this no longer holds back garbage collection.
     pub max_transaction_age: Duration,
-    /// Commits and ingests are refused with `DiskFull` when less than this is free.
+    /// Commits and ingests are refused with `DiskFull` when less than this is free; those of rows that belong to no
+    /// partition when less than a quarter of it is.
     pub reserve_disk_bytes: u64,
     /// Keys and values of one transaction.
     pub max_transaction_bytes: usize,
@@ -134,6 +135,12 @@ impl Core {
 
     fn check_space(&self) -> Result<()> {
         error::check_space(&self.path, self.options.reserve_disk_bytes)
+    }
+
+    /// For rows of no partition, which are few and small: leases, jobs, schemas. They may use three quarters of the
+    /// reserve, or a full disk would take the node its lease, and nobody could be told why a build stands still.
+    fn check_space_for_system(&self) -> Result<()> {
+        error::check_space(&self.path, self.options.reserve_disk_bytes / 4)
     }
 
     /// One round of garbage collection.

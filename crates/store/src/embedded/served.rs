@@ -38,7 +38,7 @@ impl EmbeddedStore {
     /// Writes rows of the server (`None` removes), all or none, durably. Blocks.
     pub fn put_server_rows(&self, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<()> {
         self.core.check_open()?;
-        self.core.check_space()?;
+        self.core.check_space_for_system()?;
         let spaces = &self.core.spaces;
         let mut batch = spaces.db.batch();
         for (key, value) in rows {
