@@ -89,8 +89,8 @@ impl ObjectStorage {
         ))
     }
 
-    /// A scratch directory of this node, for builds without a storage URI. Made when missing. What is in it is neither
-    /// compressed nor synced: the disk is near, and after a crash of the machine nobody may rely on what is there.
+    /// A scratch directory of this node, for builds without a storage URI. Made when missing. What is in it is not
+    /// synced: after a crash of the machine nobody may rely on it.
     pub fn local(directory: &Path) -> Result<ObjectStorage> {
         let backend =
             LocalBackend::open(directory, false).map_err(|error| Error::InvalidUri(error.to_string()))?;

@@ -22,7 +22,10 @@ const PARTS_PER_SIZE: usize = 500;
 /// An object is closed once it is so long. Few large objects: requests cost time and money each.
 pub const TARGET_OBJECT_BYTES: u64 = 256 << 20;
 
+/// A network is slower than this, and requests cost money by the byte on some.
 const ZSTD_LEVEL: i32 = 1;
+/// A disk of our own is about as fast as this: less work than without any, and a small part of the space.
+const ZSTD_LEVEL_SCRATCH: i32 = -5;
 
 /// What zstd takes for compressing blocks at that level, rounded up.
 const COMPRESSOR_BYTES: usize = 1 << 20;
@@ -34,7 +37,7 @@ pub struct WriterOptions {
     /// Parts under way at once.
     pub max_in_flight: usize,
     pub target_object_bytes: u64,
-    pub compress: bool,
+    pub zstd_level: i32,
 }
 
 impl WriterOptions {
@@ -46,7 +49,10 @@ impl WriterOptions {
             part_bytes: (budget_bytes / 12).clamp(least, most),
             max_in_flight: 2,
             target_object_bytes: TARGET_OBJECT_BYTES,
-            compress: !storage.is_scratch(),
+            zstd_level: match storage.is_scratch() {
+                true => ZSTD_LEVEL_SCRATCH,
+                false => ZSTD_LEVEL,
+            },
         }
     }
 
@@ -74,8 +80,7 @@ pub(crate) struct RunEncoder {
     last_key: Vec<u8>,
     /// The last key of the block before.
     closed_last_key: Vec<u8>,
-    /// `None`: blocks are stored as they are.
-    compressor: Option<zstd::bulk::Compressor<'static>>,
+    compressor: zstd::bulk::Compressor<'static>,
     scratch: Vec<u8>,
     /// Encoded, not yet taken.
     pending: Vec<u8>,
@@ -90,10 +95,8 @@ pub(crate) struct RunEncoder {
 }
 
 impl RunEncoder {
-    pub fn new(part_bytes: usize, compress: bool) -> Result<RunEncoder> {
-        let compressor = compress.then(|| zstd::bulk::Compressor::new(ZSTD_LEVEL));
-        let compressor = compressor
-            .transpose()
+    pub fn new(part_bytes: usize, zstd_level: i32) -> Result<RunEncoder> {
+        let compressor = zstd::bulk::Compressor::new(zstd_level)
             .map_err(|error| Error::Bug(format!("zstd does not start: {error}")))?;
         Ok(RunEncoder {
             block: Vec::with_capacity(BLOCK_RAW_BYTES + 4096),
@@ -150,18 +153,17 @@ impl RunEncoder {
         if self.block_entries == 0 {
             return Ok(());
         }
-        let mut stored = &self.block;
-        if let Some(compressor) = &mut self.compressor {
-            self.scratch.clear();
-            self.scratch
-                .reserve(zstd::zstd_safe::compress_bound(self.block.len()));
-            compressor
-                .compress_to_buffer(&self.block, &mut self.scratch)
-                .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
-            if self.scratch.len() < self.block.len() {
-                stored = &self.scratch;
-            }
-        }
+        self.scratch.clear();
+        let bound = zstd::zstd_safe::compress_bound(self.block.len());
+        self.scratch.reserve(bound);
+        self.compressor
+            .compress_to_buffer(&self.block, &mut self.scratch)
+            .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
+        let stored = if self.scratch.len() < self.block.len() {
+            &self.scratch
+        } else {
+            &self.block
+        };
         let first_key = Bytes::copy_from_slice(&self.block_first_key);
         let info = BlockInfo {
             offset: self.offset,
@@ -283,7 +285,7 @@ impl RunWriter {
             path,
             options,
             cancel: cancel.clone(),
-            encoder: RunEncoder::new(options.part_bytes, options.compress)?,
+            encoder: RunEncoder::new(options.part_bytes, options.zstd_level)?,
             in_flight: JoinSet::new(),
             upload: None,
             parts: Vec::new(),
@@ -367,7 +369,7 @@ impl RunWriter {
         if self.encoder.entries() == 0 {
             return Ok(None);
         }
-        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0, false)?);
+        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0, ZSTD_LEVEL)?);
         let (rest, meta) = encoder.finish(self.path.clone())?;
         if self.upload.is_none() && rest.len() <= self.part_bytes() + (1 << 20) {
             self.storage

@@ -108,9 +108,7 @@ impl Job {
     fn is_of_system(&self, spaces: &Spaces) -> bool {
         let writes = self.writes.iter().map(|write| &write.key[..]);
         let rows = self.rows.iter().map(|row| &row.key[..]);
-        writes
-            .chain(rows)
-            .all(|key| spaces.partition_of(key).is_empty())
+        writes.chain(rows).all(|key| spaces.partition_of(key).is_empty())
     }
 }
 
