@@ -42,6 +42,18 @@ async fn fill(node: &Node) {
     }
 }
 
+/// Waits until the job has paused itself, and returns why.
+async fn pauses(node: &Node, id: JobId) -> String {
+    loop {
+        let job = node.ddl.job_details(id).await.unwrap().unwrap();
+        assert!(!job.state.is_finished(), "{:?}", job.error);
+        if job.state == JobState::Paused {
+            return job.pause_reason;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Against F13, F34, F65 of docs/faults.md.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_object_store_passes_or_ends_the_job() {
@@ -87,14 +99,7 @@ async fn an_outage_of_the_object_store_passes_or_ends_the_job() {
     faults.add(Rule::disk_full_after(StorageOp::Put, 0));
     faults.add(Rule::disk_full_after(StorageOp::PutPart, 0));
     let id = node.submit(alter("t", actions()), cloud(&dir)).await;
-    let reason = loop {
-        let job = node.ddl.job_details(id).await.unwrap().unwrap();
-        assert!(!job.state.is_finished(), "{:?}", job.error);
-        if job.state == JobState::Paused {
-            break job.pause_reason;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let reason = pauses(&node, id).await;
     assert!(reason.contains("object storage"), "{reason}");
     faults.clear();
     assert!(node.ddl.resume(&[id]).await[0].1.is_ok());
@@ -123,14 +128,7 @@ async fn a_full_disk_pauses_a_build_and_is_named() {
     let id = node
         .submit(alter("t", vec![add(key("k", &["a"]))]), JobSettings::default())
         .await;
-    let reason = loop {
-        let job = node.ddl.job_details(id).await.unwrap().unwrap();
-        assert!(!job.state.is_finished(), "{:?}", job.error);
-        if job.state == JobState::Paused {
-            break job.pause_reason;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let reason = pauses(&node, id).await;
     assert!(reason.contains("out of space"), "{reason}");
     node.stop().await;
 
