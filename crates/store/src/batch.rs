@@ -13,6 +13,13 @@ impl KvBatch {
         Self::default()
     }
 
+    pub fn with_capacity(pairs: usize, bytes: usize) -> Self {
+        KvBatch {
+            data: Vec::with_capacity(bytes),
+            entries: Vec::with_capacity(pairs),
+        }
+    }
+
     pub fn clear(&mut self) {
         self.data.clear();
         self.entries.clear();
@@ -38,6 +45,20 @@ impl KvBatch {
         self.data.extend_from_slice(value);
         self.entries
             .push((start as u32, mid as u32, self.data.len() as u32));
+    }
+
+    /// Appends the pairs of `other` at `range`.
+    pub fn extend_from(&mut self, other: &KvBatch, range: std::ops::Range<usize>) {
+        let Some(&(first, ..)) = other.entries[range.clone()].first() else {
+            return;
+        };
+        let (_, _, end) = other.entries[range.end - 1];
+        let at = self.data.len() as u32;
+        self.data
+            .extend_from_slice(&other.data[first as usize..end as usize]);
+        let moved =
+            |&(start, mid, end): &(u32, u32, u32)| (start - first + at, mid - first + at, end - first + at);
+        self.entries.extend(other.entries[range].iter().map(moved));
     }
 
     /// Replaces the content by a copy of `other`'s, keeping the memory.

@@ -20,6 +20,9 @@ pub(crate) struct Metrics {
     pub gc_versions_removed: IntCounter,
     pub ingest_entries: IntCounter,
     pub ingest_bytes: IntCounter,
+    /// Ranges of rows copied to the range cache, and taken from it.
+    pub range_cache_fills: IntCounter,
+    pub range_cache_hits: IntCounter,
     pub keyspaces_created: IntCounter,
     pub keyspaces_dropped: IntCounter,
 }
@@ -62,6 +65,14 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     ingest_bytes: counter(
         "ingest_bytes_total",
         "Bytes of keys and values made visible by ingest.",
+    ),
+    range_cache_fills: counter(
+        "range_cache_fills_total",
+        "Ranges of rows with many old versions copied to memory.",
+    ),
+    range_cache_hits: counter(
+        "range_cache_hits_total",
+        "Reads, or parts of scans, answered from such copies.",
     ),
     keyspaces_created: counter(
         "keyspaces_created_total",

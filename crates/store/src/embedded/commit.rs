@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use ahash::RandomState;
 use bytes::Bytes;
-use fjall::PersistMode;
+use fjall::{PersistMode, UserKey, UserValue};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -59,11 +59,11 @@ impl Write {
     }
 
     /// Key and value as stored, committed at `ts`; they are gone from it then.
-    pub fn take(&mut self, ts: Timestamp) -> (Vec<u8>, Vec<u8>) {
+    pub fn take(&mut self, ts: Timestamp) -> (UserKey, UserValue) {
         let mut stored = std::mem::take(&mut self.stored);
         let suffix_at = stored.len() - SUFFIX_LEN;
         stored[suffix_at..].copy_from_slice(&format::suffix(ts));
-        (stored, std::mem::take(&mut self.raw))
+        (stored.into(), std::mem::take(&mut self.raw).into())
     }
 
     fn bytes(&self) -> usize {
@@ -326,6 +326,9 @@ pub(super) fn run(core: &Core) {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| process(core, jobs)));
         if outcome.is_err() {
             tracing::error!("the committer panicked; the batch's outcome is unknown");
+            for space in core.spaces.all() {
+                space.cache.clear();
+            }
             core.oracle.end_flight(None);
         }
     }
@@ -336,6 +339,23 @@ struct Accepted {
     job: Queued,
     commit_ts: Timestamp,
     spaces: Vec<Arc<Space>>,
+    /// What was written to each.
+    entries: Vec<(UserKey, UserValue)>,
+}
+
+impl Accepted {
+    /// Tells the range caches, before the commit is visible.
+    fn write_to_caches(&self) {
+        let mut at = 0;
+        for same in self.spaces.chunk_by(Arc::ptr_eq) {
+            let entries = &self.entries[at..at + same.len()];
+            at += same.len();
+            same[0].cache.write(entries.iter().filter_map(|(entry, raw)| {
+                let (key, ts) = format::split(entry)?;
+                Some((key, ts, format::decode_value(raw)?))
+            }));
+        }
+    }
 }
 
 fn process(core: &Core, mut jobs: Vec<Queued>) {
@@ -402,9 +422,11 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
                 continue;
             }
         };
+        let mut entries = Vec::with_capacity(targets.len());
         for (w, space) in job.writes.iter_mut().zip(&targets) {
             let (stored, raw) = w.take(commit_ts);
-            batch.insert(&space.keyspace, stored, raw);
+            batch.insert(&space.keyspace, stored.clone(), raw.clone());
+            entries.push((stored, raw));
             if watch_writes {
                 written.insert(w.key.clone());
             }
@@ -424,6 +446,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
             job: queued,
             commit_ts,
             spaces: targets,
+            entries,
         });
     }
     if !put_off.is_empty() {
@@ -450,6 +473,14 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
         .commit_batch_seconds
         .observe(began.elapsed().as_secs_f64());
     METRICS.commit_batch_size.observe(accepted.len() as f64);
+    match &outcome {
+        Ok(()) => accepted.iter().for_each(Accepted::write_to_caches),
+        // It does not say that nothing was written.
+        Err(_) => accepted
+            .iter()
+            .flat_map(|a| &a.spaces)
+            .for_each(|space| space.cache.clear()),
+    }
     drop(pin);
     match outcome {
         Ok(()) => {
@@ -460,6 +491,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
                 job,
                 commit_ts,
                 spaces,
+                ..
             } in accepted
             {
                 let Queued { job, done, .. } = job;

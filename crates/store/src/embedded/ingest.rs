@@ -270,6 +270,7 @@ fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Resul
         .persist(PersistMode::SyncData)
         .and_then(|()| attach())
         .map_err(|e| core.spaces.map_error(e))?;
+    space.cache.clear();
     fail::fail_point!("store::ingest::after_finish", |kind| Err(Error::injected(
         kind,
         Error::Io("injected after the ingest was finished".into())

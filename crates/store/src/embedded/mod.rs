@@ -14,6 +14,7 @@ mod journal;
 mod locks;
 mod oracle;
 mod range;
+mod range_cache;
 mod read;
 mod served;
 mod spaces;
@@ -51,6 +52,8 @@ pub use spaces::PartitionFn;
 const HOLD_PREFIX: &[u8] = b"i/gc/hold/";
 /// Bounds what a restart must replay, and with it what memtables hold.
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
+/// One part in so many of the memory for blocks is for rows of the range cache.
+const RANGE_CACHE_SHARE: u64 = 8;
 /// How often the watermark is renewed while commits come in.
 const WATERMARK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -59,7 +62,7 @@ pub struct EmbeddedOptions {
     /// Sync the journal before a commit is acknowledged. Off: a crash of the machine (not of the process) may lose
     /// the last commits.
     pub sync: bool,
-    /// Memory for blocks read from tables.
+    /// Memory for blocks read from tables, and rows of ranges with many old versions.
     pub cache_bytes: u64,
     pub partition: PartitionFn,
     /// How long old versions stay readable.
@@ -143,6 +146,23 @@ impl Core {
         error::check_space(&self.path, self.options.reserve_disk_bytes / 4)
     }
 
+    /// The value of `key` at `ts`. `snapshot`: made for the first key that needs one.
+    fn get(
+        &self,
+        snapshot: &mut Option<fjall::Snapshot>,
+        key: &[u8],
+        ts: Timestamp,
+    ) -> Result<Option<Bytes>> {
+        self.check_open()?;
+        self.gc.check_readable(ts)?;
+        if let Some(value) = read::get_cached(&self.spaces, key, ts) {
+            return Ok(value);
+        }
+        let snapshot = snapshot.get_or_insert_with(|| self.spaces.db.snapshot());
+        self.gc.check_readable(ts)?;
+        read::get(&self.spaces, snapshot, key, ts)
+    }
+
     /// One round of garbage collection.
     fn collect_garbage(&self, any: bool) -> Result<u64> {
         let goal = match self.gc_goal.load(Ordering::SeqCst) {
@@ -205,13 +225,20 @@ impl EmbeddedStore {
     fn open_with_clock(path: PathBuf, options: EmbeddedOptions, clock: oracle::Clock) -> Result<Self> {
         let path: Arc<Path> = path.into();
         let opened = watermark::before_open(&path)?;
+        let range_cache_bytes = options.cache_bytes / RANGE_CACHE_SHARE;
         let db = watermark::guarded(&path, || {
             fjall::Database::builder(&path)
-                .cache_size(options.cache_bytes)
+                .cache_size(options.cache_bytes - range_cache_bytes)
                 .max_journaling_size(MAX_JOURNAL_BYTES)
                 .open()
         })?;
-        let spaces = Spaces::open(db, path.clone(), options.partition, options.two_phase)?;
+        let spaces = Spaces::open(
+            db,
+            path.clone(),
+            options.partition,
+            options.two_phase,
+            range_cache_bytes as usize,
+        )?;
         if opened.is_new() {
             // From here on a start that finds nothing has lost something.
             spaces
@@ -344,6 +371,9 @@ fn maintain(core: &Core) {
         if let Err(e) = core.batches.save(&core.path) {
             tracing::warn!(error = %e, "renewing the watermark failed");
         }
+        for space in core.spaces.all() {
+            space.cache.tick();
+        }
         if last_gc.elapsed() >= core.options.gc_interval {
             match core.collect_garbage(false) {
                 Ok(0) => {}
@@ -454,18 +484,13 @@ impl Store for EmbeddedStore {
     }
 
     async fn get(&self, key: &[u8], ts: Timestamp) -> Result<Option<Bytes>> {
-        self.core.check_open()?;
-        let snapshot = self.core.spaces.db.snapshot();
-        self.core.gc.check_readable(ts)?;
-        read::get(&self.core.spaces, &snapshot, key, ts)
+        self.core.get(&mut None, key, ts)
     }
 
     async fn batch_get(&self, keys: &[Bytes], ts: Timestamp) -> Result<Vec<Option<Bytes>>> {
-        self.core.check_open()?;
-        let snapshot = self.core.spaces.db.snapshot();
-        self.core.gc.check_readable(ts)?;
+        let mut snapshot = None;
         keys.iter()
-            .map(|key| read::get(&self.core.spaces, &snapshot, key, ts))
+            .map(|key| self.core.get(&mut snapshot, key, ts))
             .collect()
     }
 
@@ -506,6 +531,11 @@ impl Store for EmbeddedStore {
         let mut values = Vec::with_capacity(keys.len());
         let mut noted = Vec::with_capacity(keys.len());
         for key in &keys {
+            if let Some(value) = read::get_unchanged(&self.core.spaces, key, for_update_ts) {
+                noted.push((key.clone(), value.is_some()));
+                values.push(value);
+                continue;
+            }
             let newest = read::newest(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
             if let Some(v) = &newest
                 && v.ts > for_update_ts

@@ -85,7 +85,9 @@ fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
         }
         drop(snapshot);
         removed |= !batch.is_empty();
-        batch.commit().map_err(|e| spaces.map_error(e))?;
+        let committed = batch.commit().map_err(|e| spaces.map_error(e));
+        segment.space.cache.clear();
+        committed?;
         if ended {
             return Ok(removed);
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fjall::{Readable, Snapshot, UserKey, UserValue};
 
 use super::format::{self, SUFFIX_LEN};
+use super::range_cache::Rows;
 use super::spaces::{Space, Spaces};
 use crate::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp, prefix_end};
 
@@ -100,9 +101,41 @@ pub(super) fn newest_write(
     Ok((None, written))
 }
 
+/// The value of `key` at `at`, from the engine. One that is read again goes to the range cache.
 pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestamp) -> Result<Option<Bytes>> {
     let version = newest(spaces, snapshot, key, at)?;
-    Ok(version.and_then(|v| v.value().map(Bytes::copy_from_slice)))
+    let value = version.and_then(|v| v.value().map(Bytes::copy_from_slice));
+    if value.is_some()
+        && let Some((space, stored_key)) = partition(spaces, key)
+        && space.cache.read_again(key)
+    {
+        space.cache.fill(spaces, &space.keyspace, stored_key)?;
+    }
+    Ok(value)
+}
+
+/// The value of `key` at `at`, if the range cache has it.
+pub(super) fn get_cached(spaces: &Spaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
+    let (space, stored_key) = partition(spaces, key)?;
+    let rows = space.cache.lookup(stored_key, at)?;
+    Some(rows.get(stored_key).map(Bytes::copy_from_slice))
+}
+
+/// The value of `key` now, if the range cache has it and knows that nothing near it was written since `at`. The caller
+/// holds its lock.
+pub(super) fn get_unchanged(spaces: &Spaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
+    let (space, stored_key) = partition(spaces, key)?;
+    let rows = space.cache.lookup_newest(stored_key, at)?;
+    Some(rows.get(stored_key).map(Bytes::copy_from_slice))
+}
+
+/// The partition's keyspace, when `key` lies in one, and its stored key there.
+fn partition<'k>(spaces: &Spaces, key: &'k [u8]) -> Option<(Arc<Space>, &'k [u8])> {
+    let prefix = spaces.partition_of(key);
+    if prefix.is_empty() {
+        return None;
+    }
+    Some((spaces.lookup(prefix)?, &key[prefix.len()..]))
 }
 
 /// See `Store::versions`.
@@ -216,21 +249,42 @@ pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
 }
 
 /// Entries of one key passed over before the cursor is moved behind them: as many as are about as fast to pass as a seek.
-const SEEK_AFTER: u32 = 32;
+pub(super) const SEEK_AFTER: u32 = 32;
+/// Entries of no use after which a scan turns to the range cache, which costs it more than passing a few.
+const CACHE_AFTER: u32 = if cfg!(test) { 2 } else { 64 };
+/// Ranges that one scan copies to the cache: a long one passes most rows just once.
+const MAX_FILLS: u32 = 16;
 
-/// Walks the entries of a segment.
+/// Walks the rows of a segment: its entries in the engine, or copies of rows in the range cache.
 ///
 /// A partition's keys are free of prefixes of each other, but the bounds of a segment need not be keys: `key ‖ 00`,
 /// the usual way to go on behind `key`, sorts before `key`'s own entries, which carry eight bytes more. So at the
 /// start entries of a key below it are skipped, and at the end those of a key below it are still taken.
 struct Cursor {
     segment: Segment,
-    iter: fjall::Iter,
+    /// `None`: there are none, or `cached` is read.
+    iter: Option<fjall::Iter>,
     started: bool,
+    /// Forward: the rows being read, and the next of them.
+    cached: Option<(Arc<Rows>, usize)>,
 }
 
 impl Cursor {
-    fn open(spaces: &Spaces, snapshot: &Snapshot, segment: Segment, reverse: bool) -> Result<Self> {
+    fn open(
+        spaces: &Spaces,
+        snapshot: &Snapshot,
+        segment: Segment,
+        reverse: bool,
+        ts: Timestamp,
+    ) -> Result<Self> {
+        if !reverse && let Some(cached) = Self::cached(&segment, &segment.start, ts) {
+            return Ok(Cursor {
+                segment,
+                iter: None,
+                started: false,
+                cached: Some(cached),
+            });
+        }
         let start = Bound::Included(segment.start.clone());
         let end = match &segment.end {
             None => Bound::Unbounded,
@@ -247,30 +301,40 @@ impl Cursor {
             (Bound::Included(s), Bound::Excluded(e)) => s >= e,
             _ => false,
         };
-        let iter = if empty {
-            let nothing: std::ops::RangeInclusive<&[u8]> = b""..=b"";
-            snapshot.range(&segment.space.keyspace, nothing)
-        } else {
-            snapshot.range(&segment.space.keyspace, (start, end))
-        };
+        let iter = (!empty).then(|| snapshot.range(&segment.space.keyspace, (start, end)));
         Ok(Cursor {
             segment,
             iter,
             started: false,
+            cached: None,
         })
+    }
+
+    /// The rows that a reader at `ts` finds in the cache where `stored` lies, and the first of them behind it.
+    fn cached(segment: &Segment, stored: &[u8], ts: Timestamp) -> Option<(Arc<Rows>, usize)> {
+        let rows = segment.space.cache.lookup(stored, ts)?;
+        let next = rows.position(stored);
+        Some((rows, next))
+    }
+
+    /// The rows of the cache have been read up to `end`: goes on there, in the next ones or in the engine.
+    fn go_on(&mut self, snapshot: &Snapshot, end: &[u8], ts: Timestamp) {
+        self.cached = Self::cached(&self.segment, end, ts);
+        if self.cached.is_none() {
+            self.segment.start = end.to_vec();
+            self.started = false;
+            self.seek(snapshot, end.to_vec());
+        }
     }
 
     /// Goes on at the first entry at or behind `stored`, the end being seen by the reader.
     fn seek(&mut self, snapshot: &Snapshot, stored: Vec<u8>) {
-        self.iter = snapshot.range(&self.segment.space.keyspace, stored..);
+        self.iter = Some(snapshot.range(&self.segment.space.keyspace, stored..));
     }
 
     fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
-        let guard = if reverse {
-            self.iter.next_back()
-        } else {
-            self.iter.next()
-        };
+        let iter = self.iter.as_mut()?;
+        let guard = if reverse { iter.next_back() } else { iter.next() };
         guard.map(fjall::Guard::into_inner)
     }
 }
@@ -303,6 +367,9 @@ pub(super) struct EmbeddedScan {
     decided: Option<UserKey>,
     /// Forward: entries passed over since the last one that was of use.
     passed: u32,
+    /// Forward: entries passed over since the cache was last asked, less those of use.
+    wasted: u32,
+    fills: u32,
     /// Reverse: the newest entry so far, at `ts` or before, of the key being read.
     candidate: Option<(UserKey, UserValue)>,
     scratch: Vec<u8>,
@@ -327,6 +394,8 @@ impl EmbeddedScan {
             options,
             decided: None,
             passed: 0,
+            wasted: 0,
+            fills: 0,
             candidate: None,
             scratch: Vec::new(),
         }
@@ -356,6 +425,7 @@ impl EmbeddedScan {
                 &self.snapshot,
                 segment,
                 self.options.reverse,
+                self.ts,
             )?),
             None => None,
         };
@@ -367,6 +437,40 @@ impl EmbeddedScan {
         self.remaining == 0 || batch.bytes() >= self.options.batch_bytes.max(1)
     }
 
+    /// Rows of the cache, as far as they go. `false`: the segment has been read.
+    fn forward_cached(&mut self, batch: &mut KvBatch) -> bool {
+        let Some(cursor) = &mut self.cursor else {
+            return false;
+        };
+        let Some((rows, next)) = &mut cursor.cached else {
+            return true;
+        };
+        let segment = &cursor.segment;
+        while self.remaining > 0 && batch.bytes() < self.options.batch_bytes.max(1) {
+            if *next >= rows.pairs.len() {
+                let end = match (&rows.end, &segment.end) {
+                    (None, _) => return false,
+                    (Some(end), Some(last)) if **end >= **last => return false,
+                    (Some(end), _) => end.clone(),
+                };
+                cursor.go_on(&self.snapshot, &end, self.ts);
+                return true;
+            }
+            let key = rows.pairs.key(*next);
+            if segment.end.as_ref().is_some_and(|end| key >= &end[..]) {
+                return false;
+            }
+            let value = match self.options.key_only {
+                true => &[],
+                false => rows.pairs.value(*next),
+            };
+            batch.push_prefixed(&segment.space.prefix, key, value);
+            self.remaining -= 1;
+            *next += 1;
+        }
+        true
+    }
+
     fn forward(&mut self, batch: &mut KvBatch) -> Result<()> {
         while !self.full(batch) {
             let Some(cursor) = &mut self.cursor else {
@@ -375,6 +479,12 @@ impl EmbeddedScan {
                 }
                 return Ok(());
             };
+            if cursor.cached.is_some() {
+                if !self.forward_cached(batch) {
+                    self.cursor = None;
+                }
+                continue;
+            }
             let Some(entry) = cursor.next(false) else {
                 self.cursor = None;
                 continue;
@@ -384,38 +494,26 @@ impl EmbeddedScan {
             let Some((key, ts)) = format::split(&entry) else {
                 return Err(damaged(space, "an entry that is no version"));
             };
-            if let Some(decided) = &self.decided
-                && decided.len() == entry.len()
-                && decided[..key.len()] == *key
-            {
-                self.passed += 1;
-                if self.passed >= SEEK_AFTER {
-                    // A row that is written all the time has any number of versions.
-                    self.passed = 0;
-                    let behind = [key, &[0xff; SUFFIX_LEN]].concat();
-                    cursor.seek(&self.snapshot, behind);
+            let decided = self
+                .decided
+                .as_ref()
+                .is_some_and(|decided| decided.len() == entry.len() && decided[..key.len()] == *key);
+            if !decided {
+                if !cursor.started {
+                    if key < &cursor.segment.start[..] {
+                        continue;
+                    }
+                    cursor.started = true;
                 }
-                continue;
-            }
-            if !cursor.started {
-                if key < &cursor.segment.start[..] {
+                if let Some(end) = &cursor.segment.end
+                    && key >= &end[..]
+                {
+                    self.cursor = None;
                     continue;
                 }
-                cursor.started = true;
             }
-            if let Some(end) = &cursor.segment.end
-                && key >= &end[..]
-            {
-                self.cursor = None;
-                continue;
-            }
-            if ts > self.ts {
-                self.passed += 1;
-                if self.passed >= SEEK_AFTER {
-                    self.passed = 0;
-                    let visible = [key, &format::suffix(self.ts)].concat();
-                    cursor.seek(&self.snapshot, visible);
-                }
+            if decided || ts > self.ts {
+                self.pass(&entry, decided)?;
                 continue;
             }
             if format::is_lock_record(&raw) {
@@ -434,8 +532,49 @@ impl EmbeddedScan {
                     batch.push_prefixed(&space.prefix, key, value);
                 }
                 self.remaining -= 1;
+                self.wasted = self.wasted.saturating_sub(1);
+            } else {
+                // Rows that are gone are passed like old versions.
+                self.wasted += 1;
             }
             self.decided = Some(entry);
+        }
+        Ok(())
+    }
+
+    /// Passes an entry that is of no use: its key is done with (`decided`), or it is too new. Where there are many such,
+    /// goes on in the cache, or behind those of the key.
+    fn pass(&mut self, entry: &[u8], decided: bool) -> Result<()> {
+        let (Some(cursor), Some((key, _))) = (&mut self.cursor, format::split(entry)) else {
+            return Ok(());
+        };
+        self.wasted += 1;
+        if self.wasted >= CACHE_AFTER && !cursor.segment.space.is_default() {
+            self.wasted = 0;
+            let space = &cursor.segment.space;
+            let mut cached = Cursor::cached(&cursor.segment, key, self.ts);
+            if cached.is_none() && self.fills < MAX_FILLS {
+                self.fills += 1;
+                space.cache.fill(&self.spaces, &space.keyspace, key)?;
+                cached = Cursor::cached(&cursor.segment, key, self.ts);
+            }
+            if let Some((rows, next)) = cached {
+                let passes = decided && next < rows.pairs.len() && rows.pairs.key(next) == key;
+                self.decided = None;
+                self.passed = 0;
+                cursor.cached = Some((rows, next + usize::from(passes)));
+                cursor.iter = None;
+                return Ok(());
+            }
+        }
+        self.passed += 1;
+        if self.passed >= SEEK_AFTER {
+            self.passed = 0;
+            let suffix = match decided {
+                true => [0xff; SUFFIX_LEN],
+                false => format::suffix(self.ts),
+            };
+            cursor.seek(&self.snapshot, [key, &suffix].concat());
         }
         Ok(())
     }

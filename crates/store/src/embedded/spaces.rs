@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use super::error::map_error;
 use super::format;
 use super::gc::Garbage;
+use super::range_cache::{RangeCache, Shared};
 use crate::metrics::METRICS;
 use crate::{Error, KeyRange, Result, prefix_end};
 
@@ -38,6 +39,7 @@ pub(super) struct Space {
     pub prefix: Bytes,
     pub keyspace: Keyspace,
     pub garbage: Garbage,
+    pub cache: RangeCache,
 }
 
 impl Space {
@@ -71,6 +73,8 @@ pub(super) struct Spaces {
     pub meta: Keyspace,
     /// There once the store was opened for transactions in two phases.
     pub two_phase: Option<TwoPhaseSpaces>,
+    /// What the keyspaces' range caches have in common.
+    pub range_cache: Arc<Shared>,
     structure: RwLock<()>,
     creating: Mutex<()>,
     map: RwLock<BTreeMap<Bytes, Arc<Space>>>,
@@ -98,8 +102,16 @@ impl Spaces {
     /// keyspace, written after its creation and removed before its drop: a row without a keyspace is a loss, a
     /// keyspace without a row is a drop that a crash interrupted (or a creation, with nothing in it yet).
     ///
-    /// `two_phase`: make the keyspaces of transactions in two phases when they are missing.
-    pub fn open(db: Database, path: Arc<Path>, partition: PartitionFn, two_phase: bool) -> Result<Self> {
+    /// `two_phase`: make the keyspaces of transactions in two phases when they are missing. `range_cache_bytes`: for
+    /// the range caches of all keyspaces.
+    pub fn open(
+        db: Database,
+        path: Arc<Path>,
+        partition: PartitionFn,
+        two_phase: bool,
+        range_cache_bytes: usize,
+    ) -> Result<Self> {
+        let range_cache = Shared::new(range_cache_bytes);
         let map_err = |e| map_error(&path, e);
         let existed = db.keyspace_exists(META_NAME);
         let meta = db
@@ -145,6 +157,7 @@ impl Spaces {
                     prefix,
                     keyspace,
                     garbage,
+                    cache: RangeCache::new(range_cache.clone()),
                 }),
             );
         }
@@ -186,7 +199,9 @@ impl Spaces {
                 prefix: Bytes::new(),
                 keyspace: default,
                 garbage: Garbage::unknown(),
+                cache: RangeCache::new(range_cache.clone()),
             }),
+            range_cache,
             meta,
             two_phase,
             structure: RwLock::new(()),
@@ -243,6 +258,7 @@ impl Spaces {
             prefix: prefix.clone(),
             keyspace,
             garbage: Garbage::none(),
+            cache: RangeCache::new(self.range_cache.clone()),
         });
         self.map.write().insert(prefix, space.clone());
         Ok(space)

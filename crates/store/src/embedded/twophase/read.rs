@@ -126,7 +126,10 @@ impl TwoPhase {
         {
             return Ok(value);
         }
-        Ok(read::get(&self.core.spaces, snapshot, key, ts)?)
+        match read::get_cached(&self.core.spaces, key, ts) {
+            Some(value) => Ok(value),
+            None => Ok(read::get(&self.core.spaces, snapshot, key, ts)?),
+        }
     }
 
     /// What the lock writes; `None`: in the snapshot it is gone, committed or not.
