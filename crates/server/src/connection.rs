@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use ilmenite_codec::Datum;
 use ilmenite_sql::{Error, OkInfo, ResultColumn, Session};
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::packet::{Malformed, PacketIo, ReadError, Reader, put_lenenc_bytes, put_lenenc_int};
@@ -97,23 +98,30 @@ impl Connection {
 
     /// Serves commands until the connection ends or wants another user.
     pub async fn serve(&mut self) -> Ended {
+        let told_to_end = {
+            let (stopping, killed) = (self.stopping.clone(), self.session.killed());
+            async move {
+                tokio::select! {
+                    _ = stopping.cancelled() => {}
+                    _ = killed.cancelled() => {}
+                }
+            }
+        };
+        // Both outlive a command: to set them up anew for each would cost more than a short one does.
+        let mut told_to_end = std::pin::pin!(told_to_end);
+        let mut idle = Idle::new(self.session.wait_timeout());
         loop {
             self.io.reset_sequence();
             self.io.max_allowed_packet = self.session.max_allowed_packet();
-            let killed = self.session.killed();
-            let idle = self.session.wait_timeout();
+            idle.begin(self.session.wait_timeout());
             let payload = tokio::select! {
                 biased;
                 payload = self.io.read_packet() => payload,
-                _ = self.stopping.cancelled() => {
+                _ = &mut told_to_end => {
                     self.farewell(Error::server_shutdown()).await;
                     return Ended::Closed;
                 }
-                _ = killed.cancelled() => {
-                    self.farewell(Error::server_shutdown()).await;
-                    return Ended::Closed;
-                }
-                _ = tokio::time::sleep(idle) => {
+                _ = idle.timeout() => {
                     tracing::info!(connection = self.session.id(), "closed after wait_timeout");
                     return Ended::Closed;
                 }
@@ -434,6 +442,46 @@ impl Connection {
     pub fn put_err(&mut self, error: &Error) {
         let capabilities = self.capabilities;
         self.io.put(|out| put_error(out, error, capabilities));
+    }
+}
+
+/// How long a connection has been waiting for its client. The timer stays where it was set as long as it fires early
+/// enough, and is moved when it has fired.
+struct Idle {
+    began: Instant,
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Idle {
+            began: Instant::now(),
+            limit,
+            timer: Box::pin(tokio::time::sleep(limit)),
+        }
+    }
+
+    /// The waiting begins.
+    fn begin(&mut self, limit: Duration) {
+        self.began = Instant::now();
+        self.limit = limit;
+        let deadline = self.began + limit;
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// Returns once it has lasted too long.
+    async fn timeout(&mut self) {
+        loop {
+            self.timer.as_mut().await;
+            let deadline = self.began + self.limit;
+            if deadline <= Instant::now() {
+                return;
+            }
+            self.timer.as_mut().reset(deadline);
+        }
     }
 }
 

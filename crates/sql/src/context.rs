@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::expr::SqlMode;
+use crate::expr::{SqlMode, UserNames};
 use crate::infoschema::{self, VirtualTable};
 use crate::parse::LexMode;
 use crate::privilege::{Privilege, UserPrivileges};
@@ -36,6 +36,8 @@ pub struct SessionContext {
     /// User variables, by lower-cased name.
     pub user_vars: HashMap<String, Datum>,
     pub privileges: Arc<UserPrivileges>,
+    /// What USER() and CURRENT_USER() answer.
+    pub users: Arc<UserNames>,
     /// CLIENT_FOUND_ROWS: UPDATE reports the rows it matched, not those it changed.
     pub client_found_rows: bool,
     pub statement: StatementContext,
@@ -52,7 +54,12 @@ impl SessionContext {
         let vars = SessionVars::new(&engine.globals);
         let memory = Arc::new(MemoryTracker::new(vars.mem_quota_query_bytes, connection_id));
         let txn = SessionTxn::new(engine.catalog.clone(), connection_id, &user);
+        let users = Arc::new(UserNames {
+            user: format!("{user}@{host}"),
+            account: format!("{}@{}", privileges.user, privileges.account_host),
+        });
         SessionContext {
+            users,
             connection_id,
             user,
             host,

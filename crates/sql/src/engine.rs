@@ -79,6 +79,12 @@ pub struct Engine {
 
 /// `8.0.36-Ilmenite-0.1.0`
 pub const SERVER_VERSION: &str = concat!("8.0.36-Ilmenite-", env!("CARGO_PKG_VERSION"));
+/// What `tidb_version()` says.
+pub(crate) const SERVER_VERSION_DETAIL: &str = concat!(
+    "Release Version: 8.0.36-Ilmenite-",
+    env!("CARGO_PKG_VERSION"),
+    "\nEdition: Community"
+);
 
 /// Name and host.
 type AccountKey = (String, String);

@@ -95,7 +95,7 @@ impl RowSet {
             time_zone: ctx.vars.time_zone.clone(),
             sql_mode: ctx.vars.sql_mode,
             connection_id: ctx.connection_id,
-            user: format!("{}@{}", ctx.user, ctx.host),
+            users: ctx.users.clone(),
             database: ctx.database.clone(),
             cancel: ctx.statement.cancel.clone(),
             ..StatementFacts::default()

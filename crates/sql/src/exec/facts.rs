@@ -8,9 +8,9 @@ use ilmenite_codec::{Datum, FieldFlags, FieldType, TypeCode};
 use parking_lot::Mutex;
 
 use crate::context::SessionContext;
-use crate::engine::SERVER_VERSION;
+use crate::engine::{SERVER_VERSION, SERVER_VERSION_DETAIL};
 use crate::error::{Error, Result};
-use crate::expr::{BuildOptions, EvalContext, SqlMode, StatementFacts, Subqueries, Variables};
+use crate::expr::{BuildOptions, EvalContext, SqlMode, StatementFacts, Subqueries, Variables, WarningSink};
 use crate::variables::{Kind, Scope, find};
 
 /// How a statement takes values that do not fit.
@@ -149,11 +149,10 @@ pub(crate) fn facts(
         writes: strictness.writes,
         ignore: strictness.ignore,
         connection_id: ctx.connection_id,
-        user: format!("{}@{}", ctx.user, ctx.host),
-        current_user: format!("{}@{}", ctx.privileges.user, ctx.privileges.account_host),
+        users: ctx.users.clone(),
         database: ctx.database.clone(),
-        version: SERVER_VERSION.to_owned(),
-        version_detail: format!("Release Version: {SERVER_VERSION}\nEdition: Community"),
+        version: SERVER_VERSION,
+        version_detail: SERVER_VERSION_DETAIL,
         last_insert_id: AtomicU64::new(ctx.last_insert_id),
         set_last_insert_id: AtomicI64::new(-1),
         row_count: ctx.row_count,
@@ -168,7 +167,9 @@ pub(crate) fn facts(
             .map(|user| Arc::new(StatementVariables { user, system }) as Arc<dyn Variables>),
         locks: Some(ctx.engine.user_locks.clone()),
         subqueries,
-        ..StatementFacts::default()
+        warnings: WarningSink::default(),
+        row_number: AtomicU64::new(1),
+        random: Mutex::default(),
     };
     let mut eval = EvalContext::new(statement);
     if !params.is_empty() {

@@ -107,6 +107,15 @@ pub trait Subqueries: Send + Sync {
     ) -> Result<Arc<Vec<Vec<Datum>>>>;
 }
 
+/// Whom a session belongs to.
+#[derive(Debug, Default)]
+pub struct UserNames {
+    /// `user@host` as the client gave it.
+    pub user: String,
+    /// `user@host` of the account it was let in as.
+    pub account: String,
+}
+
 /// What holds for a whole statement. Built once by the session, shared by all who evaluate.
 pub struct StatementFacts {
     /// The statement's time: microseconds since 1970-01-01 00:00:00 UTC. `NOW()` is this throughout.
@@ -118,14 +127,11 @@ pub struct StatementFacts {
     /// INSERT IGNORE and its kin: errors of values are warnings.
     pub ignore: bool,
     pub connection_id: u64,
-    /// `user@host` as the client gave it.
-    pub user: String,
-    /// `user@host` of the account it was let in as.
-    pub current_user: String,
+    pub users: Arc<UserNames>,
     pub database: Option<String>,
-    pub version: String,
+    pub version: &'static str,
     /// The text of `tidb_version()`.
-    pub version_detail: String,
+    pub version_detail: &'static str,
     /// What `LAST_INSERT_ID()` gives.
     pub last_insert_id: AtomicU64,
     /// What `LAST_INSERT_ID(n)` was given; the session takes it over when the statement ends. -1: not called.
@@ -187,11 +193,10 @@ impl Default for StatementFacts {
             writes: false,
             ignore: false,
             connection_id: 0,
-            user: String::new(),
-            current_user: String::new(),
+            users: Arc::default(),
             database: None,
-            version: String::new(),
-            version_detail: String::new(),
+            version: "",
+            version_detail: "",
             last_insert_id: AtomicU64::new(0),
             set_last_insert_id: AtomicI64::new(-1),
             row_count: -1,

@@ -36,7 +36,8 @@ pub use build::{
 pub use coll::Handle as CollationHandle;
 pub use compare::{CmpOp, Comparer, compare};
 pub use context::{
-    EvalContext, StatementFacts, Subqueries, SubqueryId, SubqueryNeed, UserLocks, Variables, WarningSink,
+    EvalContext, StatementFacts, Subqueries, SubqueryId, SubqueryNeed, UserLocks, UserNames, Variables,
+    WarningSink,
 };
 pub use convert::convert_for_column;
 pub(crate) use func::Purity;

@@ -164,10 +164,12 @@ pub(super) fn facts() -> StatementFacts {
     StatementFacts {
         now_micros: NOW_MICROS,
         connection_id: 7,
-        user: "root@localhost".into(),
-        current_user: "root@%".into(),
+        users: Arc::new(UserNames {
+            user: "root@localhost".into(),
+            account: "root@%".into(),
+        }),
         database: Some("test".into()),
-        version: "8.0.36-Ilmenite-0.1".into(),
+        version: "8.0.36-Ilmenite-0.1",
         variables: Some(Arc::new(variables)),
         ..StatementFacts::default()
     }

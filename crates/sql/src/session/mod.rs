@@ -153,10 +153,7 @@ impl Session {
 
     /// How long the connection may idle.
     pub fn wait_timeout(&self) -> Duration {
-        let seconds = crate::variables::position("wait_timeout")
-            .and_then(|at| self.ctx.vars.session_value(at).parse().ok())
-            .unwrap_or(28_800);
-        Duration::from_secs(seconds)
+        self.ctx.vars.wait_timeout
     }
 
     /// Fires when the connection is to end.

@@ -67,6 +67,7 @@ pub(crate) async fn run_planned(
             let cancel = shared.statement.cancel.clone();
             let reading = query::send(shared, plan, planned.subqueries(), rows, &made.eval, &work, sink);
             tokio::select! {
+                biased;
                 result = reading => result,
                 () = cancel.cancelled() => Err(shared.statement.stop_error()),
             }
@@ -106,6 +107,7 @@ pub(crate) async fn run_planned(
                 attempt,
             );
             tokio::select! {
+                biased;
                 result = attempted => result,
                 () = cancel.cancelled() => Err(shared.statement.stop_error()),
             }

@@ -42,11 +42,11 @@ fn t_same(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibilit
 }
 
 fn version(a: &Args<'_>) -> Result<Datum> {
-    text(a.ctx.version.clone())
+    text(a.ctx.version.to_owned())
 }
 
 fn tidb_version(a: &Args<'_>) -> Result<Datum> {
-    text(a.ctx.version_detail.clone())
+    text(a.ctx.version_detail.to_owned())
 }
 
 fn database(a: &Args<'_>) -> Result<Datum> {
@@ -57,11 +57,11 @@ fn database(a: &Args<'_>) -> Result<Datum> {
 }
 
 fn user(a: &Args<'_>) -> Result<Datum> {
-    text(a.ctx.user.clone())
+    text(a.ctx.users.user.clone())
 }
 
 fn current_user(a: &Args<'_>) -> Result<Datum> {
-    text(a.ctx.current_user.clone())
+    text(a.ctx.users.account.clone())
 }
 
 fn connection_id(a: &Args<'_>) -> Result<Datum> {
