@@ -3,9 +3,12 @@
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
 use ilmenite_sort::EntryDigest;
-use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp};
+use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, background};
 
 use crate::error::Result;
+
+/// Rows encoded between two offers of the processor to others.
+const TURN_ROWS: usize = 32;
 
 /// A range at a snapshot.
 pub(crate) struct Part<'a> {
@@ -38,7 +41,10 @@ impl Part<'_> {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         self.batches(|batch| {
             seen(batch)?;
-            for (record_key, row) in batch.iter() {
+            for (index, (record_key, row)) in batch.iter().enumerate() {
+                if index.is_multiple_of(TURN_ROWS) {
+                    background::let_others_run();
+                }
                 let handle = decode_record_handle(record_key)?;
                 for (encoder, digest) in encoders.iter_mut().zip(&mut digests) {
                     key.clear();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ilmenite_store::{KeyRange, KvBatch};
+use ilmenite_store::{KeyRange, KvBatch, background};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,9 @@ use crate::run::{RunMeta, common_prefix_len};
 use crate::sorter::CANCEL_CHECK_ENTRIES;
 use crate::storage::ObjectStorage;
 use crate::writer::{RunSetWriter, WriterOptions};
+
+/// Entries merged between two offers of the processor to others.
+const TURN_ENTRIES: usize = 64;
 
 #[derive(Debug, Clone)]
 pub struct MergeOptions {
@@ -139,6 +142,9 @@ impl Merge {
             }
             if steps.is_multiple_of(CANCEL_CHECK_ENTRIES) && self.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
+            }
+            if steps.is_multiple_of(TURN_ENTRIES) {
+                background::let_others_run();
             }
             steps += 1;
             let winner = self.tree.winner();

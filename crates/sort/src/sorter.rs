@@ -1,7 +1,7 @@
 //! `RunSorter`: takes entries in any order, and leaves them sorted: in memory when they fit, else as runs on object
 //! storage.
 
-use ilmenite_store::KvBatch;
+use ilmenite_store::{KvBatch, background};
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::{SortBuffer, TOUCHED_AT_ONCE};
@@ -161,6 +161,7 @@ impl RunSorter {
                 return Err(Error::Cancelled);
             }
             if index.is_multiple_of(TOUCHED_AT_ONCE) {
+                background::let_others_run();
                 self.buffer.touch(index);
             }
             if !passes(&mut self.filter, &self.buffer, kept, index) {
@@ -258,6 +259,7 @@ impl SortedEntries {
         let mut kept = 0usize;
         for index in 0..buffer.len() {
             if index.is_multiple_of(TOUCHED_AT_ONCE) {
+                background::let_others_run();
                 buffer.touch(index);
             }
             if passes(filter, &buffer, kept.checked_sub(1), index) {
@@ -306,6 +308,7 @@ impl SortedEntries {
         batch.clear();
         while self.next < self.len() && (batch.is_empty() || batch.bytes() < batch_bytes) {
             if self.next.is_multiple_of(TOUCHED_AT_ONCE) {
+                background::let_others_run();
                 self.buffer.touch(self.next);
             }
             let (key, value) = self.buffer.get(self.next);

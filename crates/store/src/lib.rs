@@ -4,6 +4,7 @@
 
 pub mod ambient;
 mod api;
+pub mod background;
 mod batch;
 mod bell;
 #[cfg(any(test, feature = "testing"))]

@@ -11,9 +11,9 @@ use futures::FutureExt;
 use ilmenite_store::{Bell, ErrorClass};
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::handle::{ReportSink, Reported, SubtaskHandle};
 use crate::kind::{SubtaskContext, TaskKind};
@@ -27,49 +27,16 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries to write how a subtask ended; after that its row says `running` here, and the next round takes it back.
 const FINISH_TRIES: u32 = 10;
 
-/// Added to that of the server's other threads, which then get about ten times as much of a busy processor.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
-
 type SubtaskId = (TaskId, usize, u32);
 
 /// Where subtasks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Place {
-    /// Each on a thread of its own: they keep the processor busy between their waits.
+    /// Each on a thread of its own, at a lower priority than statements.
     #[default]
-    OwnThread,
+    Background,
     /// As tasks of the runtime: for a simulation, in which nothing happens at the same time.
     Runtime,
-}
-
-impl Place {
-    fn start<T: Send + 'static>(self, body: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        match self {
-            Place::OwnThread => {
-                let runtime = tokio::runtime::Handle::current();
-                // The pool's thread only waits: one that has given up priority could not take it back.
-                tokio::task::spawn_blocking(move || {
-                    let work = || {
-                        yield_to_statements();
-                        runtime.block_on(body)
-                    };
-                    let joined = std::thread::scope(|scope| scope.spawn(work).join());
-                    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-            }
-            Place::Runtime => tokio::spawn(body),
-        }
-    }
-}
-
-/// From here on the thread, and those it starts, work in the time that others leave, as far as the system knows
-/// priorities of threads.
-fn yield_to_statements() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "a subtask works at the priority of statements");
-    }
 }
 
 /// Why a running subtask was told to stop.
@@ -172,7 +139,8 @@ pub(crate) struct Executor {
     pub changed: Bell,
     pub poll: Duration,
     pub slots: u32,
-    pub place: Place,
+    /// `None`: subtasks run as tasks of the runtime.
+    background: Option<Background>,
     running: Mutex<BTreeMap<SubtaskId, Arc<Running>>>,
 }
 
@@ -186,6 +154,14 @@ impl Executor {
         slots: u32,
         place: Place,
     ) -> Self {
+        let background = match place {
+            Place::Runtime => None,
+            Place::Background => Background::new(slots)
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no threads for subtasks: they run among statements"),
+                )
+                .ok(),
+        };
         Executor {
             rows,
             kinds,
@@ -193,7 +169,7 @@ impl Executor {
             changed,
             poll,
             slots,
-            place,
+            background,
             running: Mutex::default(),
         }
     }
@@ -428,7 +404,10 @@ impl Executor {
         let name = context.name();
         let started = tokio::time::Instant::now();
         let body = AssertUnwindSafe(async move { kind.run(context).await }).catch_unwind();
-        let mut work = self.place.start(body);
+        let mut work = match &self.background {
+            Some(background) => background.start(body),
+            None => tokio::spawn(body),
+        };
         let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.tick().await;
         let result = loop {
@@ -566,29 +545,4 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .map(|s| s.to_string())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into())
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    fn niceness() -> i32 {
-        rustix::process::getpriority_process(None).unwrap()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn subtasks_yield_to_statements_and_leave_the_pool_as_it_was() {
-        let usual = niceness();
-        for _ in 0..3 {
-            let inside = Place::OwnThread.start(async {
-                // What it starts inherits it: the store's ingest has a thread of its own.
-                (niceness(), std::thread::spawn(niceness).join().unwrap())
-            });
-            let lower = (usual + NICENESS).min(19);
-            assert_eq!(inside.await.unwrap(), (lower, lower));
-            assert_eq!(tokio::task::spawn_blocking(niceness).await.unwrap(), usual);
-        }
-        let panicking = Place::OwnThread.start(async { panic!("on purpose") });
-        assert!(panicking.await.unwrap_err().is_panic());
-    }
 }

@@ -15,6 +15,7 @@
 //!
 //! Knows nothing of SQL or indexes.
 
+mod background;
 mod error;
 mod executor;
 mod handle;

@@ -6,7 +6,7 @@ use ilmenite_sort::{
     DuplicatePolicy, Duplicates, EntryDigest, ObjectStorage, RunSorter, SortedEntries, SortedRun,
     SorterOptions,
 };
-use ilmenite_store::{KeyRange, KvBatch};
+use ilmenite_store::{KeyRange, KvBatch, background};
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
@@ -20,6 +20,8 @@ use crate::maintain::conflict_of;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
+/// Rows encoded between two offers of the processor to others.
+const TURN_ROWS: usize = 32;
 
 pub(super) async fn run(
     engine: &Backfill,
@@ -131,7 +133,10 @@ impl<'a> ReadPass<'a> {
                 return Err(cancelled());
             }
             progress.bytes += batch.bytes() as u64;
-            for (key, row) in batch.iter() {
+            for (index, (key, row)) in batch.iter().enumerate() {
+                if index.is_multiple_of(TURN_ROWS) {
+                    background::let_others_run();
+                }
                 let handle = decode_record_handle(key).map_err(DdlError::from)?;
                 for (encoder, sorter) in self.encoders.iter_mut().zip(&mut self.sorters) {
                     key_buf.clear();

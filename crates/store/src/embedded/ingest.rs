@@ -14,9 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::Core;
 use super::format;
 use super::spaces::Space;
+use crate::background;
 use crate::metrics::METRICS;
 use crate::{Error, Ingest, IngestSummary, KeyRange, KvBatch, Result, Timestamp};
 
+/// Entries written between two offers of the processor to others.
+const TURN_ENTRIES: usize = 64;
 /// Batches on their way to the writer, besides the one it works on.
 const QUEUED_BATCHES: usize = 2;
 
@@ -128,7 +131,11 @@ impl EmbeddedIngest {
         let thread = std::thread::Builder::new().name("store-ingest".into()).spawn({
             let (core, ts) = (self.core.clone(), self.ts);
             let (failed, pool) = (failed.clone(), pool.clone());
+            let in_background = background::entered();
             move || {
+                if in_background {
+                    background::enter();
+                }
                 if let Err(e) = write_all(&core, &space, ts, receiver, &pool) {
                     *failed.lock() = Some(e);
                 }
@@ -230,7 +237,10 @@ fn write_all(
     while let Some(message) = messages.blocking_recv() {
         match message {
             Message::Batch(batch) => {
-                for (key, value) in batch.iter() {
+                for (index, (key, value)) in batch.iter().enumerate() {
+                    if index.is_multiple_of(TURN_ENTRIES) {
+                        background::let_others_run();
+                    }
                     entry.clear();
                     space.encode_key(key, &mut entry);
                     entry.extend_from_slice(&suffix);

@@ -11,6 +11,7 @@ use fjall::{Readable, Snapshot, UserKey, UserValue};
 use super::format::{self, SUFFIX_LEN};
 use super::range_cache::Rows;
 use super::spaces::{Space, Spaces};
+use crate::background;
 use crate::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp, prefix_end};
 
 /// A version as the engine returned it.
@@ -252,6 +253,8 @@ pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
 pub(super) const SEEK_AFTER: u32 = 32;
 /// Entries of no use after which a scan turns to the range cache, which costs it more than passing a few.
 const CACHE_AFTER: u32 = if cfg!(test) { 2 } else { 64 };
+/// Entries walked between two offers of the processor to others.
+const TURN_ENTRIES: u32 = 64;
 /// Ranges that one scan copies to the cache: a long one passes most rows just once.
 const MAX_FILLS: u32 = 16;
 
@@ -472,6 +475,7 @@ impl EmbeddedScan {
     }
 
     fn forward(&mut self, batch: &mut KvBatch) -> Result<()> {
+        let mut walked = 0u32;
         while !self.full(batch) {
             let Some(cursor) = &mut self.cursor else {
                 if self.advance()? {
@@ -484,6 +488,10 @@ impl EmbeddedScan {
                     self.cursor = None;
                 }
                 continue;
+            }
+            walked += 1;
+            if walked.is_multiple_of(TURN_ENTRIES) {
+                background::let_others_run();
             }
             let Some(entry) = cursor.next(false) else {
                 self.cursor = None;
