@@ -7,34 +7,68 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// A commit takes about twice as long without any other load.
+/// How long a thread works before it lets others run.
 const TURN: Duration = Duration::from_micros(200);
+/// So much longer than it works a thread lets others run, in the long run. Without a bound it would never get on: where
+/// others always want to, a thread that yields gives up a whole time slice, of which it had used little.
+const PATIENCE: i64 = 4;
+/// What it may have saved up, and what it may owe.
+const MAX_PATIENCE_MICROS: i64 = 100_000;
+const MAX_OWED_MICROS: i64 = 1_000_000;
+/// A longer turn was rather a wait for something else.
+const MAX_TURN: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Copy)]
+struct Turn {
+    since: Instant,
+    patience_micros: i64,
+}
 
 thread_local! {
-    /// When the thread last let others run; `None`: it is no background thread.
-    static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// `None`: it is no background thread.
+    static TURNS: Cell<Option<Turn>> = const { Cell::new(None) };
 }
 
 /// From now on this is a background thread. What it starts is not, by itself.
 pub fn enter() {
-    SINCE.set(Some(Instant::now()));
+    TURNS.set(Some(Turn {
+        since: Instant::now(),
+        patience_micros: 0,
+    }));
 }
 
 /// Whether this is a background thread.
 pub fn entered() -> bool {
-    SINCE.get().is_some()
+    TURNS.get().is_some()
 }
 
 /// On a background thread whose turn has lasted long enough, lets others run. To be called after some ten microseconds of
 /// work; costs about as much as reading the clock, and nothing on other threads.
 #[inline]
 pub fn let_others_run() {
-    if let Some(since) = SINCE.get()
-        && since.elapsed() >= TURN
-    {
-        std::thread::yield_now();
-        SINCE.set(Some(Instant::now()));
+    if let Some(turn) = TURNS.get() {
+        let worked = turn.since.elapsed();
+        if worked >= TURN {
+            end_turn(turn, worked);
+        }
     }
+}
+
+#[cold]
+fn end_turn(turn: Turn, worked: Duration) {
+    let micros = |time: Duration| time.as_micros() as i64;
+    let saved = turn.patience_micros + PATIENCE * micros(worked.min(MAX_TURN));
+    let mut patience_micros = saved.min(MAX_PATIENCE_MICROS);
+    let mut since = Instant::now();
+    if patience_micros > 0 {
+        std::thread::yield_now();
+        let began = std::mem::replace(&mut since, Instant::now());
+        patience_micros = (patience_micros - micros(since - began)).max(-MAX_OWED_MICROS);
+    }
+    TURNS.set(Some(Turn {
+        since,
+        patience_micros,
+    }));
 }
 
 #[cfg(test)]
@@ -47,15 +81,35 @@ mod tests {
         assert!(!entered());
         std::thread::spawn(|| {
             enter();
-            let began = SINCE.get().unwrap();
+            let began = TURNS.get().unwrap().since;
             let_others_run();
-            assert_eq!(SINCE.get(), Some(began), "its turn has just begun");
+            assert_eq!(TURNS.get().unwrap().since, began, "its turn has just begun");
             std::thread::sleep(TURN);
             let_others_run();
-            assert!(SINCE.get().unwrap() > began);
+            assert!(TURNS.get().unwrap().since > began);
             assert!(!std::thread::spawn(entered).join().unwrap());
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn patience_ends_and_comes_back_with_work() {
+        let turn = |patience_micros| Turn {
+            since: Instant::now(),
+            patience_micros,
+        };
+        let after = |before: i64, worked_ms: u64| {
+            end_turn(turn(before), Duration::from_millis(worked_ms));
+            TURNS.take().unwrap().patience_micros
+        };
+        // Without patience it does not yield, so that exactly what it worked is added.
+        assert_eq!(after(-MAX_OWED_MICROS, 2), -MAX_OWED_MICROS + PATIENCE * 2000);
+        assert_eq!(
+            after(-MAX_OWED_MICROS, 60_000),
+            -MAX_OWED_MICROS + PATIENCE * 10_000,
+            "a long wait is no work"
+        );
+        assert!(after(MAX_PATIENCE_MICROS, 10) <= MAX_PATIENCE_MICROS);
     }
 }
