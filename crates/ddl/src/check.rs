@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ilmenite_catalog::{IndexId, SchemaState, TableInfo};
 use ilmenite_codec::key::{decode_record_handle, index_range, record_key, record_range};
 use ilmenite_codec::{Datum, Handle, RowDecoder};
-use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp};
+use ilmenite_store::{KeyRange, KvBatch, StoreRef, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::encoding::{IndexCodec, handle_layout, row_column};
@@ -104,7 +104,7 @@ impl Check<'_> {
         let mut encoder = self.codec.encoder()?;
         let mut scan = self
             .store
-            .scan(KeyRange::new(start, end), self.ts, ScanOptions::default())?;
+            .scan(KeyRange::new(start, end), self.ts, crate::scan::stored())?;
         let mut batch = KvBatch::new();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while scan.next_batch(&mut batch).await? {
@@ -140,7 +140,7 @@ impl Check<'_> {
         let mut encoder = self.codec.encoder()?;
         let mut scan = self
             .store
-            .scan(KeyRange::new(start, end), self.ts, ScanOptions::default())?;
+            .scan(KeyRange::new(start, end), self.ts, crate::scan::stored())?;
         let mut batch = KvBatch::new();
         let (mut key, mut value) = (Vec::new(), Vec::new());
         while scan.next_batch(&mut batch).await? {
@@ -239,7 +239,7 @@ pub async fn checksum_table_at(
     ranges.extend(public.map(|index| index_range(table.id, index.id)));
     let mut sum = TableChecksum::default();
     for (start, end) in ranges {
-        let mut scan = store.scan(KeyRange::new(start, end), ts, ScanOptions::default())?;
+        let mut scan = store.scan(KeyRange::new(start, end), ts, crate::scan::stored())?;
         let mut batch = KvBatch::new();
         while scan.next_batch(&mut batch).await? {
             if cancel.is_cancelled() {

@@ -8,6 +8,14 @@ const ROW_BYTES: usize = 512;
 pub(crate) fn options(batch_rows: u32) -> ScanOptions {
     ScanOptions {
         batch_bytes: (batch_rows as usize * ROW_BYTES).clamp(16 << 10, 1 << 20),
+        ..stored()
+    }
+}
+
+/// For what is stored, and not copies of it in memory.
+pub(crate) fn stored() -> ScanOptions {
+    ScanOptions {
+        bypass_cache: true,
         ..Default::default()
     }
 }

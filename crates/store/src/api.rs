@@ -129,6 +129,9 @@ pub struct ScanOptions {
     pub limit: usize,
     /// About so many bytes a batch.
     pub batch_bytes: usize,
+    /// Past copies of rows that an engine may have in memory, and without making any: for checks of what is stored, and for
+    /// long reads.
+    pub bypass_cache: bool,
 }
 
 impl Default for ScanOptions {
@@ -138,6 +141,7 @@ impl Default for ScanOptions {
             key_only: false,
             limit: usize::MAX,
             batch_bytes: 256 << 10,
+            bypass_cache: false,
         }
     }
 }

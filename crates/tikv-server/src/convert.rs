@@ -226,6 +226,7 @@ pub(crate) fn read_options(context: Option<&kvrpcpb::Context>, version: u64) -> 
     ReadOptions {
         ts: Timestamp(version),
         ignore_locks: context.isolation_level() == kvrpcpb::IsolationLevel::Rc,
+        bypass_cache: context.not_fill_cache,
         bypass: context.resolved_locks,
         read_through: context.committed_locks,
     }

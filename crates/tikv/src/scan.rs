@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ilmenite_proto::kvrpcpb::{KvPair, LockInfo, ScanRequest};
+use ilmenite_proto::kvrpcpb::{self, KvPair, LockInfo, ScanRequest};
 use ilmenite_store::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -153,7 +153,10 @@ impl Cursor {
             };
             let limit = self.wanted_pairs();
             let request = ScanRequest {
-                context: Some(self.view.context()),
+                context: Some(kvrpcpb::Context {
+                    not_fill_cache: self.options.bypass_cache,
+                    ..self.view.context()
+                }),
                 start_key: from,
                 end_key: to.clone(),
                 limit: limit as u32,

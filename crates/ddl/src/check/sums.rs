@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::key::{index_range, record_range};
 use ilmenite_sort::EntryDigest;
-use ilmenite_store::{KeyRange, ScanOptions, StoreRef, Timestamp};
+use ilmenite_store::{KeyRange, StoreRef, Timestamp};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,7 @@ impl Work {
                 store: &self.store,
                 range,
                 ts: self.ts,
-                options: ScanOptions::default(),
+                options: crate::scan::stored(),
             };
             match side {
                 Some(at) => there[at].merge(&part.of_entries(go_on).await?),

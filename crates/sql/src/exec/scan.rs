@@ -425,6 +425,7 @@ impl Position {
             } else {
                 ScanOptions::default().batch_bytes
             },
+            bypass_cache: false,
         };
         Position {
             ranges,

@@ -2,7 +2,7 @@
 //!
 //! A row that is written all the time has a version for each write until garbage collection, and a scan must pass them
 //! all; a queue's deleted rows are nothing but markers. A scan that meets such a range copies its newest rows here, as
-//! does a point read that comes for a row again; later scans and point reads take them from the copy, which commits keep
+//! does a point read where there was one before; later scans and point reads take them from the copy, which commits keep
 //! up to date. TiKV's in-memory engine is made for the same case.
 //!
 //! How a copy stays right:
@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use fjall::{Readable, Snapshot};
@@ -38,10 +38,14 @@ const FILL_ENTRIES: usize = 4096;
 /// States of a range kept for readers that began before its last commits.
 const STATES: usize = 4;
 
+/// Calls of `tick` after which a range that nobody reads is dropped.
+const IDLE_TICKS: u8 = 3;
+/// Ranges looked at in one step of `tick`.
+const TICK_RANGES: usize = 256;
 /// Point reads remembered, to know those that come again. Each may push out another: it is a guess.
 const REMEMBERED_READS: usize = 8192;
 
-/// What the ranges of all keyspaces share: their memory, and which rows were read lately.
+/// What the ranges of all keyspaces share: their memory, and where rows were read lately.
 pub(super) struct Shared {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
@@ -64,9 +68,11 @@ impl Shared {
         self.used_bytes.load(Ordering::Relaxed) + RANGE_BYTES <= self.limit_bytes
     }
 
-    /// `key` was read from the engine. Whether it was not long ago, too.
+    /// `key` was read from the engine. Whether one near it was not long ago, too: near is what differs in the last byte,
+    /// of an integer 256 rows.
     fn read_again(&self, key: &[u8]) -> bool {
-        let hash = self.hasher.hash_one(key);
+        let near = &key[..key.len().saturating_sub(1)];
+        let hash = self.hasher.hash_one(near);
         let place = &self.reads[hash as usize % REMEMBERED_READS];
         let mark = (hash >> 32) as u32;
         place.swap(mark, Ordering::Relaxed) == mark
@@ -152,8 +158,8 @@ enum State {
 
 struct Range {
     state: Mutex<State>,
-    /// Read since the last `tick`.
-    used: AtomicBool,
+    /// Calls of `tick` until it is dropped.
+    left: AtomicU8,
 }
 
 impl Range {
@@ -164,8 +170,23 @@ impl Range {
         };
         let kept = if newest { 1 } else { STATES };
         let rows = states.iter().take(kept).find(|rows| rows.since <= at)?.clone();
-        self.used.store(true, Ordering::Relaxed);
+        self.left.store(IDLE_TICKS, Ordering::Relaxed);
         Some(rows)
+    }
+
+    /// Not read for the last calls, or stale. Forgets older states.
+    fn is_idle(&self) -> bool {
+        // A read in between may be lost. It is one.
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        match &mut *self.state.lock() {
+            State::Filling => false,
+            State::Filled(states) => {
+                states.truncate(1);
+                left == 0
+            }
+            State::Stale => true,
+        }
     }
 
     fn write(&self, stored_key: &[u8], value: Option<&[u8]>, ts: Timestamp) {
@@ -260,22 +281,38 @@ impl RangeCache {
         self.shared.has_room() && self.shared.read_again(key)
     }
 
-    /// Removes what was not read since the last call, and states that only readers older than that may need.
+    /// Removes what was not read for `IDLE_TICKS` calls, and states that only readers older than the last may need. Some
+    /// ranges at a time: there may be very many, and everyone waits for the lock.
     pub fn tick(&self) {
         if self.len.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let mut ranges = self.ranges.write();
-        ranges.retain(|_, range| {
-            let used = range.used.swap(false, Ordering::Relaxed);
-            match &mut *range.state.lock() {
-                State::Filling => {}
-                State::Filled(states) => states.truncate(1),
-                State::Stale => return false,
+        let mut from = Bound::Unbounded;
+        loop {
+            let mut idle = Vec::new();
+            let mut last = None;
+            {
+                let ranges = self.ranges.read();
+                let due = ranges.range::<Vec<u8>, _>((from.as_ref(), Bound::Unbounded));
+                for (start, range) in due.take(TICK_RANGES) {
+                    if range.is_idle() {
+                        idle.push(start.clone());
+                    }
+                    last = Some(start);
+                }
+                from = match last {
+                    Some(last) => Bound::Excluded(last.clone()),
+                    None => return,
+                };
             }
-            used
-        });
-        self.len.store(ranges.len(), Ordering::Relaxed);
+            if !idle.is_empty() {
+                let mut ranges = self.ranges.write();
+                for start in idle {
+                    ranges.remove(&start);
+                }
+                self.len.store(ranges.len(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Copies the newest rows from `stored_key` on, unless there are some, or no room. Reads some thousand entries at
@@ -322,7 +359,7 @@ impl RangeCache {
             .map(|(start, _)| start.clone());
         let range = Arc::new(Range {
             state: Mutex::new(State::Filling),
-            used: AtomicBool::new(true),
+            left: AtomicU8::new(IDLE_TICKS),
         });
         ranges.insert(stored_key.to_vec(), range.clone());
         self.len.store(ranges.len(), Ordering::Relaxed);
@@ -479,8 +516,10 @@ mod tests {
         let shared = s.core.spaces.range_cache.clone();
         assert!(shared.used_bytes() > 0);
         let space = cache_of(&s);
-        space.cache.tick();
-        assert!(len(&s) > 0, "they have just been read");
+        for _ in 0..IDLE_TICKS {
+            space.cache.tick();
+            assert!(len(&s) > 0, "they have been read not long ago");
+        }
         space.cache.tick();
         assert_eq!((len(&s), shared.used_bytes()), (0, 0));
     }
@@ -550,5 +589,49 @@ mod tests {
             .cache
             .write([(&second[..], old, Some(&b"late"[..]))].into_iter());
         assert!(space.cache.lookup(&stored, now).is_none());
+    }
+
+    #[tokio::test]
+    async fn checks_read_past_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let s = open(&dir);
+        write_often(&s, 2, 4).await;
+        let space = cache_of(&s);
+        let stored = key(0).as_bytes()[2..].to_vec();
+        space
+            .cache
+            .fill(&s.core.spaces, &space.keyspace, &stored)
+            .unwrap();
+        let ts = s.timestamp().await.unwrap();
+        space
+            .cache
+            .write([(&stored[..], ts, Some(&b"never stored"[..]))].into_iter());
+        assert_eq!(rows(&s, ts).await[0].1, "never stored");
+        let options = ScanOptions {
+            bypass_cache: true,
+            ..ScanOptions::default()
+        };
+        let read = scan_all(&*s, KeyRange::prefix(b"pA"), ts, options).await;
+        assert_eq!(read[0], (key(0), "3".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn rows_read_again_are_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let s = open(&dir);
+        write_often(&s, 10, 1).await;
+        let ts = s.timestamp().await.unwrap();
+        let get = async |i: usize| s.get(key(i).as_bytes(), ts).await.unwrap();
+        assert_eq!(get(4).await.as_deref(), Some(&b"0"[..]));
+        assert_eq!(len(&s), 0, "one read says nothing");
+        assert_eq!(get(5).await.as_deref(), Some(&b"0"[..]));
+        assert_eq!(len(&s), 1);
+        let space = cache_of(&s);
+        let stored = key(6).as_bytes()[2..].to_vec();
+        assert!(
+            space.cache.lookup(&stored, ts).is_some(),
+            "those behind it are copied, too"
+        );
+        assert_eq!(get(6).await.as_deref(), Some(&b"0"[..]));
     }
 }

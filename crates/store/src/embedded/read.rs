@@ -109,8 +109,10 @@ pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestam
     if value.is_some()
         && let Some((space, stored_key)) = partition(spaces, key)
         && space.cache.read_again(key)
+        && let Err(error) = space.cache.fill(spaces, &space.keyspace, stored_key)
     {
-        space.cache.fill(spaces, &space.keyspace, stored_key)?;
+        // Of rows behind this one, which has been read.
+        tracing::warn!(%error, "rows could not be copied to the range cache");
     }
     Ok(value)
 }
@@ -277,10 +279,14 @@ impl Cursor {
         spaces: &Spaces,
         snapshot: &Snapshot,
         segment: Segment,
-        reverse: bool,
+        options: &ScanOptions,
         ts: Timestamp,
     ) -> Result<Self> {
-        if !reverse && let Some(cached) = Self::cached(&segment, &segment.start, ts) {
+        let reverse = options.reverse;
+        if !reverse
+            && !options.bypass_cache
+            && let Some(cached) = Self::cached(&segment, &segment.start, ts)
+        {
             return Ok(Cursor {
                 segment,
                 iter: None,
@@ -427,7 +433,7 @@ impl EmbeddedScan {
                 &self.spaces,
                 &self.snapshot,
                 segment,
-                self.options.reverse,
+                &self.options,
                 self.ts,
             )?),
             None => None,
@@ -557,7 +563,7 @@ impl EmbeddedScan {
             return Ok(());
         };
         self.wasted += 1;
-        if self.wasted >= CACHE_AFTER && !cursor.segment.space.is_default() {
+        if self.wasted >= CACHE_AFTER && !self.options.bypass_cache && !cursor.segment.space.is_default() {
             self.wasted = 0;
             let space = &cursor.segment.space;
             let mut cached = Cursor::cached(&cursor.segment, key, self.ts);

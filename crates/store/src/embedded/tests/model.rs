@@ -206,12 +206,13 @@ async fn step(dir: &tempfile::TempDir, store: &mut Option<EmbeddedStore>, model:
             } else {
                 model.rows(&range, ts)
             };
-            for reverse in [false, true] {
+            for (reverse, bypass_cache) in [(false, true), (false, false), (true, false)] {
                 let options = ScanOptions {
                     reverse,
                     limit: *limit as usize,
                     batch_bytes: *batch as usize,
                     key_only: false,
+                    bypass_cache,
                 };
                 let mut scan = s.scan(range.clone(), ts, options).unwrap();
                 let mut rows = Vec::new();

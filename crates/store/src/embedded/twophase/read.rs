@@ -22,6 +22,8 @@ pub struct ReadOptions {
     pub read_through: Vec<u64>,
     /// Locks are not looked at.
     pub ignore_locks: bool,
+    /// See `ScanOptions`.
+    pub bypass_cache: bool,
 }
 
 /// What a reader does with a lock.
@@ -183,6 +185,7 @@ impl TwoPhase {
             // A pair under a lock is read in vain.
             limit: limit.saturating_add(overlay.len()),
             batch_bytes: BATCH_BYTES,
+            bypass_cache: options.bypass_cache,
         };
         let scan = EmbeddedScan::new(
             self.core.spaces.clone(),
