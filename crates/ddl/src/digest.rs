@@ -7,9 +7,6 @@ use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, backgr
 
 use crate::error::Result;
 
-/// Rows encoded between two offers of the processor to others.
-const TURN_ROWS: usize = 32;
-
 /// A range at a snapshot.
 pub(crate) struct Part<'a> {
     pub store: &'a StoreRef,
@@ -42,9 +39,7 @@ impl Part<'_> {
         self.batches(|batch| {
             seen(batch)?;
             for (index, (record_key, row)) in batch.iter().enumerate() {
-                if index.is_multiple_of(TURN_ROWS) {
-                    background::let_others_run();
-                }
+                background::at(index);
                 let handle = decode_record_handle(record_key)?;
                 for (encoder, digest) in encoders.iter_mut().zip(&mut digests) {
                     key.clear();

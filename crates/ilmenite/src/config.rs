@@ -52,7 +52,7 @@ pub struct ServerArgs {
     #[arg(long, env = "ILMENITE_SYNC", value_enum)]
     pub sync: Option<Switch>,
 
-    /// Bytes of the store's block cache [default: 256 MiB]
+    /// Bytes of the store's block cache, an eighth of it for rows that are read or written often [default: 256 MiB]
     #[arg(long, env = "ILMENITE_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
 
@@ -105,7 +105,7 @@ pub struct StoreArgs {
     #[arg(long, env = "ILMENITE_SYNC", value_enum)]
     pub sync: Option<Switch>,
 
-    /// Bytes of the store's block cache [default: 256 MiB]
+    /// Bytes of the store's block cache, an eighth of it for rows that are read or written often [default: 256 MiB]
     #[arg(long, env = "ILMENITE_CACHE_BYTES", value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
 

@@ -17,9 +17,6 @@ use crate::sorter::CANCEL_CHECK_ENTRIES;
 use crate::storage::ObjectStorage;
 use crate::writer::{RunSetWriter, WriterOptions};
 
-/// Entries merged between two offers of the processor to others.
-const TURN_ENTRIES: usize = 64;
-
 #[derive(Debug, Clone)]
 pub struct MergeOptions {
     /// For all readers together; the caller's batch is not in it.
@@ -143,9 +140,7 @@ impl Merge {
             if steps.is_multiple_of(CANCEL_CHECK_ENTRIES) && self.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if steps.is_multiple_of(TURN_ENTRIES) {
-                background::let_others_run();
-            }
+            background::at(steps);
             steps += 1;
             let winner = self.tree.winner();
             let Some(reader) = &self.slots[winner].reader else {

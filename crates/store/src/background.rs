@@ -54,6 +54,14 @@ pub fn let_others_run() {
     }
 }
 
+/// `let_others_run` for each 64th of many small pieces of work: rows encoded, entries walked, merged or written.
+#[inline]
+pub fn at(piece: usize) {
+    if piece.is_multiple_of(64) {
+        let_others_run();
+    }
+}
+
 #[cold]
 fn end_turn(turn: Turn, worked: Duration) {
     let micros = |time: Duration| time.as_micros() as i64;

@@ -20,9 +20,6 @@ use crate::maintain::conflict_of;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
-/// Rows encoded between two offers of the processor to others.
-const TURN_ROWS: usize = 32;
-
 pub(super) async fn run(
     engine: &Backfill,
     context: &SubtaskContext,
@@ -134,9 +131,7 @@ impl<'a> ReadPass<'a> {
             }
             progress.bytes += batch.bytes() as u64;
             for (index, (key, row)) in batch.iter().enumerate() {
-                if index.is_multiple_of(TURN_ROWS) {
-                    background::let_others_run();
-                }
+                background::at(index);
                 let handle = decode_record_handle(key).map_err(DdlError::from)?;
                 for (encoder, sorter) in self.encoders.iter_mut().zip(&mut self.sorters) {
                     key_buf.clear();

@@ -18,8 +18,6 @@ use crate::background;
 use crate::metrics::METRICS;
 use crate::{Error, Ingest, IngestSummary, KeyRange, KvBatch, Result, Timestamp};
 
-/// Entries written between two offers of the processor to others.
-const TURN_ENTRIES: usize = 64;
 /// Batches on their way to the writer, besides the one it works on.
 const QUEUED_BATCHES: usize = 2;
 
@@ -238,9 +236,7 @@ fn write_all(
         match message {
             Message::Batch(batch) => {
                 for (index, (key, value)) in batch.iter().enumerate() {
-                    if index.is_multiple_of(TURN_ENTRIES) {
-                        background::let_others_run();
-                    }
+                    background::at(index);
                     entry.clear();
                     space.encode_key(key, &mut entry);
                     entry.extend_from_slice(&suffix);

@@ -316,24 +316,28 @@ impl RangeCache {
     }
 
     /// Copies the newest rows from `stored_key` on, unless there are some, or no room. Reads some thousand entries at
-    /// most.
-    pub fn fill(&self, spaces: &Spaces, keyspace: &fjall::Keyspace, stored_key: &[u8]) -> Result<()> {
+    /// most. An error is not the reader's, who may want none of these rows: where it wants one, the engine says so again.
+    pub fn fill(&self, spaces: &Spaces, keyspace: &fjall::Keyspace, stored_key: &[u8]) {
         if !self.shared.has_room() {
-            return Ok(());
+            return;
         }
         let Some((range, limit)) = self.announce(stored_key) else {
-            return Ok(());
+            return;
         };
         let snapshot = spaces.db.snapshot();
         let rows = self.read(spaces, &snapshot, keyspace, stored_key, limit);
         let mut state = range.state.lock();
-        if let (Ok(Some(rows)), State::Filling) = (&rows, &*state) {
-            *state = State::Filled(VecDeque::from([rows.clone()]));
-            METRICS.range_cache_fills.inc();
-        } else {
-            *state = State::Stale;
-        }
-        rows.map(drop)
+        *state = match (rows, &*state) {
+            (Ok(Some(rows)), State::Filling) => {
+                METRICS.range_cache_fills.inc();
+                State::Filled(VecDeque::from([rows]))
+            }
+            (Err(error), _) => {
+                tracing::warn!(%error, "rows could not be copied to the range cache");
+                State::Stale
+            }
+            _ => State::Stale,
+        };
     }
 
     /// Makes a range to be filled, and says where the next one starts.

@@ -109,10 +109,8 @@ pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestam
     if value.is_some()
         && let Some((space, stored_key)) = partition(spaces, key)
         && space.cache.read_again(key)
-        && let Err(error) = space.cache.fill(spaces, &space.keyspace, stored_key)
     {
-        // Of rows behind this one, which has been read.
-        tracing::warn!(%error, "rows could not be copied to the range cache");
+        space.cache.fill(spaces, &space.keyspace, stored_key);
     }
     Ok(value)
 }
@@ -255,8 +253,6 @@ pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
 pub(super) const SEEK_AFTER: u32 = 32;
 /// Entries of no use after which a scan turns to the range cache, which costs it more than passing a few.
 const CACHE_AFTER: u32 = if cfg!(test) { 2 } else { 64 };
-/// Entries walked between two offers of the processor to others.
-const TURN_ENTRIES: u32 = 64;
 /// Ranges that one scan copies to the cache: a long one passes most rows just once.
 const MAX_FILLS: u32 = 16;
 
@@ -481,7 +477,7 @@ impl EmbeddedScan {
     }
 
     fn forward(&mut self, batch: &mut KvBatch) -> Result<()> {
-        let mut walked = 0u32;
+        let mut walked = 0;
         while !self.full(batch) {
             let Some(cursor) = &mut self.cursor else {
                 if self.advance()? {
@@ -495,10 +491,8 @@ impl EmbeddedScan {
                 }
                 continue;
             }
+            background::at(walked);
             walked += 1;
-            if walked.is_multiple_of(TURN_ENTRIES) {
-                background::let_others_run();
-            }
             let Some(entry) = cursor.next(false) else {
                 self.cursor = None;
                 continue;
@@ -527,7 +521,7 @@ impl EmbeddedScan {
                 }
             }
             if decided || ts > self.ts {
-                self.pass(&entry, decided)?;
+                self.pass(&entry, decided);
                 continue;
             }
             if format::is_lock_record(&raw) {
@@ -558,9 +552,9 @@ impl EmbeddedScan {
 
     /// Passes an entry that is of no use: its key is done with (`decided`), or it is too new. Where there are many such,
     /// goes on in the cache, or behind those of the key.
-    fn pass(&mut self, entry: &[u8], decided: bool) -> Result<()> {
+    fn pass(&mut self, entry: &[u8], decided: bool) {
         let (Some(cursor), Some((key, _))) = (&mut self.cursor, format::split(entry)) else {
-            return Ok(());
+            return;
         };
         self.wasted += 1;
         if self.wasted >= CACHE_AFTER && !self.options.bypass_cache && !cursor.segment.space.is_default() {
@@ -569,7 +563,7 @@ impl EmbeddedScan {
             let mut cached = Cursor::cached(&cursor.segment, key, self.ts);
             if cached.is_none() && self.fills < MAX_FILLS {
                 self.fills += 1;
-                space.cache.fill(&self.spaces, &space.keyspace, key)?;
+                space.cache.fill(&self.spaces, &space.keyspace, key);
                 cached = Cursor::cached(&cursor.segment, key, self.ts);
             }
             if let Some((rows, next)) = cached {
@@ -578,7 +572,7 @@ impl EmbeddedScan {
                 self.passed = 0;
                 cursor.cached = Some((rows, next + usize::from(passes)));
                 cursor.iter = None;
-                return Ok(());
+                return;
             }
         }
         self.passed += 1;
@@ -590,7 +584,6 @@ impl EmbeddedScan {
             };
             cursor.seek(&self.snapshot, [key, &suffix].concat());
         }
-        Ok(())
     }
 
     /// The versions of a key come oldest first here: the last one at `ts` or before is the one.

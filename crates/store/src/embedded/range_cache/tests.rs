@@ -8,6 +8,17 @@ fn key(i: usize) -> String {
     format!("pA{i:04}")
 }
 
+fn stored_key(i: usize) -> Vec<u8> {
+    key(i).as_bytes()[2..].to_vec()
+}
+
+/// Has a range filled from the first row on; with its keyspace and that row's stored key.
+fn filled(s: &EmbeddedStore) -> (Arc<crate::embedded::spaces::Space>, Vec<u8>) {
+    let (space, stored) = (cache_of(s), stored_key(0));
+    space.cache.fill(&s.core.spaces, &space.keyspace, &stored);
+    (space, stored)
+}
+
 async fn write_often(store: &EmbeddedStore, rows: usize, times: usize) {
     for time in 0..times {
         for i in 0..rows {
@@ -37,7 +48,7 @@ async fn a_range_of_old_versions_is_copied_and_kept_up_to_date() {
     let before = rows(&s, ts).await;
     assert!(len(&s) >= 10 / RANGE_ROWS, "{} ranges", len(&s));
     let space = cache_of(&s);
-    let stored = key(9).as_bytes()[2..].to_vec();
+    let stored = stored_key(9);
     assert_eq!(
         space.cache.lookup(&stored, ts).unwrap().get(&stored),
         Some(&b"7"[..])
@@ -99,7 +110,7 @@ async fn a_commit_during_the_filling_is_not_lost() {
     let s = open(&dir);
     write_often(&s, 2, 1).await;
     let space = cache_of(&s);
-    let stored = key(0).as_bytes()[2..].to_vec();
+    let stored = stored_key(0);
     let (range, limit) = space.cache.announce(&stored).unwrap();
     let snapshot = s.core.spaces.db.snapshot();
     let ts = write(&*s, &[(&key(1), Some("new"))]).await;
@@ -110,11 +121,8 @@ async fn a_commit_during_the_filling_is_not_lost() {
     assert_eq!(read.unwrap().unwrap().pairs.len(), 2);
     assert!(space.cache.lookup(&stored, ts).is_none());
     // And the next one is free to fill it.
-    space
-        .cache
-        .fill(&s.core.spaces, &space.keyspace, &stored)
-        .unwrap();
-    let second = key(1).as_bytes()[2..].to_vec();
+    space.cache.fill(&s.core.spaces, &space.keyspace, &stored);
+    let second = stored_key(1);
     assert_eq!(
         space.cache.lookup(&second, ts).unwrap().get(&second),
         Some(&b"new"[..])
@@ -128,15 +136,10 @@ async fn a_commit_older_than_the_newest_gives_the_range_up() {
     let s = open(&dir);
     let old = s.timestamp().await.unwrap();
     write_often(&s, 2, 2).await;
-    let space = cache_of(&s);
-    let stored = key(0).as_bytes()[2..].to_vec();
-    space
-        .cache
-        .fill(&s.core.spaces, &space.keyspace, &stored)
-        .unwrap();
+    let (space, stored) = filled(&s);
     let now = s.timestamp().await.unwrap();
     assert!(space.cache.lookup(&stored, now).is_some());
-    let second = key(1).as_bytes()[2..].to_vec();
+    let second = stored_key(1);
     space
         .cache
         .write([(&second[..], old, Some(&b"late"[..]))].into_iter());
@@ -148,15 +151,10 @@ async fn checks_read_past_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let s = open(&dir);
     write_often(&s, 2, 4).await;
-    let space = cache_of(&s);
-    let stored = key(0).as_bytes()[2..].to_vec();
-    space
-        .cache
-        .fill(&s.core.spaces, &space.keyspace, &stored)
-        .unwrap();
+    let (space, _) = filled(&s);
     let ts = s.timestamp().await.unwrap();
     // The scan begins in the engine, and finds the second row in the cache.
-    let second = key(1).as_bytes()[2..].to_vec();
+    let second = stored_key(1);
     space
         .cache
         .write([(&second[..], ts, Some(&b"never stored"[..]))].into_iter());
@@ -181,7 +179,7 @@ async fn rows_read_again_are_copied() {
     assert_eq!(get(5).await.as_deref(), Some(&b"0"[..]));
     assert_eq!(len(&s), 1);
     let space = cache_of(&s);
-    let stored = key(6).as_bytes()[2..].to_vec();
+    let stored = stored_key(6);
     assert!(
         space.cache.lookup(&stored, ts).is_some(),
         "those behind it are copied, too"
