@@ -18,6 +18,7 @@ mod range_cache;
 mod read;
 mod served;
 mod spaces;
+mod tables;
 pub mod twophase;
 mod watermark;
 
@@ -496,15 +497,16 @@ impl Store for EmbeddedStore {
 
     fn scan(&self, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Result<Box<dyn Scan>> {
         self.core.check_open()?;
-        let snapshot = self.core.spaces.db.snapshot();
+        let spaces = self.core.spaces.clone();
+        let scan = if options.bypass_cache && !options.reverse {
+            read::EmbeddedScan::of_stored(spaces, &range, ts, options)
+        } else {
+            let snapshot = spaces.db.snapshot();
+            read::EmbeddedScan::new(spaces, snapshot, &range, ts, options)
+        };
+        // The snapshot comes first: what it has stays.
         self.core.gc.check_readable(ts)?;
-        Ok(Box::new(read::EmbeddedScan::new(
-            self.core.spaces.clone(),
-            snapshot,
-            &range,
-            ts,
-            options,
-        )))
+        Ok(Box::new(scan))
     }
 
     async fn versions(&self, key: &[u8], since: Timestamp) -> Result<Vec<(Timestamp, Option<Bytes>)>> {

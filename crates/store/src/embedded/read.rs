@@ -11,6 +11,7 @@ use fjall::{Readable, Snapshot, UserKey, UserValue};
 use super::format::{self, SUFFIX_LEN};
 use super::range_cache::Rows;
 use super::spaces::{Space, Spaces};
+use super::tables::{TableIter, Tables};
 use crate::background;
 use crate::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp, prefix_end};
 
@@ -175,6 +176,7 @@ pub(super) struct Segment {
     pub start: Vec<u8>,
     /// … to here, exclusive; `None`: to the end of the keyspace.
     pub end: Option<Vec<u8>>,
+    tables: Option<Tables>,
 }
 
 impl Segment {
@@ -189,6 +191,7 @@ impl Segment {
                 start: bound(start),
                 end: (!end.is_empty()).then(|| bound(end)),
                 space,
+                tables: None,
             };
         }
         let prefix = &space.prefix;
@@ -196,6 +199,7 @@ impl Segment {
             start: start.strip_prefix(&prefix[..]).unwrap_or_default().to_vec(),
             end: end.strip_prefix(&prefix[..]).map(<[u8]>::to_vec),
             space,
+            tables: None,
         }
     }
 
@@ -253,8 +257,28 @@ pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
 pub(super) const SEEK_AFTER: u32 = 32;
 /// Entries of no use after which a scan turns to the range cache, which costs it more than passing a few.
 const CACHE_AFTER: u32 = if cfg!(test) { 2 } else { 64 };
+/// Entries walked after which a scan that has `Tables` goes on in them.
+const TABLES_AFTER: u32 = if cfg!(test) { 2 } else { 8192 };
 /// Ranges that one scan copies to the cache: a long one passes most rows just once.
 const MAX_FILLS: u32 = 16;
+
+enum Entries {
+    Engine(fjall::Iter),
+    /// Forward.
+    Tables(TableIter),
+}
+
+impl Entries {
+    fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
+        match self {
+            Entries::Engine(iter) => {
+                let guard = if reverse { iter.next_back() } else { iter.next() };
+                guard.map(fjall::Guard::into_inner)
+            }
+            Entries::Tables(iter) => iter.next(),
+        }
+    }
+}
 
 /// Walks the rows of a segment: its entries in the engine, or copies of rows in the range cache.
 ///
@@ -264,7 +288,9 @@ const MAX_FILLS: u32 = 16;
 struct Cursor {
     segment: Segment,
     /// `None`: there are none, or `cached` is read.
-    iter: Option<fjall::Iter>,
+    iter: Option<Entries>,
+    /// Entries since it was opened, or moved.
+    walked: u32,
     started: bool,
     /// Forward: the rows being read, and the next of them.
     cached: Option<(Arc<Rows>, usize)>,
@@ -286,6 +312,7 @@ impl Cursor {
             return Ok(Cursor {
                 segment,
                 iter: None,
+                walked: 0,
                 started: false,
                 cached: Some(cached),
             });
@@ -309,7 +336,8 @@ impl Cursor {
         let iter = (!empty).then(|| snapshot.range(&segment.space.keyspace, (start, end)));
         Ok(Cursor {
             segment,
-            iter,
+            iter: iter.map(Entries::Engine),
+            walked: 0,
             started: false,
             cached: None,
         })
@@ -334,13 +362,25 @@ impl Cursor {
 
     /// Goes on at the first entry at or behind `stored`, the end being seen by the reader.
     fn seek(&mut self, snapshot: &Snapshot, stored: Vec<u8>) {
-        self.iter = Some(snapshot.range(&self.segment.space.keyspace, stored..));
+        let iter = snapshot.range(&self.segment.space.keyspace, stored..);
+        self.iter = Some(Entries::Engine(iter));
+        self.walked = 0;
     }
 
     fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
-        let iter = self.iter.as_mut()?;
-        let guard = if reverse { iter.next_back() } else { iter.next() };
-        guard.map(fjall::Guard::into_inner)
+        self.iter.as_mut()?.next(reverse)
+    }
+
+    /// `entry` has been walked, forward. After many such, goes on in tables.
+    fn count(&mut self, entry: &[u8]) -> fjall::Result<()> {
+        self.walked = self.walked.saturating_add(1);
+        if self.walked == TABLES_AFTER
+            && let Some(tables) = &self.segment.tables
+            && let Some(iter) = tables.behind(entry)?
+        {
+            self.iter = Some(Entries::Tables(iter));
+        }
+        Ok(())
     }
 }
 
@@ -388,7 +428,29 @@ impl EmbeddedScan {
         ts: Timestamp,
         options: ScanOptions,
     ) -> Self {
-        let segments = segments(&spaces, range);
+        Self::of_segments(segments(&spaces, range), spaces, snapshot, ts, options)
+    }
+
+    /// A long scan, of its own snapshot.
+    pub fn of_stored(spaces: Arc<Spaces>, range: &KeyRange, ts: Timestamp, options: ScanOptions) -> Self {
+        let mut segments = segments(&spaces, range);
+        let keyspaces = segments.iter().map(|segment| &segment.space.keyspace);
+        let (snapshot, tables) = Tables::at_snapshot(keyspaces, || spaces.db.snapshot());
+        for (segment, tables) in segments.iter_mut().zip(tables) {
+            if !segment.space.is_default() {
+                segment.tables = tables;
+            }
+        }
+        Self::of_segments(segments, spaces, snapshot, ts, options)
+    }
+
+    fn of_segments(
+        segments: VecDeque<Segment>,
+        spaces: Arc<Spaces>,
+        snapshot: Snapshot,
+        ts: Timestamp,
+        options: ScanOptions,
+    ) -> Self {
         EmbeddedScan {
             segments,
             spaces,
@@ -498,6 +560,7 @@ impl EmbeddedScan {
                 continue;
             };
             let (entry, raw) = entry.map_err(|e| self.spaces.map_error(e))?;
+            cursor.count(&entry).map_err(|e| self.spaces.map_error(e))?;
             let space = &cursor.segment.space;
             let Some((key, ts)) = format::split(&entry) else {
                 return Err(damaged(space, "an entry that is no version"));

@@ -1,0 +1,124 @@
+//! Against the engine's own iterator, which has to tell the same.
+
+use fjall::{Database, KeyspaceCreateOptions, Readable};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn key(i: u32) -> Vec<u8> {
+    // Some longer than what the engine keeps in place.
+    format!("{i:0width$}", width = if i.is_multiple_of(3) { 4 } else { 30 }).into_bytes()
+}
+
+fn pairs(iter: impl Iterator<Item = fjall::Result<(UserKey, UserValue)>>) -> Pairs {
+    let pair = |pair: fjall::Result<(UserKey, UserValue)>| pair.map(|(k, v)| (k.to_vec(), v.to_vec()));
+    iter.map(pair).collect::<fjall::Result<_>>().unwrap()
+}
+
+fn in_engine(keyspace: &Keyspace, snapshot: &Snapshot, from: &[u8]) -> Pairs {
+    let behind = (Bound::Excluded(from), Bound::<&[u8]>::Unbounded);
+    pairs(
+        snapshot
+            .range::<&[u8], _>(keyspace, behind)
+            .map(fjall::Guard::into_inner),
+    )
+}
+
+fn with_tables(db: &Database, keyspace: &Keyspace) -> (Snapshot, Option<Tables>) {
+    let (snapshot, mut tables) = Tables::at_snapshot(std::iter::once(keyspace), || db.snapshot());
+    (snapshot, tables.pop().unwrap())
+}
+
+/// Sometimes memtables are too long to be read.
+fn in_tables(tables: &Tables, from: &[u8]) -> Option<Pairs> {
+    tables.behind(from).unwrap().map(pairs)
+}
+
+/// Keys are written, removed and ingested again and again, memtables flushed and tables compacted, and every so often all
+/// snapshots taken so far are read both ways.
+fn run(seed: u64) -> usize {
+    const KEYS: u32 = 60;
+    let mut random = StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::builder(dir.path()).open().unwrap();
+    let keyspace = db.keyspace("k", KeyspaceCreateOptions::default).unwrap();
+    let mut snapshots = vec![with_tables(&db, &keyspace)];
+    let mut read = 0;
+    for step in 0..120u32 {
+        match random.random_range(0..20) {
+            0..=8 => keyspace
+                .insert(key(random.random_range(0..KEYS)), step.to_be_bytes())
+                .unwrap(),
+            9..=12 => keyspace.remove(key(random.random_range(0..KEYS))).unwrap(),
+            13 => {
+                let mut keys: Vec<_> = (0..random.random_range(1..KEYS)).map(key).collect();
+                keys.sort();
+                let mut ingestion = keyspace.start_ingestion().unwrap();
+                for key in keys {
+                    ingestion
+                        .write(UserKey::from(key), UserValue::from(step.to_be_bytes()))
+                        .unwrap();
+                }
+                ingestion.finish().unwrap();
+            }
+            14 => keyspace.major_compact().unwrap(),
+            15 | 16 => keyspace.rotate_memtable_and_wait().unwrap(),
+            17 => {
+                snapshots.push(with_tables(&db, &keyspace));
+                if snapshots.len() > 4 {
+                    snapshots.remove(random.random_range(0..4));
+                }
+            }
+            _ => {
+                let from = key(random.random_range(0..KEYS));
+                for (snapshot, tables) in &snapshots {
+                    if let Some(found) = tables.as_ref().and_then(|tables| in_tables(tables, &from)) {
+                        assert_eq!(
+                            found,
+                            in_engine(&keyspace, snapshot, &from),
+                            "seed {seed}, step {step}"
+                        );
+                        read += 1;
+                    }
+                }
+            }
+        }
+    }
+    read
+}
+
+#[test]
+fn tables_tell_what_the_engine_tells() {
+    let read: usize = (0..20).map(run).sum();
+    assert!(read > 200, "{read} read");
+}
+
+#[test]
+fn a_long_memtable_is_not_copied_but_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::builder(dir.path()).open().unwrap();
+    let keyspace = db.keyspace("k", KeyspaceCreateOptions::default).unwrap();
+    let keys = MAX_MEMTABLE_ENTRIES as u32 + 1;
+    for i in 0..keys {
+        keyspace.insert(key(i), "v").unwrap();
+    }
+    assert!(with_tables(&db, &keyspace).1.is_none());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let (snapshot, tables) = loop {
+        assert!(std::time::Instant::now() < deadline, "not flushed");
+        match with_tables(&db, &keyspace) {
+            (snapshot, Some(tables)) => break (snapshot, tables),
+            _ => std::thread::sleep(std::time::Duration::from_millis(5)),
+        }
+    };
+    let found = in_tables(&tables, b"").unwrap();
+    assert_eq!(found.len(), keys as usize);
+    assert_eq!(found, in_engine(&keyspace, &snapshot, b""));
+    for i in 0..2 * keys {
+        keyspace.insert(key(i), "later").unwrap();
+    }
+    assert!(in_tables(&tables, b"").is_none());
+}
