@@ -63,7 +63,8 @@ impl Tables {
         let bounds = (Bound::Excluded(UserKey::from(from)), Bound::Unbounded);
         for run in &self.runs {
             let first = run.partition_point(|table| **table.metadata.key_range.max() <= *from);
-            let mut tables = run[first..].to_vec().into_iter();
+            let tables = run[first..].to_vec();
+            let mut tables = tables.into_iter();
             let first = tables.next().map(|table| table.range(bounds.clone()));
             let entries = first.into_iter().flatten().chain(tables.flat_map(|t| t.iter()));
             sources.extend(Source::new(Box::new(entries), self.seqno)?);
