@@ -111,7 +111,7 @@ impl Source {
         Ok(None)
     }
 
-    /// Goes on to the next key. Returns the entry that was the head, and whether there is a new one.
+    /// Goes on to the next key and returns the entry that was the head. `None`: there is no other, and the head stays.
     fn step(&mut self, seqno: SeqNo) -> lsm_tree::Result<Option<InternalValue>> {
         loop {
             match self.rest.next() {
