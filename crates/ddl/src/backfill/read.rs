@@ -20,6 +20,7 @@ use crate::maintain::conflict_of;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
+
 pub(super) async fn run(
     engine: &Backfill,
     context: &SubtaskContext,

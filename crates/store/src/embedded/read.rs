@@ -434,12 +434,12 @@ impl EmbeddedScan {
     /// A long scan, of its own snapshot.
     pub fn of_stored(spaces: Arc<Spaces>, range: &KeyRange, ts: Timestamp, options: ScanOptions) -> Self {
         let mut segments = segments(&spaces, range);
-        let keyspaces = segments.iter().map(|segment| &segment.space.keyspace);
+        let partitions = segments.iter().filter(|segment| !segment.space.is_default());
+        let keyspaces = partitions.map(|segment| &segment.space.keyspace);
         let (snapshot, tables) = Tables::at_snapshot(keyspaces, || spaces.db.snapshot());
-        for (segment, tables) in segments.iter_mut().zip(tables) {
-            if !segment.space.is_default() {
-                segment.tables = tables;
-            }
+        let partitions = segments.iter_mut().filter(|segment| !segment.space.is_default());
+        for (segment, tables) in partitions.zip(tables) {
+            segment.tables = tables;
         }
         Self::of_segments(segments, spaces, snapshot, ts, options)
     }
