@@ -59,12 +59,12 @@ pub fn read_f64(bytes: &[u8]) -> Option<f64> {
 /// length is a multiple of eight (so also an empty one) ends in a group that is all padding.
 pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve((bytes.len() / GROUP + 1) * (GROUP + 1));
-    let mut groups = bytes.chunks_exact(GROUP);
-    for group in &mut groups {
-        out.extend_from_slice(group);
-        out.push(0xff);
+    let (groups, rest) = bytes.as_chunks::<GROUP>();
+    for group in groups {
+        let mut full = [0xff; GROUP + 1];
+        full[..GROUP].copy_from_slice(group);
+        out.extend_from_slice(&full);
     }
-    let rest = groups.remainder();
     let mut last = [0u8; GROUP + 1];
     last[..rest.len()].copy_from_slice(rest);
     last[GROUP] = 0xff - (GROUP - rest.len()) as u8;
@@ -74,24 +74,24 @@ pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends what [`encode_bytes`] encoded, and returns how many bytes of `encoded` it took.
 pub fn decode_bytes(encoded: &[u8], out: &mut Vec<u8>) -> Result<usize> {
     let mut at = 0;
-    loop {
-        let Some(group) = encoded.get(at..at + GROUP + 1) else {
-            return Err(corrupt("a byte string is cut short"));
-        };
+    // Full groups, most of a long string, are of a length known beforehand.
+    while let Some([group @ .., 0xff]) = encoded[at..].first_chunk::<{ GROUP + 1 }>() {
+        out.extend_from_slice(group);
         at += GROUP + 1;
-        let padding = usize::from(0xff - group[GROUP]);
-        if padding > GROUP {
-            return Err(corrupt("a byte string has a bad marker"));
-        }
-        let (data, zeros) = group[..GROUP].split_at(GROUP - padding);
-        out.extend_from_slice(data);
-        if padding > 0 {
-            if zeros.iter().any(|b| *b != 0) {
-                return Err(corrupt("a byte string has padding other than zeros"));
-            }
-            return Ok(at);
-        }
     }
+    let Some(group) = encoded.get(at..at + GROUP + 1) else {
+        return Err(corrupt("a byte string is cut short"));
+    };
+    let padding = usize::from(0xff - group[GROUP]);
+    if padding > GROUP {
+        return Err(corrupt("a byte string has a bad marker"));
+    }
+    let (data, zeros) = group[..GROUP].split_at(GROUP - padding);
+    if zeros.iter().any(|b| *b != 0) {
+        return Err(corrupt("a byte string has padding other than zeros"));
+    }
+    out.extend_from_slice(data);
+    Ok(at + GROUP + 1)
 }
 
 /// Bytes of one encoded byte string at the start of `encoded`, without decoding it.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! file    := block*  footer  trailer
-//! block   := the entries one after another, compressed (zstd) when that is shorter, else as they are
+//! block   := the entries one after another, compressed (zstd) where that is wanted and shorter, else as they are
 //! entry   := key_len varint, value_len varint, key bytes, value bytes      (varint: LEB128, at most 5 bytes)
 //!
 //! footer  := entries u64, raw_bytes u64 (keys and values), digest_sum u128,
@@ -27,7 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::digest::EntryDigest;
 
 pub const MAGIC: [u8; 8] = *b"ILMRUN\r\n";
-pub const VERSION: u32 = 1;
+/// Raised, too, when what the entries are changes for those who use them: since 2 their values are short.
+pub const VERSION: u32 = 2;
 pub const TRAILER_BYTES: usize = 32;
 
 /// Longest key plus value that a run can hold.

@@ -382,7 +382,7 @@ pub(crate) fn merge_read_budget(budget_bytes: usize) -> usize {
         part_bytes,
         max_in_flight: 2,
         target_object_bytes: 0,
-        zstd_level: 0,
+        zstd_level: Some(0),
     };
     budget_bytes.saturating_sub(writer.memory_bytes() + 2 * merge_batch_bytes(budget_bytes))
 }

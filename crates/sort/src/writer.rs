@@ -24,9 +24,6 @@ pub const TARGET_OBJECT_BYTES: u64 = 256 << 20;
 
 /// A network is slower than this, and requests cost money by the byte on some.
 const ZSTD_LEVEL: i32 = 1;
-/// A disk of our own is about as fast as this: less work than without any, and a small part of the space.
-const ZSTD_LEVEL_SCRATCH: i32 = -5;
-
 /// What zstd takes for compressing blocks at that level, rounded up.
 const COMPRESSOR_BYTES: usize = 1 << 20;
 
@@ -37,7 +34,8 @@ pub struct WriterOptions {
     /// Parts under way at once.
     pub max_in_flight: usize,
     pub target_object_bytes: u64,
-    pub zstd_level: i32,
+    /// `None`: blocks are stored as they are.
+    pub zstd_level: Option<i32>,
 }
 
 impl WriterOptions {
@@ -49,10 +47,8 @@ impl WriterOptions {
             part_bytes: (budget_bytes / 12).clamp(least, most),
             max_in_flight: 2,
             target_object_bytes: TARGET_OBJECT_BYTES,
-            zstd_level: match storage.is_scratch() {
-                true => ZSTD_LEVEL_SCRATCH,
-                false => ZSTD_LEVEL,
-            },
+            // A disk of our own is faster than any compression.
+            zstd_level: (!storage.is_scratch()).then_some(ZSTD_LEVEL),
         }
     }
 
@@ -80,7 +76,7 @@ pub(crate) struct RunEncoder {
     last_key: Vec<u8>,
     /// The last key of the block before.
     closed_last_key: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
+    compressor: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
     /// Encoded, not yet taken.
     pending: Vec<u8>,
@@ -95,9 +91,9 @@ pub(crate) struct RunEncoder {
 }
 
 impl RunEncoder {
-    pub fn new(part_bytes: usize, zstd_level: i32) -> Result<RunEncoder> {
-        let compressor = zstd::bulk::Compressor::new(zstd_level)
-            .map_err(|error| Error::Bug(format!("zstd does not start: {error}")))?;
+    pub fn new(part_bytes: usize, zstd_level: Option<i32>) -> Result<RunEncoder> {
+        let compressor = zstd_level.map(zstd::bulk::Compressor::new).transpose();
+        let compressor = compressor.map_err(|error| Error::Bug(format!("zstd does not start: {error}")))?;
         Ok(RunEncoder {
             block: Vec::with_capacity(BLOCK_RAW_BYTES + 4096),
             block_entries: 0,
@@ -153,17 +149,18 @@ impl RunEncoder {
         if self.block_entries == 0 {
             return Ok(());
         }
-        self.scratch.clear();
-        let bound = zstd::zstd_safe::compress_bound(self.block.len());
-        self.scratch.reserve(bound);
-        self.compressor
-            .compress_to_buffer(&self.block, &mut self.scratch)
-            .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
-        let stored = if self.scratch.len() < self.block.len() {
-            &self.scratch
-        } else {
-            &self.block
-        };
+        let mut stored = &self.block;
+        if let Some(compressor) = &mut self.compressor {
+            self.scratch.clear();
+            let bound = zstd::zstd_safe::compress_bound(self.block.len());
+            self.scratch.reserve(bound);
+            compressor
+                .compress_to_buffer(&self.block, &mut self.scratch)
+                .map_err(|error| Error::Bug(format!("zstd cannot compress: {error}")))?;
+            if self.scratch.len() < self.block.len() {
+                stored = &self.scratch;
+            }
+        }
         let first_key = Bytes::copy_from_slice(&self.block_first_key);
         let info = BlockInfo {
             offset: self.offset,
@@ -369,7 +366,7 @@ impl RunWriter {
         if self.encoder.entries() == 0 {
             return Ok(None);
         }
-        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0, ZSTD_LEVEL)?);
+        let encoder = std::mem::replace(&mut self.encoder, RunEncoder::new(0, None)?);
         let (rest, meta) = encoder.finish(self.path.clone())?;
         if self.upload.is_none() && rest.len() <= self.part_bytes() + (1 << 20) {
             self.storage

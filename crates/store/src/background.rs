@@ -12,6 +12,8 @@ const TURN: Duration = Duration::from_micros(200);
 /// So much longer than it works a thread lets others run, in the long run. Without a bound it would never get on: where
 /// others always want to, a thread that yields gives up a whole time slice, of which it had used little.
 const PATIENCE: i64 = 4;
+/// The same for the engine's threads: in the end commits wait for what they do.
+const ENGINE_PATIENCE: i64 = 1;
 /// What it may have saved up, and what it may owe.
 const MAX_PATIENCE_MICROS: i64 = 100_000;
 const MAX_OWED_MICROS: i64 = 1_000_000;
@@ -21,6 +23,8 @@ const MAX_TURN: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy)]
 struct Turn {
     since: Instant,
+    /// Gained with each microsecond of work.
+    patience: i64,
     patience_micros: i64,
 }
 
@@ -31,10 +35,24 @@ thread_local! {
 
 /// From now on this is a background thread. What it starts is not, by itself.
 pub fn enter() {
-    TURNS.set(Some(Turn {
-        since: Instant::now(),
-        patience_micros: 0,
-    }));
+    TURNS.set(Some(Turn::begin(PATIENCE)));
+}
+
+/// From now on this, a thread of the engine, is one.
+pub fn enter_engine() {
+    if !entered() {
+        TURNS.set(Some(Turn::begin(ENGINE_PATIENCE)));
+    }
+}
+
+impl Turn {
+    fn begin(patience: i64) -> Self {
+        Turn {
+            since: Instant::now(),
+            patience,
+            patience_micros: 0,
+        }
+    }
 }
 
 /// Whether this is a background thread.
@@ -65,7 +83,7 @@ pub fn at(piece: usize) {
 #[cold]
 fn end_turn(turn: Turn, worked: Duration) {
     let micros = |time: Duration| time.as_micros() as i64;
-    let saved = turn.patience_micros + PATIENCE * micros(worked.min(MAX_TURN));
+    let saved = turn.patience_micros + turn.patience * micros(worked.min(MAX_TURN));
     let mut patience_micros = saved.min(MAX_PATIENCE_MICROS);
     let mut since = Instant::now();
     if patience_micros > 0 {
@@ -76,6 +94,7 @@ fn end_turn(turn: Turn, worked: Duration) {
     TURNS.set(Some(Turn {
         since,
         patience_micros,
+        ..turn
     }));
 }
 
@@ -104,8 +123,8 @@ mod tests {
     #[test]
     fn patience_ends_and_comes_back_with_work() {
         let turn = |patience_micros| Turn {
-            since: Instant::now(),
             patience_micros,
+            ..Turn::begin(PATIENCE)
         };
         let after = |before: i64, worked_ms: u64| {
             end_turn(turn(before), Duration::from_millis(worked_ms));

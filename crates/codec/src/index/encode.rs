@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use super::short::ShortForm;
 use super::{COMMON_HANDLE_FLAG, IndexLayout, MAX_PLAIN_LEN, VERSION_FLAG};
 use crate::column::{Shape, put_int, put_uint};
 use crate::key::{INDEX_PREFIX_LEN, index_prefix};
@@ -20,26 +21,26 @@ enum Source {
 
 /// A column as the encoder needs it; `codec` has the prefix.
 #[derive(Debug)]
-struct Column {
-    id: ColumnId,
-    codec: ColumnCodec,
+pub(super) struct Column {
+    pub id: ColumnId,
+    pub codec: ColumnCodec,
     source: Source,
     /// The value of rows without the column, as a key's part and as a cell (`None` for NULL).
     missing_part: Vec<u8>,
-    missing_cell: Option<Vec<u8>>,
+    pub missing_cell: Option<Vec<u8>>,
 }
 
 /// A column of the restored data.
 #[derive(Debug)]
-struct Restored {
-    row_id: u32,
-    column: Column,
+pub(super) struct Restored {
+    pub row_id: u32,
+    pub column: Column,
     /// Only the count of trailing spaces is stored.
     as_spaces: bool,
 }
 
 /// What a row says of a column.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     Null,
     Cell(&'a [u8]),
     /// Encoded as in keys.
@@ -52,17 +53,18 @@ enum Found<'a> {
 #[derive(Debug)]
 pub struct IndexEncoder {
     prefix: [u8; INDEX_PREFIX_LEN],
-    unique: bool,
-    columns: Vec<Column>,
+    pub(super) unique: bool,
+    pub(super) columns: Vec<Column>,
     /// By column id; empty when no string needs restoring.
-    restored: Vec<Restored>,
+    pub(super) restored: Vec<Restored>,
     version_1: bool,
     int_handle: bool,
+    pub(super) short: ShortForm,
     /// For sort keys.
     scratch: Vec<u8>,
     /// For a value of the handle as a row would have it.
     cell: Vec<u8>,
-    writer: RowWriter,
+    pub(super) writer: RowWriter,
 }
 
 impl IndexEncoder {
@@ -76,13 +78,16 @@ impl IndexEncoder {
                 Column::new(c.id, codec, &layout.handle, &c.missing)
             })
             .collect::<Result<Vec<_>>>()?;
+        let restored = restored_columns(layout)?;
+        let int_handle = matches!(layout.handle, HandleLayout::Int { .. });
         Ok(IndexEncoder {
             prefix: index_prefix(layout.table_id, layout.index_id),
             unique: layout.unique,
-            restored: restored_columns(layout)?,
+            short: ShortForm::new(int_handle, &restored, &columns),
+            restored,
             columns,
             version_1: layout.is_version_1(),
-            int_handle: matches!(layout.handle, HandleLayout::Int { .. }),
+            int_handle,
             scratch: Vec::new(),
             cell: Vec::new(),
             writer: RowWriter::new(),
@@ -103,18 +108,29 @@ impl IndexEncoder {
         key: &mut Vec<u8>,
         value: &mut Vec<u8>,
     ) -> Result<bool> {
+        let row = RowView::new(row)?;
+        let distinct = self.encode_key(&row, handle, key)?;
+        self.encode_value(&row, handle, distinct, value)?;
+        Ok(distinct)
+    }
+
+    pub(super) fn encode_key(
+        &mut self,
+        row: &RowView<'_>,
+        handle: HandleRef<'_>,
+        key: &mut Vec<u8>,
+    ) -> Result<bool> {
         if matches!(handle, HandleRef::Int(_)) != self.int_handle {
             return Err(Error::Corrupt {
                 what: "handle",
                 detail: "of another kind than the table's".into(),
             });
         }
-        let row = RowView::new(row)?;
         key.extend_from_slice(&self.prefix);
         let mut distinct = self.unique;
         for column in &self.columns {
             let start = key.len();
-            match column.find(&row, handle)? {
+            match column.find(row, handle)? {
                 Found::Null => key.push(NULL_FLAG),
                 Found::Cell(cell) => column.codec.cell_to_key(cell, &mut self.scratch, key)?,
                 Found::Part(part) if column.codec.has_prefix() => {
@@ -145,7 +161,6 @@ impl IndexEncoder {
                 HandleRef::Common(bytes) => key.extend_from_slice(bytes),
             }
         }
-        self.encode_value(&row, handle, distinct, value)?;
         Ok(distinct)
     }
 
@@ -173,7 +188,7 @@ impl IndexEncoder {
         Ok(has_null)
     }
 
-    fn encode_value(
+    pub(super) fn encode_value(
         &mut self,
         row: &RowView<'_>,
         handle: HandleRef<'_>,
@@ -213,19 +228,10 @@ impl IndexEncoder {
         if self.version_1 {
             return Ok(());
         }
-        let tail_len = match handle {
-            HandleRef::Int(id) if distinct => {
-                value.extend_from_slice(&id.to_be_bytes());
-                8
-            }
-            _ => {
-                // Longer than any plain value, so that the two cannot be taken for one another.
-                let padding = (MAX_PLAIN_LEN + 1).saturating_sub(value.len() - start);
-                value.resize(value.len() + padding, 0);
-                padding
-            }
-        };
-        value[start] = tail_len as u8;
+        match handle {
+            HandleRef::Int(id) if distinct => put_tail(start, Some(id), value),
+            _ => put_tail(start, None, value),
+        }
         Ok(())
     }
 
@@ -286,7 +292,19 @@ impl IndexEncoder {
     }
 }
 
-fn trailing_spaces(text: &[u8]) -> u64 {
+/// Ends the value that begins at `start`, where the length of this tail belongs: with the handle of a distinct entry, or
+/// with padding.
+pub(super) fn put_tail(start: usize, handle: Option<i64>, value: &mut Vec<u8>) {
+    let end = value.len();
+    match handle {
+        Some(id) => value.extend_from_slice(&id.to_be_bytes()),
+        // Longer than any plain value, so that the two cannot be taken for one another.
+        None => value.resize(end.max(start + MAX_PLAIN_LEN + 1), 0),
+    }
+    value[start] = (value.len() - end) as u8;
+}
+
+pub(super) fn trailing_spaces(text: &[u8]) -> u64 {
     text.iter().rev().take_while(|b| **b == b' ').count() as u64
 }
 
@@ -380,7 +398,7 @@ impl Column {
         })
     }
 
-    fn find<'a>(&self, row: &RowView<'a>, handle: HandleRef<'a>) -> Result<Found<'a>> {
+    pub fn find<'a>(&self, row: &RowView<'a>, handle: HandleRef<'a>) -> Result<Found<'a>> {
         if let (Source::IntHandle, HandleRef::Int(id)) = (self.source, handle) {
             return Ok(Found::Int(id));
         }

@@ -10,9 +10,12 @@
 //! Segments: 127, a u16 length and a common handle (distinct entries); a row (it begins with 128) with what is needed
 //! to give strings back whose sort key does not: the string, or for `_bin` collations (where only trailing spaces are
 //! lost) how many spaces, in the third layout.
+//!
+//! On their way through a sort, values of the second layout may have a short form: see [`IndexEncoder::encode_row_short`].
 
 mod decode;
 mod encode;
+mod short;
 
 pub use decode::IndexDecoder;
 pub use encode::{HandleEncoder, IndexEncoder};

@@ -108,6 +108,52 @@ fn plain_layout_golden() {
 }
 
 #[test]
+fn a_string_that_the_key_has_is_not_in_the_short_value() {
+    let text = string(TypeCode::Varchar, "utf8mb4_bin");
+    let int = of(TypeCode::LongLong);
+    let columns = vec![index_column(3, int.clone()), index_column(2, text.clone())];
+    for unique in [false, true] {
+        let layout = layout(unique, columns.clone(), HandleLayout::HIDDEN);
+        let mut encoder = IndexEncoder::new(&layout).unwrap();
+        assert!(!encoder.short_is_same());
+        for (string, spaces) in [("abc", 0), ("abc  ", 2), ("", 0), (&*" ".repeat(300), 300)] {
+            let stored = row(&[
+                (2, text.clone(), Datum::text(string)),
+                (3, int.clone(), Datum::Int(-1)),
+            ]);
+            let (mut key, mut short, mut value) = (Vec::new(), Vec::new(), Vec::new());
+            encoder
+                .encode_row_short(&stored, HandleRef::Int(7), &mut key, &mut short)
+                .unwrap();
+            let mut expected = if spaces < 128 {
+                vec![spaces as u8]
+            } else {
+                vec![0xac, 2]
+            };
+            if unique {
+                expected.extend(7u64.to_be_bytes());
+            }
+            assert_eq!(short, expected);
+            encoder.expand(&key, &short, &mut value).unwrap();
+            let e = entry(&layout, &stored, HandleRef::Int(7));
+            assert_eq!((&key, &value[..]), (&e.key, &e.value[..]));
+            // One byte more or less is damage.
+            assert!(encoder.expand(&key, &short[1..], &mut value).is_err());
+            short.push(0);
+            assert!(encoder.expand(&key, &short, &mut value).is_err());
+        }
+    }
+    // Where the key does not give a string back, the value is as it is.
+    let ci = string(TypeCode::Varchar, "utf8mb4_general_ci");
+    let columns = vec![index_column(2, text), index_column(3, ci)];
+    assert!(
+        IndexEncoder::new(&layout(false, columns, HandleLayout::HIDDEN))
+            .unwrap()
+            .short_is_same()
+    );
+}
+
+#[test]
 fn restored_strings_with_integer_handles_golden() {
     let text = string(TypeCode::Varchar, "utf8mb4_general_ci");
     let int = of(TypeCode::LongLong);
@@ -509,6 +555,42 @@ proptest! {
         prop_assert!(e.key.starts_with(&key));
         prop_assert_eq!(e.distinct, case.layout.unique && !has_null);
         prop_assert_eq!(e.distinct, e.key == key);
+    }
+
+    #[test]
+    fn short_values_give_values_back(case in any_case()) {
+        let mut encoder = IndexEncoder::new(&case.layout).unwrap();
+        let mut of = |which: usize| {
+            let (mut key, mut short, mut value) = (Vec::new(), Vec::new(), Vec::new());
+            let distinct = encoder
+                .encode_row_short(&case.stored(which), case.handle(which).as_ref(), &mut key, &mut short)
+                .unwrap();
+            encoder.expand(&key, &short, &mut value).unwrap();
+            (key, short, value, distinct)
+        };
+        let (a, b) = (of(0), of(1));
+        for (which, (key, short, value, distinct)) in [&a, &b].into_iter().enumerate() {
+            let e = case.entry(which);
+            prop_assert_eq!((key, &value[..], *distinct), (&e.key, &e.value[..], e.distinct));
+            prop_assert!(short.len() <= value.len());
+        }
+        if a.0 == b.0 {
+            prop_assert_eq!(a.1 == b.1, a.2 == b.2);
+        }
+        prop_assert!(a.1 == a.2 || !encoder.short_is_same());
+    }
+
+    #[test]
+    fn damaged_short_values_never_panic(case in any_case(), at in any::<prop::sample::Index>(), byte in any::<u8>(), what in 0u8..4) {
+        let mut encoder = IndexEncoder::new(&case.layout).unwrap();
+        let (mut key, mut short) = (Vec::new(), Vec::new());
+        encoder.encode_row_short(&case.stored(0), case.handle(0).as_ref(), &mut key, &mut short).unwrap();
+        let target = if what % 2 == 0 { &mut key } else { &mut short };
+        if !target.is_empty() {
+            let at = at.index(target.len());
+            if what < 2 { target[at] = byte } else { target.truncate(at) }
+            let _ = encoder.expand(&key, &short, &mut Vec::new());
+        }
     }
 
     #[test]

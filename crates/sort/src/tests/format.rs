@@ -5,7 +5,7 @@ use crate::format::{MAGIC, TRAILER_BYTES, VERSION};
 use crate::writer::RunEncoder;
 
 fn encode(entries: &[Entry], path: &str) -> (Vec<u8>, RunMeta) {
-    let mut encoder = RunEncoder::new(1 << 20, 1).unwrap();
+    let mut encoder = RunEncoder::new(1 << 20, Some(1)).unwrap();
     for (key, value) in entries {
         encoder.push(key, value).unwrap();
     }

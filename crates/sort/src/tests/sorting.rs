@@ -426,7 +426,7 @@ async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
         part_bytes: 64 << 10,
         max_in_flight: 2,
         target_object_bytes: 400_000,
-        zstd_level: 1,
+        zstd_level: Some(1),
     };
     let mut writer = RunSetWriter::new(&storage, "1/1/1".into(), 5, writing, &token());
     let mut rng = rng(4);
@@ -510,7 +510,7 @@ fn the_encoder_stays_within_what_the_writer_counts() {
         part_bytes: 1 << 20,
         max_in_flight: 2,
         target_object_bytes: 1 << 30,
-        zstd_level: 1,
+        zstd_level: Some(1),
     };
     let mut encoder = crate::writer::RunEncoder::new(writing.part_bytes, writing.zstd_level).unwrap();
     let mut rng = rng(8);

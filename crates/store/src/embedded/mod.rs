@@ -6,6 +6,7 @@
 //! over the network, transactions in two phases (`twophase`).
 
 mod commit;
+mod compaction;
 mod error;
 mod format;
 mod gc;
@@ -231,6 +232,7 @@ impl EmbeddedStore {
             fjall::Database::builder(&path)
                 .cache_size(options.cache_bytes - range_cache_bytes)
                 .max_journaling_size(MAX_JOURNAL_BYTES)
+                .with_compaction_filter_factories(Arc::new(|_| Some(compaction::filter_factory())))
                 .open()
         })?;
         let spaces = Spaces::open(

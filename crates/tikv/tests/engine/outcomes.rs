@@ -484,6 +484,8 @@ async fn commits_that_cross_do_not_stand_still() {
     no_locks(&fake).await;
 }
 
+const CALLS_BETWEEN_CHANGES: usize = 10;
+
 /// Transfers while every kind of trouble goes on: nothing is lost and no half of anything is seen.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn trouble_without_end_loses_nothing() {
@@ -529,7 +531,12 @@ async fn trouble_without_end_loses_nothing() {
                     }
                 }
                 round += 1;
+                // However slow the machine is: no change before the client had time to learn of the one before.
+                let before = fake.all_calls();
                 tokio::time::sleep(Duration::from_millis(10)).await;
+                while fake.all_calls() < before + CALLS_BETWEEN_CHANGES && !stop.is_cancelled() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
             }
         })
     };

@@ -301,6 +301,10 @@ impl Fake {
         self.world.lock().calls.get(method).copied().unwrap_or_default()
     }
 
+    pub fn all_calls(&self) -> usize {
+        self.world.lock().calls.values().sum()
+    }
+
     /// The store's sockets close, those open included. It can be brought back under another address.
     pub fn kill_store(&self, store: u64) {
         self.stops[store as usize - 1].cancel();
