@@ -1,5 +1,7 @@
 //! What entries become in run files: measured on a sample, written by the sorter itself.
 
+use std::path::Path;
+
 use ilmenite_codec::{index_prefix, memcomparable};
 use ilmenite_ddl::sizing;
 use ilmenite_sort::{
@@ -25,7 +27,7 @@ pub struct Sample {
 impl Sample {
     pub async fn take() -> Result<Sample, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let storage = ObjectStorage::local(dir.path()).map_err(|e| e.to_string())?;
+        let storage = shared(dir.path())?;
         let cancel = CancellationToken::new();
         let options = SorterOptions {
             budget_bytes: BUDGET_BYTES,
@@ -107,18 +109,23 @@ impl Sample {
     /// The parts in which a run goes up.
     pub fn part_bytes(slot_bytes: u64) -> Result<u64, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let storage = ObjectStorage::local(dir.path()).map_err(|e| e.to_string())?;
+        let storage = shared(dir.path())?;
         Ok(WriterOptions::for_budget(slot_bytes as usize, &storage).part_bytes as u64)
     }
 
     /// Entries that a sorter holds at once, with 24 bytes beside each.
     pub fn buffered_entries(&self, slot_bytes: u64) -> Result<u64, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let storage = ObjectStorage::local(dir.path()).map_err(|e| e.to_string())?;
+        let storage = shared(dir.path())?;
         let writer = WriterOptions::for_budget(slot_bytes as usize, &storage).memory_bytes() as u64;
         let buffer = slot_bytes.saturating_sub(writer) as f64;
         Ok((buffer / (self.entry_bytes() + 24.0)) as u64)
     }
+}
+
+/// Storage that nodes share: what a node keeps for itself is not compressed.
+fn shared(path: &Path) -> Result<ObjectStorage, String> {
+    ObjectStorage::from_uri(&format!("file://{}", path.display())).map_err(|e| e.to_string())
 }
 
 /// The entry of row `id` in the index on `k`.

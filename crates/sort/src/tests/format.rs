@@ -20,7 +20,7 @@ fn tiny() -> Vec<Entry> {
     ]
 }
 
-/// The bytes of version 1: a change here is a new version of the format.
+/// The bytes of version 2: a change here is a new version of the format.
 #[test]
 fn golden_bytes() {
     let (file, meta) = encode(&tiny(), "g");
@@ -54,7 +54,7 @@ fn golden_bytes() {
 
 const GOLDEN: &str = "010161310200616201026332320300000000000000070000000000000083a79f02c44c6504b944b8\
     8cb7c158e3010000006101000000630100000000000000000000000d0000000d00000003000000a0\
-    6a9ed9ccaffdb101000000614f00000000000000ffb4bdbc863aa3fc0100000064f4489e494c4d52\
+    6a9ed9ccaffdb101000000614f00000000000000ffb4bdbc863aa3fc02000000c53824a0494c4d52\
     554e0d0a";
 
 #[test]
