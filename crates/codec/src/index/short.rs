@@ -61,7 +61,7 @@ impl IndexEncoder {
     ) -> Result<bool> {
         let row = RowView::new(row)?;
         let distinct = self.encode_key(&row, handle, key)?;
-        if matches!(self.short, ShortForm::Same) {
+        if self.short_is_same() {
             self.encode_value(&row, handle, distinct, short)?;
             return Ok(distinct);
         }
