@@ -156,6 +156,9 @@ pub struct IndexInfo {
     pub primary: bool,
     #[serde(rename = "is_invisible", default)]
     pub invisible: bool,
+    /// Layout of its entries' values where handles are integers: 1 for every index we make now.
+    #[serde(rename = "ilmenite_value_version", default)]
+    pub value_version: u16,
     /// The commit timestamp its entries were ingested at: an older snapshot must not read through it.
     #[serde(rename = "ilmenite_readable_since", default)]
     pub readable_since: u64,
@@ -186,7 +189,7 @@ pub struct TableInfo {
     /// The primary key is something else and clustered: its encoded columns are the handle. It is in `indexes` too,
     /// as `primary`, but has no entries of its own.
     pub is_common_handle: bool,
-    /// 1 for every table we make; decides the layout of index values.
+    /// 1 for every table we make; decides the layout of its indexes' values, where its key is clustered.
     #[serde(default)]
     pub common_handle_version: u16,
     #[serde(default)]

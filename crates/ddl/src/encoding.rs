@@ -32,10 +32,7 @@ pub fn handle_layout(table: &TableInfo) -> Result<HandleLayout> {
                 prefix_len,
             });
         }
-        return Ok(HandleLayout::Common {
-            columns,
-            version: table.common_handle_version,
-        });
+        return Ok(HandleLayout::Common { columns });
     }
     Ok(HandleLayout::Int {
         column: table.handle_column().map(|c| c.id),
@@ -86,6 +83,11 @@ pub fn index_layout(table: &TableInfo, index: &IndexInfo) -> Result<IndexLayout>
         unique: index.unique,
         columns,
         handle: handle_layout(table)?,
+        version: if table.is_common_handle {
+            table.common_handle_version
+        } else {
+            index.value_version
+        },
     })
 }
 
@@ -125,7 +127,7 @@ impl TableCodec {
             }
             let in_handle = match &handle {
                 HandleLayout::Int { column: pk } => *pk == Some(column.id),
-                HandleLayout::Common { columns, .. } => match columns.iter().find(|c| c.id == column.id) {
+                HandleLayout::Common { columns } => match columns.iter().find(|c| c.id == column.id) {
                     Some(part) => RowEncoder::is_given_by_handle(part)?,
                     None => false,
                 },

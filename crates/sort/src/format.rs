@@ -27,8 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::digest::EntryDigest;
 
 pub const MAGIC: [u8; 8] = *b"ILMRUN\r\n";
-/// Raised, too, when what the entries are changes for those who use them: since 2 their values are short.
-pub const VERSION: u32 = 2;
+/// Raised, too, when what the entries are changes for those who use them (2 had values in a shortened form).
+pub const VERSION: u32 = 3;
 pub const TRAILER_BYTES: usize = 32;
 
 /// Longest key plus value that a run can hold.

@@ -47,25 +47,6 @@ impl KvBatch {
             .push((start as u32, mid as u32, self.data.len() as u32));
     }
 
-    /// `push` of a key with the value that `write` appends. When it fails, the batch is as it was.
-    pub fn push_with<E>(
-        &mut self,
-        key: &[u8],
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let start = self.data.len();
-        self.data.extend_from_slice(key);
-        let mid = self.data.len();
-        if let Err(e) = write(&mut self.data) {
-            self.data.truncate(start);
-            return Err(e);
-        }
-        debug_assert!(self.data.len() <= u32::MAX as usize);
-        self.entries
-            .push((start as u32, mid as u32, self.data.len() as u32));
-        Ok(())
-    }
-
     /// Appends the pairs of `other` at `range`.
     pub fn extend_from(&mut self, other: &KvBatch, range: std::ops::Range<usize>) {
         let Some(&(first, ..)) = other.entries[range.clone()].first() else {

@@ -85,6 +85,7 @@ fn index(id: IndexId, name: &str, column: usize) -> IndexInfo {
         primary: false,
         invisible: false,
         building_job: None,
+        value_version: 1,
         readable_since: 0,
     }
 }

@@ -31,8 +31,9 @@ enum Restore {
     No,
     /// The restored data has it.
     Cell,
-    /// The key has it without trailing spaces, the restored data how many there were.
-    Spaces,
+    /// The key has it without trailing spaces, the restored data how many there were; where that may be `plain`, none is
+    /// said by there being no restored data.
+    Spaces { plain: bool },
 }
 
 #[derive(Debug)]
@@ -215,10 +216,10 @@ impl Wanted {
                 }
                 None
             }
-            HandleLayout::Common { columns, .. } => columns.iter().position(|c| c.id == id),
+            HandleLayout::Common { columns } => columns.iter().position(|c| c.id == id),
         };
         let handle_column = match (&layout.handle, in_handle) {
-            (HandleLayout::Common { columns, .. }, Some(at)) => Some(&columns[at]),
+            (HandleLayout::Common { columns }, Some(at)) => Some(&columns[at]),
             _ => None,
         };
         let index_column = in_index.map(|at| &layout.columns[at]);
@@ -248,7 +249,9 @@ impl Wanted {
         let codec = ColumnCodec::new(field_type)?;
         let restore = match (codec.needs_restoring, layout.is_version_1()) {
             (false, _) => Restore::No,
-            (true, true) if codec.collation.is_bin() => Restore::Spaces,
+            (true, true) if codec.collation.is_bin() => Restore::Spaces {
+                plain: matches!(layout.handle, HandleLayout::Int { .. }),
+            },
             (true, _) => Restore::Cell,
         };
         if restore == Restore::Cell && !layout.is_version_1() && matches!(source, Source::Handle(_)) {
@@ -297,11 +300,12 @@ impl Wanted {
                 Cell::Value(cell) => Ok(Datum::Bytes(value.slice_ref(cell))),
                 Cell::Null | Cell::Missing => Err(missing()),
             },
-            Restore::Spaces => {
+            Restore::Spaces { plain } => {
                 let (trimmed, _) = self.codec.decode_key(part, zone)?;
-                let spaces = match restored.ok_or_else(missing)?.find(self.id)? {
-                    Cell::Value(cell) => get_uint(cell)?,
-                    Cell::Null | Cell::Missing => return Err(missing()),
+                let spaces = match restored.map(|row| row.find(self.id)).transpose()? {
+                    Some(Cell::Value(cell)) => get_uint(cell)?,
+                    None if plain => 0,
+                    Some(Cell::Null | Cell::Missing) | None => return Err(missing()),
                 };
                 let Datum::Bytes(text) = trimmed else {
                     return Err(corrupt("not a string where one was expected"));

@@ -2,7 +2,6 @@
 
 use jiff::tz::TimeZone;
 
-use super::short::ShortForm;
 use super::{COMMON_HANDLE_FLAG, IndexLayout, MAX_PLAIN_LEN, VERSION_FLAG};
 use crate::column::{Shape, put_int, put_uint};
 use crate::key::{INDEX_PREFIX_LEN, index_prefix};
@@ -21,26 +20,26 @@ enum Source {
 
 /// A column as the encoder needs it; `codec` has the prefix.
 #[derive(Debug)]
-pub(super) struct Column {
-    pub id: ColumnId,
-    pub codec: ColumnCodec,
+struct Column {
+    id: ColumnId,
+    codec: ColumnCodec,
     source: Source,
     /// The value of rows without the column, as a key's part and as a cell (`None` for NULL).
     missing_part: Vec<u8>,
-    pub missing_cell: Option<Vec<u8>>,
+    missing_cell: Option<Vec<u8>>,
 }
 
 /// A column of the restored data.
 #[derive(Debug)]
-pub(super) struct Restored {
-    pub row_id: u32,
-    pub column: Column,
+struct Restored {
+    row_id: u32,
+    column: Column,
     /// Only the count of trailing spaces is stored.
     as_spaces: bool,
 }
 
 /// What a row says of a column.
-pub(super) enum Found<'a> {
+enum Found<'a> {
     Null,
     Cell(&'a [u8]),
     /// Encoded as in keys.
@@ -53,18 +52,17 @@ pub(super) enum Found<'a> {
 #[derive(Debug)]
 pub struct IndexEncoder {
     prefix: [u8; INDEX_PREFIX_LEN],
-    pub(super) unique: bool,
-    pub(super) columns: Vec<Column>,
+    unique: bool,
+    columns: Vec<Column>,
     /// By column id; empty when no string needs restoring.
-    pub(super) restored: Vec<Restored>,
+    restored: Vec<Restored>,
     version_1: bool,
     int_handle: bool,
-    pub(super) short: ShortForm,
     /// For sort keys.
     scratch: Vec<u8>,
     /// For a value of the handle as a row would have it.
     cell: Vec<u8>,
-    pub(super) writer: RowWriter,
+    writer: RowWriter,
 }
 
 impl IndexEncoder {
@@ -78,16 +76,13 @@ impl IndexEncoder {
                 Column::new(c.id, codec, &layout.handle, &c.missing)
             })
             .collect::<Result<Vec<_>>>()?;
-        let restored = restored_columns(layout)?;
-        let int_handle = matches!(layout.handle, HandleLayout::Int { .. });
         Ok(IndexEncoder {
             prefix: index_prefix(layout.table_id, layout.index_id),
             unique: layout.unique,
-            short: ShortForm::new(int_handle, &restored, &columns),
-            restored,
+            restored: restored_columns(layout)?,
             columns,
             version_1: layout.is_version_1(),
-            int_handle,
+            int_handle: matches!(layout.handle, HandleLayout::Int { .. }),
             scratch: Vec::new(),
             cell: Vec::new(),
             writer: RowWriter::new(),
@@ -114,12 +109,7 @@ impl IndexEncoder {
         Ok(distinct)
     }
 
-    pub(super) fn encode_key(
-        &mut self,
-        row: &RowView<'_>,
-        handle: HandleRef<'_>,
-        key: &mut Vec<u8>,
-    ) -> Result<bool> {
+    fn encode_key(&mut self, row: &RowView<'_>, handle: HandleRef<'_>, key: &mut Vec<u8>) -> Result<bool> {
         if matches!(handle, HandleRef::Int(_)) != self.int_handle {
             return Err(Error::Corrupt {
                 what: "handle",
@@ -188,7 +178,7 @@ impl IndexEncoder {
         Ok(has_null)
     }
 
-    pub(super) fn encode_value(
+    fn encode_value(
         &mut self,
         row: &RowView<'_>,
         handle: HandleRef<'_>,
@@ -196,7 +186,9 @@ impl IndexEncoder {
         value: &mut Vec<u8>,
     ) -> Result<()> {
         let start = value.len();
-        if self.restored.is_empty() && !self.version_1 {
+        // Clustered keys say also that there were no spaces.
+        let restores = !self.restored.is_empty() && (self.gather_restored(row, handle)? || !self.int_handle);
+        if !restores && (self.int_handle || !self.version_1) {
             match handle {
                 HandleRef::Int(id) if distinct => {
                     value.extend_from_slice(&id.to_be_bytes());
@@ -222,24 +214,28 @@ impl IndexEncoder {
             value.extend_from_slice(&len.to_be_bytes());
             value.extend_from_slice(bytes);
         }
-        if !self.restored.is_empty() {
-            self.encode_restored(row, handle, value)?;
+        if restores {
+            self.writer.finish(value);
         }
-        if self.version_1 {
-            return Ok(());
-        }
+        let end = value.len();
         match handle {
-            HandleRef::Int(id) if distinct => put_tail(start, Some(id), value),
-            _ => put_tail(start, None, value),
+            HandleRef::Int(id) if distinct => value.extend_from_slice(&id.to_be_bytes()),
+            _ if self.version_1 => {}
+            // Longer than any plain value, so that the two cannot be taken for one another.
+            _ => value.resize(end.max(start + MAX_PLAIN_LEN + 1), 0),
         }
+        value[start] = (value.len() - end) as u8;
         Ok(())
     }
 
-    fn encode_restored(&mut self, row: &RowView<'_>, handle: HandleRef<'_>, out: &mut Vec<u8>) -> Result<()> {
+    /// Gives the writer what restores the row's strings. Returns whether their keys have lost anything.
+    fn gather_restored(&mut self, row: &RowView<'_>, handle: HandleRef<'_>) -> Result<bool> {
         self.writer.clear();
+        let mut lost = false;
         for restored in &self.restored {
             let column = &restored.column;
             let id = restored.row_id;
+            lost |= !restored.as_spaces;
             let cell = match column.find(row, handle)? {
                 Found::Cell(cell) => Some(cell),
                 Found::Missing => column.missing_cell.as_deref(),
@@ -272,7 +268,9 @@ impl IndexEncoder {
                     };
                     self.writer.value(id, |data| {
                         if restored.as_spaces {
-                            put_uint(trailing_spaces(text), data);
+                            let spaces = trailing_spaces(text);
+                            lost |= spaces > 0;
+                            put_uint(spaces, data);
                         } else {
                             data.extend_from_slice(text);
                         }
@@ -287,24 +285,11 @@ impl IndexEncoder {
                 None => self.writer.null(id),
             }
         }
-        self.writer.finish(out);
-        Ok(())
+        Ok(lost)
     }
 }
 
-/// Ends the value that begins at `start`, where the length of this tail belongs: with the handle of a distinct entry, or
-/// with padding.
-pub(super) fn put_tail(start: usize, handle: Option<i64>, value: &mut Vec<u8>) {
-    let end = value.len();
-    match handle {
-        Some(id) => value.extend_from_slice(&id.to_be_bytes()),
-        // Longer than any plain value, so that the two cannot be taken for one another.
-        None => value.resize(end.max(start + MAX_PLAIN_LEN + 1), 0),
-    }
-    value[start] = (value.len() - end) as u8;
-}
-
-pub(super) fn trailing_spaces(text: &[u8]) -> u64 {
+fn trailing_spaces(text: &[u8]) -> u64 {
     text.iter().rev().take_while(|b| **b == b' ').count() as u64
 }
 
@@ -313,7 +298,7 @@ fn restored_columns(layout: &IndexLayout) -> Result<Vec<Restored>> {
     let mut restored = Vec::new();
     let is_handle = |id: ColumnId| match &layout.handle {
         HandleLayout::Int { .. } => false,
-        HandleLayout::Common { columns, .. } => columns.iter().any(|c| c.id == id),
+        HandleLayout::Common { columns } => columns.iter().any(|c| c.id == id),
     };
     let mut add = |id: ColumnId, codec: ColumnCodec, missing: &Datum, as_spaces: bool| -> Result<()> {
         restored.push(Restored {
@@ -332,7 +317,7 @@ fn restored_columns(layout: &IndexLayout) -> Result<Vec<Restored>> {
                 add(c.id, codec, &c.missing, as_spaces)?;
             }
         }
-        if let HandleLayout::Common { columns, .. } = &layout.handle {
+        if let HandleLayout::Common { columns } = &layout.handle {
             for c in columns {
                 let in_index = layout.columns.iter().find(|i| i.id == c.id).map(|i| i.prefix_len);
                 let codec = ColumnCodec::with_prefix(&c.field_type, longer(c.prefix_len, in_index))?;
@@ -374,7 +359,7 @@ impl Column {
                 column: Some(handle_id),
             } if *handle_id == id => Source::IntHandle,
             HandleLayout::Int { .. } => Source::Row,
-            HandleLayout::Common { columns, .. } => columns
+            HandleLayout::Common { columns } => columns
                 .iter()
                 .position(|c| c.id == id && c.prefix_len.is_none())
                 .map_or(Source::Row, Source::RowOrHandle),
@@ -398,7 +383,7 @@ impl Column {
         })
     }
 
-    pub fn find<'a>(&self, row: &RowView<'a>, handle: HandleRef<'a>) -> Result<Found<'a>> {
+    fn find<'a>(&self, row: &RowView<'a>, handle: HandleRef<'a>) -> Result<Found<'a>> {
         if let (Source::IntHandle, HandleRef::Int(id)) = (self.source, handle) {
             return Ok(Found::Int(id));
         }

@@ -1,21 +1,22 @@
 //! Entries of indexes.
 //!
 //! The key is `t table _i index`, the columns' values in a form that sorts, and, unless the entry is *distinct* (of a
-//! unique index, and without a NULL), the row's handle. The value has one of three layouts, by the table's handle:
+//! unique index, and without a NULL), the row's handle. The value has one of three layouts:
 //!
-//! * integer handles, when the key gives all strings back: the byte `0`, or for a distinct entry the handle (8 bytes);
-//! * otherwise `tail length, segments, tail`, the tail being padding and, for a distinct entry, an integer handle;
-//! * clustered keys (version 1): `0, 125, 1, segments`.
+//! * plain, with integer handles, when the key gives all strings back: the byte `0`, or for a distinct entry the handle
+//!   (8 bytes);
+//! * version 0: `tail length, segments, tail`, the tail being padding and, for a distinct entry, an integer handle;
+//! * version 1: `tail length, 125, 1, segments, tail`, the tail being the integer handle of a distinct entry, or nothing.
 //!
 //! Segments: 127, a u16 length and a common handle (distinct entries); a row (it begins with 128) with what is needed
-//! to give strings back whose sort key does not: the string, or for `_bin` collations (where only trailing spaces are
-//! lost) how many spaces, in the third layout.
+//! to give strings back whose sort key does not. In version 0 that is all columns of the index as they were. In version 1
+//! it is the strings, or for `_bin` collations, whose keys lack nothing but trailing spaces, how many there were.
 //!
-//! On their way through a sort, values of the second layout may have a short form: see [`IndexEncoder::encode_row_short`].
+//! TiDB has version 1 for clustered keys only, where it is to be understood without the index's definition, and says zero
+//! spaces, too. With integer handles an entry of version 1 whose strings had no trailing spaces is plain.
 
 mod decode;
 mod encode;
-mod short;
 
 pub use decode::IndexDecoder;
 pub use encode::{HandleEncoder, IndexEncoder};
@@ -52,13 +53,15 @@ pub struct IndexLayout {
     pub unique: bool,
     pub columns: Vec<IndexColumn>,
     pub handle: HandleLayout,
+    /// Of the layout of values: 0 or 1.
+    pub version: u16,
 }
 
 impl IndexLayout {
     fn check(&self) -> Result<()> {
         let handle_columns = match &self.handle {
             HandleLayout::Int { .. } => 0,
-            HandleLayout::Common { columns, .. } => columns.len(),
+            HandleLayout::Common { columns } => columns.len(),
         };
         if self.columns.is_empty() || self.columns.len().max(handle_columns) > MAX_INDEX_COLUMNS {
             return Err(Error::Invalid {
@@ -76,16 +79,15 @@ impl IndexLayout {
         }
         match &self.handle {
             HandleLayout::Int { column } => column.unwrap_or(crate::HIDDEN_HANDLE_ID) == id,
-            HandleLayout::Common { columns, version } => columns.iter().any(|c| {
-                let restorable = *version >= 1
+            HandleLayout::Common { columns } => columns.iter().any(|c| {
+                let restorable = self.is_version_1()
                     || ColumnCodec::new(&c.field_type).is_ok_and(|codec| !codec.needs_restoring);
                 c.id == id && c.prefix_len.is_none() && restorable
             }),
         }
     }
 
-    /// Are values laid out as for clustered keys of version 1?
     fn is_version_1(&self) -> bool {
-        matches!(self.handle, HandleLayout::Common { version, .. } if version >= 1)
+        self.version >= 1
     }
 }

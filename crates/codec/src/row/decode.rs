@@ -45,7 +45,7 @@ impl RowDecoder {
                         Source::Handle
                     }
                     HandleLayout::Int { .. } => Source::Row,
-                    HandleLayout::Common { columns, .. } => columns
+                    HandleLayout::Common { columns } => columns
                         .iter()
                         .position(|c| c.id == column.id && c.prefix_len.is_none())
                         .map_or(Source::Row, Source::RowOrHandle),

@@ -55,12 +55,8 @@ pub struct HandleColumn {
 pub enum HandleLayout {
     /// An integer: of the primary key's column, or (`column` is `None`) a row id of no column.
     Int { column: Option<ColumnId> },
-    /// The encoded columns of a clustered primary key. `version` (0 or 1) decides the layout of index values; it is 1
-    /// for all tables made with new collations.
-    Common {
-        columns: Vec<HandleColumn>,
-        version: u16,
-    },
+    /// The encoded columns of a clustered primary key.
+    Common { columns: Vec<HandleColumn> },
 }
 
 impl HandleLayout {

@@ -22,12 +22,14 @@ fn index_column(id: i64, field_type: FieldType) -> IndexColumn {
     }
 }
 
+/// Of the version that TiDB's indexes have.
 fn layout(unique: bool, columns: Vec<IndexColumn>, handle: HandleLayout) -> IndexLayout {
     IndexLayout {
         table_id: TABLE,
         index_id: INDEX,
         unique,
         columns,
+        version: u16::from(matches!(handle, HandleLayout::Common { .. })),
         handle,
     }
 }
@@ -108,53 +110,6 @@ fn plain_layout_golden() {
 }
 
 #[test]
-fn a_string_that_the_key_has_is_not_in_the_short_value() {
-    let text = string(TypeCode::Varchar, "utf8mb4_bin");
-    let int = of(TypeCode::LongLong);
-    let columns = vec![index_column(3, int.clone()), index_column(2, text.clone())];
-    for unique in [false, true] {
-        let layout = layout(unique, columns.clone(), HandleLayout::HIDDEN);
-        let mut encoder = IndexEncoder::new(&layout).unwrap();
-        assert!(!encoder.short_is_same());
-        for (string, spaces) in [("abc", 0), ("abc  ", 2), ("", 0), (&*" ".repeat(300), 300)] {
-            let stored = row(&[
-                (2, text.clone(), Datum::text(string)),
-                (3, int.clone(), Datum::Int(-1)),
-            ]);
-            let (mut key, mut short, mut value) = (Vec::new(), Vec::new(), Vec::new());
-            encoder
-                .encode_row_short(&stored, HandleRef::Int(7), &mut key, &mut short)
-                .unwrap();
-            let mut expected = if spaces < 128 {
-                vec![spaces as u8]
-            } else {
-                vec![0xac, 2]
-            };
-            if unique {
-                expected.extend(7u64.to_be_bytes());
-            }
-            assert_eq!(short, expected);
-            encoder.expand(&key, &short, &mut value).unwrap();
-            let e = entry(&layout, &stored, HandleRef::Int(7));
-            assert_eq!((&key, &value[..]), (&e.key, &e.value[..]));
-            // One byte more or less is damage.
-            let cut = &short[..short.len() - 1];
-            assert!(encoder.expand(&key, cut, &mut value).is_err());
-            short.push(0);
-            assert!(encoder.expand(&key, &short, &mut value).is_err());
-        }
-    }
-    // Where the key does not give a string back, the value is as it is.
-    let ci = string(TypeCode::Varchar, "utf8mb4_general_ci");
-    let columns = vec![index_column(2, text), index_column(3, ci)];
-    assert!(
-        IndexEncoder::new(&layout(false, columns, HandleLayout::HIDDEN))
-            .unwrap()
-            .short_is_same()
-    );
-}
-
-#[test]
 fn restored_strings_with_integer_handles_golden() {
     let text = string(TypeCode::Varchar, "utf8mb4_general_ci");
     let int = of(TypeCode::LongLong);
@@ -201,15 +156,69 @@ fn restored_strings_with_integer_handles_golden() {
 #[test]
 fn varchar_bin_keeps_trailing_spaces() {
     let text = string(TypeCode::Varchar, "utf8mb4_bin");
-    let stored = row(&[(2, text.clone(), Datum::text("a  "))]);
-    let l = layout(true, vec![index_column(2, text)], HandleLayout::HIDDEN);
+    let values = |unique: bool, version: u16| {
+        let l = IndexLayout {
+            version,
+            ..layout(unique, vec![index_column(2, text.clone())], HandleLayout::HIDDEN)
+        };
+        ["a  ", "a"].map(|string| {
+            let stored = row(&[(2, text.clone(), Datum::text(string))]);
+            let e = entry(&l, &stored, HandleRef::Int(1));
+            assert!(key_hex(&e).starts_with("016100000000000000f8"));
+            assert_eq!(decode(&l, &[2], &e), (vec![Datum::text(string)], Handle::Int(1)));
+            hex::encode(&e.value)
+        })
+    };
+    // Version 0 has the string.
+    assert_eq!(
+        values(false, 0),
+        ["00800001000000020300612020", "0080000100000002010061"]
+    );
+    assert_eq!(
+        values(true, 0),
+        [
+            "088000010000000203006120200000000000000001",
+            "08800001000000020100610000000000000001"
+        ]
+    );
+    // Version 1 has how many spaces there are, if there are any.
+    assert_eq!(values(false, 1), ["007d0180000100000002010002", "30"]);
+    assert_eq!(
+        values(true, 1),
+        ["087d01800001000000020100020000000000000001", "0000000000000001"]
+    );
+}
+
+#[test]
+fn version_1_with_integer_handles_restores_what_keys_lack() {
+    let bin = string(TypeCode::Varchar, "utf8mb4_bin");
+    let ci = string(TypeCode::Varchar, "utf8mb4_general_ci");
+    let int = of(TypeCode::LongLong);
+    let columns = [(2, &bin), (3, &ci), (4, &int)].map(|(id, of)| index_column(id, of.clone()));
+    let l = IndexLayout {
+        version: 1,
+        ..layout(false, columns.to_vec(), HandleLayout::HIDDEN)
+    };
+    let stored = row(&[
+        (2, bin, Datum::text("a")),
+        (3, ci, Datum::text("Ab")),
+        (4, int, Datum::Int(7)),
+    ]);
     let e = entry(&l, &stored, HandleRef::Int(1));
-    assert_eq!(key_hex(&e), "016100000000000000f8");
-    assert_eq!(decode(&l, &[2], &e).0, [Datum::text("a  ")]);
+    // No spaces, the string whose case is lost, and nothing of the number.
+    assert_eq!(hex::encode(&e.value), "007d01800002000000020301000300004162");
+    let values = vec![Datum::text("a"), Datum::text("Ab"), Datum::Int(7)];
+    assert_eq!(decode(&l, &[2, 3, 4], &e), (values, Handle::Int(1)));
+
+    let e = entry(&l, &row(&[]), HandleRef::Int(1));
+    assert_eq!(
+        decode(&l, &[2, 3, 4], &e).0,
+        [Datum::Null, Datum::Null, Datum::Null]
+    );
 }
 
 fn clustered(columns: Vec<HandleColumn>) -> HandleLayout {
-    HandleLayout::Common { columns, version: 1 }
+    HandleLayout::Common { columns }
 }
 
 #[test]
@@ -292,14 +301,15 @@ fn the_old_layout_of_clustered_keys() {
         .unwrap()
         .encode(std::slice::from_ref(&date), None)
         .unwrap();
-    let old = HandleLayout::Common {
-        columns: key,
-        version: 0,
-    };
+    let handle_layout = clustered(key);
     let stored = row(&[(3, int.clone(), Datum::Int(5))]);
-    let plain = layout(false, vec![index_column(3, int.clone())], old.clone());
+    let old = |unique: bool, column: FieldType| IndexLayout {
+        version: 0,
+        ..layout(unique, vec![index_column(3, column)], handle_layout.clone())
+    };
+    let plain = old(false, int.clone());
     assert_eq!(&entry(&plain, &stored, handle.as_ref()).value[..], b"0");
-    let unique = layout(true, vec![index_column(3, int)], old);
+    let unique = old(true, int);
     let e = entry(&unique, &stored, handle.as_ref());
     assert_eq!(hex::encode(&e.value), "007f00090419b2440000000000");
     assert_eq!(decode(&unique, &[1, 3], &e), (vec![date, Datum::Int(5)], handle));
@@ -394,40 +404,43 @@ fn any_case() -> impl Strategy<Value = Case> {
     let prefix = || proptest::option::of(1usize..4);
     let shape = (
         any::<bool>(),
-        0u8..3,
+        any::<[bool; 2]>(),
         any::<bool>(),
         [prefix(), prefix(), prefix()],
     );
-    (types, shape).prop_flat_map(|(types, (unique, kind, with_key, prefixes))| {
-        let rows = [0, 1].map(|_| (value_of(&types[0]), nullable(&types[1]), nullable(&types[2])));
-        let [key_prefix, first_prefix, last_prefix] = prefixes;
-        let of_string = |prefix: Option<usize>, ft: &FieldType| prefix.filter(|_| ft.is_string());
-        let handle = match kind {
-            0 => HandleLayout::HIDDEN,
-            version => HandleLayout::Common {
-                columns: vec![HandleColumn {
+    (types, shape).prop_flat_map(
+        |(types, (unique, [clustered_key, version_1], with_key, prefixes))| {
+            let rows = [0, 1].map(|_| (value_of(&types[0]), nullable(&types[1]), nullable(&types[2])));
+            let [key_prefix, first_prefix, last_prefix] = prefixes;
+            let of_string = |prefix: Option<usize>, ft: &FieldType| prefix.filter(|_| ft.is_string());
+            let handle = if clustered_key {
+                clustered(vec![HandleColumn {
                     id: 1,
                     field_type: types[0].clone(),
                     prefix_len: of_string(key_prefix, &types[0]),
-                }],
-                version: u16::from(version - 1),
-            },
-        };
-        let mut columns: Vec<_> = (1..3)
-            .map(|i| index_column(i as i64 + 1, types[i].clone()))
-            .collect();
-        if with_key {
-            columns.push(index_column(1, types[0].clone()));
-            columns[2].prefix_len = of_string(last_prefix, &types[0]);
-        }
-        columns[0].prefix_len = of_string(first_prefix, &types[1]);
-        let layout = layout(unique, columns, handle);
-        rows.prop_map(move |rows| Case {
-            layout: layout.clone(),
-            types: types.clone(),
-            rows: rows.map(|(a, b, c)| vec![a, b, c]),
-        })
-    })
+                }])
+            } else {
+                HandleLayout::HIDDEN
+            };
+            let mut columns: Vec<_> = (1..3)
+                .map(|i| index_column(i as i64 + 1, types[i].clone()))
+                .collect();
+            if with_key {
+                columns.push(index_column(1, types[0].clone()));
+                columns[2].prefix_len = of_string(last_prefix, &types[0]);
+            }
+            columns[0].prefix_len = of_string(first_prefix, &types[1]);
+            let layout = IndexLayout {
+                version: u16::from(version_1),
+                ..layout(unique, columns, handle)
+            };
+            rows.prop_map(move |rows| Case {
+                layout: layout.clone(),
+                types: types.clone(),
+                rows: rows.map(|(a, b, c)| vec![a, b, c]),
+            })
+        },
+    )
 }
 
 /// The first `len` characters of a string, bytes of a binary one.
@@ -451,7 +464,7 @@ impl Case {
     fn handle(&self, which: usize) -> Handle {
         match &self.layout.handle {
             HandleLayout::Int { .. } => Handle::Int(which as i64),
-            HandleLayout::Common { columns, .. } => HandleEncoder::new(columns)
+            HandleLayout::Common { columns } => HandleEncoder::new(columns)
                 .unwrap()
                 .encode(&self.rows[which][..1], None)
                 .unwrap(),
@@ -462,7 +475,7 @@ impl Case {
     fn stored(&self, which: usize) -> Vec<u8> {
         let given = match &self.layout.handle {
             HandleLayout::Int { .. } => false,
-            HandleLayout::Common { columns, .. } => RowEncoder::is_given_by_handle(&columns[0]).unwrap(),
+            HandleLayout::Common { columns } => RowEncoder::is_given_by_handle(&columns[0]).unwrap(),
         };
         let columns: Vec<_> = (usize::from(given)..3)
             .map(|i| (i as i64 + 1, self.types[i].clone(), self.rows[which][i].clone()))
@@ -485,7 +498,7 @@ impl Case {
 
     /// How much of the first column the entries of a clustered table have.
     fn longest_of_key(&self) -> Option<usize> {
-        let HandleLayout::Common { columns, .. } = &self.layout.handle else {
+        let HandleLayout::Common { columns } = &self.layout.handle else {
             return None;
         };
         match (columns[0].prefix_len, self.layout.columns.get(2)) {
@@ -519,7 +532,7 @@ proptest! {
         if case.layout.covers(1) {
             prop_assert_eq!(&decode(&case.layout, &[1], &e).0[0], &case.rows[0][0]);
         }
-        if let HandleLayout::Common { version: 1, .. } = case.layout.handle {
+        if matches!(case.layout.handle, HandleLayout::Common { .. }) && case.layout.version == 1 {
             let longest = cut(&case.rows[0][0], &case.types[0], case.longest_of_key());
             prop_assert_eq!(&decode(&case.layout, &[1], &e).0[0], &longest);
         }
@@ -556,42 +569,6 @@ proptest! {
         prop_assert!(e.key.starts_with(&key));
         prop_assert_eq!(e.distinct, case.layout.unique && !has_null);
         prop_assert_eq!(e.distinct, e.key == key);
-    }
-
-    #[test]
-    fn short_values_give_values_back(case in any_case()) {
-        let mut encoder = IndexEncoder::new(&case.layout).unwrap();
-        let mut of = |which: usize| {
-            let (mut key, mut short, mut value) = (Vec::new(), Vec::new(), Vec::new());
-            let distinct = encoder
-                .encode_row_short(&case.stored(which), case.handle(which).as_ref(), &mut key, &mut short)
-                .unwrap();
-            encoder.expand(&key, &short, &mut value).unwrap();
-            (key, short, value, distinct)
-        };
-        let (a, b) = (of(0), of(1));
-        for (which, (key, short, value, distinct)) in [&a, &b].into_iter().enumerate() {
-            let e = case.entry(which);
-            prop_assert_eq!((key, &value[..], *distinct), (&e.key, &e.value[..], e.distinct));
-            prop_assert!(short.len() <= value.len());
-        }
-        if a.0 == b.0 {
-            prop_assert_eq!(a.1 == b.1, a.2 == b.2);
-        }
-        prop_assert!(a.1 == a.2 || !encoder.short_is_same());
-    }
-
-    #[test]
-    fn damaged_short_values_never_panic(case in any_case(), at in any::<prop::sample::Index>(), byte in any::<u8>(), what in 0u8..4) {
-        let mut encoder = IndexEncoder::new(&case.layout).unwrap();
-        let (mut key, mut short) = (Vec::new(), Vec::new());
-        encoder.encode_row_short(&case.stored(0), case.handle(0).as_ref(), &mut key, &mut short).unwrap();
-        let target = if what % 2 == 0 { &mut key } else { &mut short };
-        if !target.is_empty() {
-            let at = at.index(target.len());
-            if what < 2 { target[at] = byte } else { target.truncate(at) }
-            let _ = encoder.expand(&key, &short, &mut Vec::new());
-        }
     }
 
     #[test]

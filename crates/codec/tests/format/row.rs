@@ -231,10 +231,7 @@ fn columns_of_the_handle() {
         .collect();
     let row = encode(&columns[2..], &pk[2..]);
     let mut values = Vec::new();
-    let layout = HandleLayout::Common {
-        columns: key_columns,
-        version: 1,
-    };
+    let layout = HandleLayout::Common { columns: key_columns };
     RowDecoder::new(&columns, &layout)
         .unwrap()
         .decode(&row, handle.as_ref(), None, &mut values)

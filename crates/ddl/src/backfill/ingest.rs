@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::IndexId;
-use ilmenite_codec::IndexEncoder;
 use ilmenite_sort::{
     DuplicatePolicy, EntryDigest, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver,
 };
-use ilmenite_store::{Ingest, KeyRange, KvBatch, ambient, background};
+use ilmenite_store::{Ingest, KeyRange, KvBatch, ambient};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, SubtaskHandle, TaskError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,12 +16,11 @@ use super::read::add_duplicates;
 use super::{
     Backfill, BuildMeta, IngestOutput, LiveSettings, MergeOutput, cancelled, sort_error, store_error,
 };
-use crate::error::DdlError;
 
 /// A batch handed to the store at once.
 pub(super) const BATCH_BYTES: usize = 256 << 10;
-/// Batches on their way: the merge's, and with values twice as long the expanded one and those the store has taken over.
-const BATCHES: u64 = 8;
+/// Batches on their way: the merge's, and those the store has taken over.
+const BATCHES: u64 = 4;
 
 /// What of a slot's memory write&ingest has for reading runs: its plan has to reckon with the same.
 pub fn merge_budget_bytes(slot_bytes: u64) -> usize {
@@ -123,7 +120,7 @@ pub(super) async fn run(
     let range = part.range.range();
     let mut merge =
         Merge::new(&storage, &part.runs, range.clone(), &options, &context.cancel).map_err(sort_error)?;
-    let mut ingesting = Ingesting::begin(engine, context, meta, part.index_id, range).await?;
+    let mut ingesting = Ingesting::begin(engine, context, meta, range).await?;
     let mut batch = KvBatch::new();
     while merge.next_batch(&mut batch).await.map_err(sort_error)? {
         // Nothing of it becomes visible when a duplicate turns up.
@@ -168,16 +165,13 @@ fn report(context: &SubtaskContext, storage: &ObjectStorage, so_far: EntryDigest
     });
 }
 
-/// An ingest of sorted entries, with short values, at the build's snapshot and within the job's write speed.
+/// An ingest at the build's snapshot, within the job's write speed.
 pub(super) struct Ingesting<'a> {
     context: &'a SubtaskContext,
     engine: &'a Backfill,
     meta: &'a BuildMeta,
     settings: Arc<LiveSettings>,
     ingest: Box<dyn Ingest>,
-    encoder: IndexEncoder,
-    /// The batch with values as they are stored.
-    expanded: KvBatch,
     entries: u64,
     looked_at: Instant,
 }
@@ -187,10 +181,8 @@ impl<'a> Ingesting<'a> {
         engine: &'a Backfill,
         context: &'a SubtaskContext,
         meta: &'a BuildMeta,
-        index_id: IndexId,
         range: KeyRange,
     ) -> Result<Self, TaskError> {
-        let encoder = meta.encoder(index_id)?;
         let (settings, _) = engine.settings(meta.job_id).await?;
         let ingest = engine
             .store()
@@ -204,8 +196,6 @@ impl<'a> Ingesting<'a> {
             meta,
             settings,
             ingest,
-            encoder,
-            expanded: KvBatch::new(),
             entries: 0,
             looked_at,
         })
@@ -215,12 +205,6 @@ impl<'a> Ingesting<'a> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
-        self.expand(batch)?;
-        let batch = if self.encoder.short_is_same() {
-            batch
-        } else {
-            &self.expanded
-        };
         loop {
             if self.looked_at.elapsed() > Duration::from_secs(1) {
                 self.settings = self.engine.settings(self.meta.job_id).await?.0;
@@ -245,20 +229,6 @@ impl<'a> Ingesting<'a> {
         Ok(())
     }
 
-    fn expand(&mut self, batch: &KvBatch) -> Result<(), DdlError> {
-        if self.encoder.short_is_same() {
-            return Ok(());
-        }
-        self.expanded.clear();
-        for (index, (key, short)) in batch.iter().enumerate() {
-            background::at(index);
-            let encoder = &mut self.encoder;
-            self.expanded
-                .push_with(key, |value| encoder.expand(key, short, value))?;
-        }
-        Ok(())
-    }
-
     /// Makes all of it visible at the snapshot.
     pub async fn finish(self) -> Result<(), TaskError> {
         if self.context.cancel.is_cancelled() {
@@ -267,7 +237,7 @@ impl<'a> Ingesting<'a> {
         let summary = self.ingest.finish().await.map_err(store_error)?;
         if summary.entries != self.entries {
             let text = format!("{} entries ingested of {} written", summary.entries, self.entries);
-            return Err(DdlError::bug(text).into());
+            return Err(crate::DdlError::bug(text).into());
         }
         Ok(())
     }

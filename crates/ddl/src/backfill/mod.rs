@@ -107,12 +107,10 @@ impl BuildMeta {
     }
 
     /// Encoders of these indexes' entries from stored rows.
-    pub fn encoder(&self, id: IndexId) -> Result<IndexEncoder> {
-        IndexCodec::new(&self.table, self.index(id)?)?.encoder()
-    }
-
     pub fn encoders(&self, ids: &[IndexId]) -> Result<Vec<IndexEncoder>> {
-        ids.iter().map(|&id| self.encoder(id)).collect()
+        ids.iter()
+            .map(|&id| IndexCodec::new(&self.table, self.index(id)?)?.encoder())
+            .collect()
     }
 
     pub fn index_name(&self, id: IndexId) -> String {

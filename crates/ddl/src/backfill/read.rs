@@ -1,7 +1,5 @@
-//! A subtask of read-index: rows of one range at the snapshot, to entries of every index, to sorted runs. Until they are
-//! ingested, entries have short values.
+//! A subtask of read-index: rows of one range at the snapshot, to entries of every index, to sorted runs.
 
-use bytes::Bytes;
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
 use ilmenite_sort::{
@@ -140,7 +138,7 @@ impl<'a> ReadPass<'a> {
                     key_buf.clear();
                     value_buf.clear();
                     encoder
-                        .encode_row_short(row, handle, &mut key_buf, &mut value_buf)
+                        .encode_row(row, handle, &mut key_buf, &mut value_buf)
                         .map_err(DdlError::from)?;
                     if !sorter.push(&key_buf, &value_buf).map_err(sort_error)? {
                         sorter
@@ -206,8 +204,8 @@ impl<'a> ReadPass<'a> {
             return Ok(EntryDigest::default());
         }
         let (start, end) = ilmenite_codec::key::index_range(self.meta.table.id, index_id);
-        let range = KeyRange::new(start, end);
-        let mut ingesting = Ingesting::begin(self.engine, self.context, self.meta, index_id, range).await?;
+        let mut ingesting =
+            Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
         let mut batch = KvBatch::new();
         while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
             ingesting.write(&batch).await?;
@@ -229,18 +227,15 @@ pub(super) fn add_duplicates(
         .index_by_id(index_id)
         .ok_or_else(|| DdlError::bug("an index without a definition"))?;
     let codec = IndexCodec::new(&meta.table, index)?;
-    let mut encoder = codec.encoder()?;
-    let mut expanded = |key: &[u8], short: &[u8]| {
-        let mut value = Vec::new();
-        encoder.expand(key, short, &mut value).map_err(DdlError::from)?;
-        Ok::<_, DdlError>(Bytes::from(value))
-    };
     let mut conflicts: Vec<Conflict> = Vec::new();
     for sample in &duplicates.samples {
-        let first = expanded(&sample.key, &sample.first)?;
-        let second = expanded(&sample.key, &sample.second)?;
-        let entries = [&first, &second];
-        conflicts.push(conflict_of(&meta.table, index, &codec, &sample.key, &entries)?);
+        conflicts.push(conflict_of(
+            &meta.table,
+            index,
+            &codec,
+            &sample.key,
+            &[&sample.first, &sample.second],
+        )?);
     }
     let Some(first) = conflicts.first() else {
         return Err(DdlError::bug("duplicates were counted, but none was kept").into());

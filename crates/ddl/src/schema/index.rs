@@ -44,6 +44,7 @@ pub fn build_index(table: &TableInfo, spec: &IndexSpec, state: SchemaState) -> R
         unique: spec.unique || spec.primary,
         primary: spec.primary,
         invisible: spec.invisible,
+        value_version: 1,
         readable_since: 0,
         building_job: None,
     })

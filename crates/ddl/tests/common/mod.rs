@@ -381,7 +381,7 @@ pub fn handle_of(table: &TableInfo, datums: &[Datum]) -> Handle {
     }
     if table.is_common_handle {
         let layout = handle_layout(table).unwrap();
-        let ilmenite_codec::HandleLayout::Common { columns, .. } = layout else {
+        let ilmenite_codec::HandleLayout::Common { columns } = layout else {
             panic!("not a common handle")
         };
         let primary = table.primary_index().unwrap();

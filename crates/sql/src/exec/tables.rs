@@ -70,7 +70,7 @@ impl WritableTable {
             .collect::<Result<_, _>>()?;
         let handles = match (&layout, table.handle_column()) {
             (_, Some(column)) => HandleMaker::Column(column.offset),
-            (HandleLayout::Common { columns, .. }, None) => {
+            (HandleLayout::Common { columns }, None) => {
                 let positions = columns
                     .iter()
                     .map(|part| {
