@@ -58,17 +58,18 @@ pub fn read_f64(bytes: &[u8]) -> Option<f64> {
 /// Appends groups of eight bytes, zero-padded, each followed by 0xff less the count of padding bytes; a string whose
 /// length is a multiple of eight (so also an empty one) ends in a group that is all padding.
 pub fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve((bytes.len() / GROUP + 1) * (GROUP + 1));
+    let start = out.len();
     let (groups, rest) = bytes.as_chunks::<GROUP>();
-    for group in groups {
-        let mut full = [0xff; GROUP + 1];
-        full[..GROUP].copy_from_slice(group);
-        out.extend_from_slice(&full);
+    out.resize(start + (groups.len() + 1) * (GROUP + 1), 0xff);
+    let (out, _) = out[start..].as_chunks_mut::<{ GROUP + 1 }>();
+    for (out, group) in out.iter_mut().zip(groups) {
+        out[..GROUP].copy_from_slice(group);
     }
-    let mut last = [0u8; GROUP + 1];
-    last[..rest.len()].copy_from_slice(rest);
-    last[GROUP] = 0xff - (GROUP - rest.len()) as u8;
-    out.extend_from_slice(&last);
+    if let [.., last] = out {
+        last[..GROUP].fill(0);
+        last[..rest.len()].copy_from_slice(rest);
+        last[GROUP] = 0xff - (GROUP - rest.len()) as u8;
+    }
 }
 
 /// Appends what [`encode_bytes`] encoded, and returns how many bytes of `encoded` it took.

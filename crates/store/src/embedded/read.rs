@@ -263,19 +263,18 @@ const TABLES_AFTER: u32 = if cfg!(test) { 2 } else { 8192 };
 const MAX_FILLS: u32 = 16;
 
 enum Entries {
-    Engine(fjall::Iter),
+    /// And the entry it is at.
+    Engine(fjall::Iter, Option<(UserKey, UserValue)>),
     /// Forward.
     Tables(TableIter),
 }
 
 impl Entries {
-    fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
+    /// The entry that the cursor advanced to.
+    fn entry(&self) -> Option<(&[u8], &[u8])> {
         match self {
-            Entries::Engine(iter) => {
-                let guard = if reverse { iter.next_back() } else { iter.next() };
-                guard.map(fjall::Guard::into_inner)
-            }
-            Entries::Tables(iter) => iter.next(),
+            Entries::Engine(_, at) => at.as_ref().map(|(entry, raw)| (&entry[..], &raw[..])),
+            Entries::Tables(iter) => Some(iter.entry()),
         }
     }
 }
@@ -336,7 +335,7 @@ impl Cursor {
         let iter = (!empty).then(|| snapshot.range(&segment.space.keyspace, (start, end)));
         Ok(Cursor {
             segment,
-            iter: iter.map(Entries::Engine),
+            iter: iter.map(|iter| Entries::Engine(iter, None)),
             walked: 0,
             started: false,
             cached: None,
@@ -363,24 +362,36 @@ impl Cursor {
     /// Goes on at the first entry at or behind `stored`, the end being seen by the reader.
     fn seek(&mut self, snapshot: &Snapshot, stored: Vec<u8>) {
         let iter = snapshot.range(&self.segment.space.keyspace, stored..);
-        self.iter = Some(Entries::Engine(iter));
+        self.iter = Some(Entries::Engine(iter, None));
         self.walked = 0;
     }
 
-    fn next(&mut self, reverse: bool) -> Option<fjall::Result<(UserKey, UserValue)>> {
-        self.iter.as_mut()?.next(reverse)
-    }
-
-    /// `entry` has been walked, forward. After many such, goes on in tables.
-    fn count(&mut self, entry: &[u8]) -> fjall::Result<()> {
-        self.walked = self.walked.saturating_add(1);
+    /// Goes on to the next entry, forward. `false`: there is none. After many, goes on in tables.
+    fn advance(&mut self) -> fjall::Result<bool> {
         if self.walked == TABLES_AFTER
             && let Some(tables) = &self.segment.tables
+            && let Some(Entries::Engine(_, Some((entry, _)))) = &self.iter
             && let Some(iter) = tables.behind(entry)?
         {
             self.iter = Some(Entries::Tables(iter));
         }
-        Ok(())
+        self.walked = self.walked.saturating_add(1);
+        match &mut self.iter {
+            None => Ok(false),
+            Some(Entries::Tables(iter)) => iter.advance(),
+            Some(Entries::Engine(iter, at)) => {
+                *at = iter.next().map(fjall::Guard::into_inner).transpose()?;
+                Ok(at.is_some())
+            }
+        }
+    }
+
+    /// The entry before, of a cursor that goes backward.
+    fn previous(&mut self) -> fjall::Result<Option<(UserKey, UserValue)>> {
+        match &mut self.iter {
+            Some(Entries::Engine(iter, _)) => iter.next_back().map(fjall::Guard::into_inner).transpose(),
+            None | Some(Entries::Tables(_)) => Ok(None),
+        }
     }
 }
 
@@ -408,8 +419,8 @@ pub(super) struct EmbeddedScan {
     ts: Timestamp,
     options: ScanOptions,
     remaining: usize,
-    /// Forward: the entry that decided its key; entries of the same key behind it are older.
-    decided: Option<UserKey>,
+    /// Forward: the key that is decided, if one is; its entries behind that are older.
+    decided: Option<Vec<u8>>,
     /// Forward: entries passed over since the last one that was of use.
     passed: u32,
     /// Forward: entries passed over since the cache was last asked, less those of use.
@@ -555,20 +566,18 @@ impl EmbeddedScan {
             }
             background::at(walked);
             walked += 1;
-            let Some(entry) = cursor.next(false) else {
+            if !cursor.advance().map_err(|e| self.spaces.map_error(e))? {
                 self.cursor = None;
                 continue;
+            }
+            let Some((entry, raw)) = cursor.iter.as_ref().and_then(Entries::entry) else {
+                return Err(Error::Bug("a scan advanced to no entry".into()));
             };
-            let (entry, raw) = entry.map_err(|e| self.spaces.map_error(e))?;
-            cursor.count(&entry).map_err(|e| self.spaces.map_error(e))?;
             let space = &cursor.segment.space;
-            let Some((key, ts)) = format::split(&entry) else {
+            let Some((key, ts)) = format::split(entry) else {
                 return Err(damaged(space, "an entry that is no version"));
             };
-            let decided = self
-                .decided
-                .as_ref()
-                .is_some_and(|decided| decided.len() == entry.len() && decided[..key.len()] == *key);
+            let decided = self.decided.as_deref() == Some(key);
             if !decided {
                 if !cursor.started {
                     if key < &cursor.segment.start[..] {
@@ -584,13 +593,13 @@ impl EmbeddedScan {
                 }
             }
             if decided || ts > self.ts {
-                self.pass(&entry, decided);
+                self.pass(decided);
                 continue;
             }
-            if format::is_lock_record(&raw) {
+            if format::is_lock_record(raw) {
                 continue;
             }
-            let Some(value) = format::decode_value(&raw) else {
+            let Some(value) = format::decode_value(raw) else {
                 return Err(damaged(space, "a value that does not decode"));
             };
             self.passed = 0;
@@ -608,15 +617,21 @@ impl EmbeddedScan {
                 // Rows that are gone are passed like old versions.
                 self.wasted += 1;
             }
-            self.decided = Some(entry);
+            let decided = self.decided.get_or_insert_default();
+            decided.clear();
+            decided.extend_from_slice(key);
         }
         Ok(())
     }
 
     /// Passes an entry that is of no use: its key is done with (`decided`), or it is too new. Where there are many such,
     /// goes on in the cache, or behind those of the key.
-    fn pass(&mut self, entry: &[u8], decided: bool) {
-        let (Some(cursor), Some((key, _))) = (&mut self.cursor, format::split(entry)) else {
+    fn pass(&mut self, decided: bool) {
+        let Some(cursor) = &mut self.cursor else {
+            return;
+        };
+        let entry = cursor.iter.as_ref().and_then(Entries::entry);
+        let Some((key, _)) = entry.and_then(|(entry, _)| format::split(entry)) else {
             return;
         };
         self.wasted += 1;
@@ -658,12 +673,11 @@ impl EmbeddedScan {
                 }
                 return Ok(());
             };
-            let Some(next) = cursor.next(true) else {
+            let Some((entry, raw)) = cursor.previous().map_err(|e| self.spaces.map_error(e))? else {
                 self.emit(batch)?;
                 self.cursor = None;
                 continue;
             };
-            let (entry, raw) = next.map_err(|e| self.spaces.map_error(e))?;
             let Some((key, ts)) = format::split(&entry) else {
                 return Err(damaged(&cursor.segment.space, "an entry that is no version"));
             };

@@ -1,5 +1,5 @@
-//! Long scans past the engine's iterator, which hands each entry through seven layers even where a range lies in one run
-//! of tables, and takes twice as long for it.
+//! Long scans past the engine's iterator, which makes values of their own of each entry and hands them through seven layers
+//! even where a range lies in one run of tables.
 //!
 //! What is read is the same: the tables of a keyspace and its memtable as they were when a snapshot was taken, entries up
 //! to its sequence number, of each key the newest. Tables as they are later would not do: the engine drops entries that an
@@ -7,11 +7,14 @@
 //!
 //! The engine's interfaces for this are those it has for its own crates: hence the exact version of it in Cargo.toml.
 
-use std::ops::Bound;
+mod source;
+
 use std::sync::Arc;
 
-use fjall::{AbstractTree, Keyspace, SeqNo, Snapshot, UserKey, UserValue};
-use lsm_tree::{BoxedIterator, InternalValue, Memtable, Table};
+use fjall::{AbstractTree, Keyspace, SeqNo, Snapshot};
+use lsm_tree::{Memtable, Table, TreeId};
+
+use source::Source;
 
 /// The memtable is copied when a scan goes on here, so a long one is not read.
 const MAX_MEMTABLE_ENTRIES: usize = if cfg!(test) { 4 } else { 32 << 10 };
@@ -19,6 +22,7 @@ const MAX_MEMTABLE_ENTRIES: usize = if cfg!(test) { 4 } else { 32 << 10 };
 /// All that a keyspace held when a snapshot was taken.
 pub(super) struct Tables {
     seqno: SeqNo,
+    tree: TreeId,
     memtable: Arc<Memtable>,
     /// Each of tables in order, which do not overlap.
     runs: Vec<Vec<Table>>,
@@ -43,6 +47,7 @@ impl Tables {
             let runs = version.iter_levels().flat_map(|level| level.iter());
             Some(Tables {
                 seqno: snapshot.seqno(),
+                tree: tree.id(),
                 memtable,
                 runs: runs.map(|run| run.to_vec()).collect(),
             })
@@ -56,25 +61,17 @@ impl Tables {
         if self.memtable.len() > 2 * MAX_MEMTABLE_ENTRIES {
             return Ok(None);
         }
-        let recent = self.memtable.iter().skip_while(|e| e.key.user_key <= from);
-        let recent: Vec<_> = recent.filter(|e| e.key.seqno < self.seqno).map(Ok).collect();
         let mut sources = Vec::new();
-        sources.extend(Source::new(Box::new(recent.into_iter()), self.seqno)?);
-        let bounds = (Bound::Excluded(UserKey::from(from)), Bound::Unbounded);
+        sources.extend(Source::of_memtable(&self.memtable, from, self.seqno)?);
         for run in &self.runs {
-            let first = run.partition_point(|table| **table.metadata.key_range.max() <= *from);
-            let tables = run[first..].to_vec();
-            let mut tables = tables.into_iter();
-            let first = tables.next().map(|table| table.range(bounds.clone()));
-            let entries = first.into_iter().flatten().chain(tables.flat_map(|t| t.iter()));
-            sources.extend(Source::new(Box::new(entries), self.seqno)?);
+            sources.extend(Source::of_tables(run, self.tree, from, self.seqno)?);
         }
         let mut iter = TableIter {
-            seqno: self.seqno,
             sources,
             lead: 0,
             bound: None,
             tie: false,
+            given: false,
         };
         iter.choose();
         Ok(Some(iter))
@@ -96,102 +93,75 @@ fn state(keyspace: &Keyspace) -> Option<(u64, u64)> {
     (tree.sealed_memtable_count() == 0).then_some(state)
 }
 
-/// Entries in the order of their keys, those of one key newest first.
-struct Source {
-    head: InternalValue,
-    rest: BoxedIterator<'static>,
-}
-
-impl Source {
-    /// The first entry that there was below `seqno`.
-    fn new(mut rest: BoxedIterator<'static>, seqno: SeqNo) -> lsm_tree::Result<Option<Self>> {
-        while let Some(head) = rest.next().transpose()? {
-            if head.key.seqno < seqno {
-                return Ok(Some(Source { head, rest }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Goes on to the next key and returns the entry that was the head. `None`: there is no other, and the head stays.
-    fn step(&mut self, seqno: SeqNo) -> lsm_tree::Result<Option<InternalValue>> {
-        loop {
-            match self.rest.next() {
-                Some(Ok(entry)) => {
-                    if entry.key.seqno < seqno && entry.key.user_key != self.head.key.user_key {
-                        return Ok(Some(std::mem::replace(&mut self.head, entry)));
-                    }
-                }
-                Some(Err(e)) => return Err(e),
-                None => return Ok(None),
-            }
-        }
-    }
-}
-
+/// The entries of several sources as one: of each key the newest, unless it is a tombstone. What is given lies where it
+/// was read.
 pub(super) struct TableIter {
-    seqno: SeqNo,
     sources: Vec<Source>,
     /// The source with the least key, and the least key of the others.
     lead: usize,
-    bound: Option<UserKey>,
-    /// Others have the key of the lead's head, older.
+    bound: Option<Vec<u8>>,
+    /// Others have the key of the lead, older.
     tie: bool,
+    /// The lead's entry has been given.
+    given: bool,
 }
 
 impl TableIter {
     fn choose(&mut self) {
-        let heads = self.sources.iter().map(|source| &source.head.key).enumerate();
-        let Some((lead, head)) = heads.clone().min_by_key(|(_, head)| *head) else {
+        self.sources.retain(|source| !source.has_ended());
+        let heads = self.sources.iter().enumerate();
+        let order = |a: &Source, b: &Source| a.key().cmp(b.key()).then(b.seqno().cmp(&a.seqno()));
+        let Some((lead, head)) = heads.clone().min_by(|(_, a), (_, b)| order(a, b)) else {
             return;
         };
-        let others = heads
-            .filter(|(at, _)| *at != lead)
-            .map(|(_, other)| &other.user_key);
-        self.bound = others.min().cloned();
-        self.tie = self.bound.as_ref() == Some(&head.user_key);
+        let others = heads.filter(|(at, _)| *at != lead).map(|(_, other)| other.key());
+        let bound = others.min();
+        self.tie = bound == Some(head.key());
+        self.bound = bound.map(<[u8]>::to_vec);
         self.lead = lead;
     }
 
-    /// Takes a source's head. `true`: it was its last.
-    fn take(&mut self, at: usize) -> lsm_tree::Result<(InternalValue, bool)> {
-        match self.sources[at].step(self.seqno)? {
-            Some(entry) => Ok((entry, false)),
-            None => Ok((self.sources.swap_remove(at).head, true)),
-        }
-    }
-
-    fn try_next(&mut self) -> lsm_tree::Result<Option<(UserKey, UserValue)>> {
-        while !self.sources.is_empty() {
-            let (entry, last) = self.take(self.lead)?;
-            let key = &entry.key.user_key;
-            if self.tie {
-                for at in (0..self.sources.len()).rev() {
-                    if self.sources[at].head.key.user_key == *key {
-                        self.take(at)?;
-                    }
+    /// Leaves the key of the lead.
+    fn leave(&mut self) -> lsm_tree::Result<()> {
+        if self.tie {
+            let key = self.sources[self.lead].key().to_vec();
+            for source in &mut self.sources {
+                if source.key() == key {
+                    source.advance()?;
                 }
             }
-            let beyond = |head: &InternalValue| {
-                let bound = self.bound.as_ref();
-                bound.is_some_and(|bound| head.key.user_key >= *bound)
-            };
-            if self.tie || last || beyond(&self.sources[self.lead].head) {
-                self.choose();
+            self.choose();
+            return Ok(());
+        }
+        let lead = &mut self.sources[self.lead];
+        let beyond = |key: &[u8]| self.bound.as_ref().is_some_and(|bound| *key >= **bound);
+        if !lead.advance()? || beyond(lead.key()) {
+            self.choose();
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next entry. `false`: there is none.
+    pub fn advance(&mut self) -> fjall::Result<bool> {
+        loop {
+            if self.given {
+                self.leave()?;
+                self.given = false;
             }
-            if !entry.is_tombstone() {
-                return Ok(Some((entry.key.user_key, entry.value)));
+            let Some(lead) = self.sources.get(self.lead) else {
+                return Ok(false);
+            };
+            self.given = true;
+            if !lead.is_tombstone() {
+                return Ok(true);
             }
         }
-        Ok(None)
     }
-}
 
-impl Iterator for TableIter {
-    type Item = fjall::Result<(UserKey, UserValue)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.try_next().map_err(Into::into).transpose()
+    /// The entry that `advance` went to.
+    pub fn entry(&self) -> (&[u8], &[u8]) {
+        let lead = &self.sources[self.lead];
+        (lead.key(), lead.value())
     }
 }
 

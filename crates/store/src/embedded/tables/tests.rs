@@ -1,6 +1,10 @@
 //! Against the engine's own iterator, which has to tell the same.
 
-use fjall::{Database, KeyspaceCreateOptions, Readable};
+use std::ops::Bound;
+
+use fjall::config::{BlockSizePolicy, CompressionPolicy, PartitioningPolicy, RestartIntervalPolicy};
+use fjall::{Database, KeyspaceCreateOptions, Readable, UserKey, UserValue};
+use lsm_tree::CompressionType;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -13,18 +17,11 @@ fn key(i: u32) -> Vec<u8> {
     format!("{i:0width$}", width = if i.is_multiple_of(3) { 4 } else { 30 }).into_bytes()
 }
 
-fn pairs(iter: impl Iterator<Item = fjall::Result<(UserKey, UserValue)>>) -> Pairs {
-    let pair = |pair: fjall::Result<(UserKey, UserValue)>| pair.map(|(k, v)| (k.to_vec(), v.to_vec()));
-    iter.map(pair).collect::<fjall::Result<_>>().unwrap()
-}
-
 fn in_engine(keyspace: &Keyspace, snapshot: &Snapshot, from: &[u8]) -> Pairs {
     let behind = (Bound::Excluded(from), Bound::<&[u8]>::Unbounded);
-    pairs(
-        snapshot
-            .range::<&[u8], _>(keyspace, behind)
-            .map(fjall::Guard::into_inner),
-    )
+    let pair = |guard: fjall::Guard| guard.into_inner().map(|(k, v)| (k.to_vec(), v.to_vec()));
+    let pairs = snapshot.range::<&[u8], _>(keyspace, behind).map(pair);
+    pairs.collect::<fjall::Result<_>>().unwrap()
 }
 
 fn with_tables(db: &Database, keyspace: &Keyspace) -> (Snapshot, Option<Tables>) {
@@ -34,7 +31,24 @@ fn with_tables(db: &Database, keyspace: &Keyspace) -> (Snapshot, Option<Tables>)
 
 /// Sometimes memtables are too long to be read.
 fn in_tables(tables: &Tables, from: &[u8]) -> Option<Pairs> {
-    tables.behind(from).unwrap().map(pairs)
+    let mut iter = tables.behind(from).unwrap()?;
+    let mut pairs = Vec::new();
+    while iter.advance().unwrap() {
+        let (key, value) = iter.entry();
+        pairs.push((key.to_vec(), value.to_vec()));
+    }
+    assert!(!iter.advance().unwrap());
+    Some(pairs)
+}
+
+/// Blocks of one entry or some, keys cut short or not, compression or not, indexes in one level or two.
+fn options(seed: u64) -> KeyspaceCreateOptions {
+    let compression = [CompressionType::None, CompressionType::Lz4][seed as usize % 2];
+    KeyspaceCreateOptions::default()
+        .data_block_compression_policy(CompressionPolicy::all(compression))
+        .data_block_size_policy(BlockSizePolicy::all([1, 200, 4096][seed as usize % 3]))
+        .data_block_restart_interval_policy(RestartIntervalPolicy::all([1, 3, 16][seed as usize / 3 % 3]))
+        .index_block_partitioning_policy(PartitioningPolicy::all(seed as usize / 2 % 2 == 1))
 }
 
 /// Keys are written, removed and ingested again and again, memtables flushed and tables compacted, and every so often all
@@ -44,7 +58,7 @@ fn run(seed: u64) -> usize {
     let mut random = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
     let db = Database::builder(dir.path()).open().unwrap();
-    let keyspace = db.keyspace("k", KeyspaceCreateOptions::default).unwrap();
+    let keyspace = db.keyspace("k", || options(seed)).unwrap();
     let mut snapshots = vec![with_tables(&db, &keyspace)];
     let mut read = 0;
     for step in 0..120u32 {
@@ -94,6 +108,60 @@ fn run(seed: u64) -> usize {
 fn tables_tell_what_the_engine_tells() {
     let read: usize = (0..20).map(run).sum();
     assert!(read > 200, "{read} read");
+}
+
+/// Enough blocks for several index blocks in the second level.
+#[test]
+fn indexes_of_two_levels_are_read() {
+    for seed in [0, 1, 2, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Database::builder(dir.path()).open().unwrap();
+        let options = || options(seed).data_block_size_policy(BlockSizePolicy::all(64));
+        let keyspace = db.keyspace("k", options).unwrap();
+        let keys: std::collections::BTreeSet<_> = (0..2_000).map(key).collect();
+        let mut ingestion = keyspace.start_ingestion().unwrap();
+        for key in &keys {
+            ingestion
+                .write(UserKey::from(&key[..]), UserValue::from(&b"value"[..]))
+                .unwrap();
+        }
+        ingestion.finish().unwrap();
+        let in_two_levels = |table: &Table| table.regions.index.is_some();
+        let (snapshot, tables) = with_tables(&db, &keyspace);
+        let tables = tables.unwrap();
+        let two_levels = tables.runs.iter().flatten().all(in_two_levels);
+        assert_eq!(two_levels, seed >= 2, "seed {seed}");
+        let middle = keys.iter().step_by(97).cloned();
+        for from in [vec![], b"~".to_vec(), keys.last().unwrap().clone()]
+            .into_iter()
+            .chain(middle)
+        {
+            for from in [from.clone(), [&from[..], b"!"].concat()] {
+                assert_eq!(
+                    in_tables(&tables, &from).unwrap(),
+                    in_engine(&keyspace, &snapshot, &from)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::builder(dir.path()).open().unwrap();
+    let keyspace = db.keyspace("k", KeyspaceCreateOptions::default).unwrap();
+    (0..100).for_each(|i| keyspace.insert(key(i), "value").unwrap());
+    keyspace.rotate_memtable_and_wait().unwrap();
+    let (_snapshot, tables) = with_tables(&db, &keyspace);
+    let tables = tables.unwrap();
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&*tables.runs[0][0].path)
+        .unwrap();
+    std::os::unix::fs::FileExt::write_at(&file, b"?", 100).unwrap();
+    let found = tables.behind(b"").and_then(|iter| iter.unwrap().advance());
+    assert!(found.is_err(), "{found:?}");
 }
 
 #[test]
