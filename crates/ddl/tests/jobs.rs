@@ -4,10 +4,12 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::*;
 use ilmenite_catalog::{Name, SchemaState};
 use ilmenite_codec::{Datum, Handle};
 use ilmenite_ddl::*;
+use ilmenite_store::{Check, KeyRange, Transaction, TxnMode};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +201,68 @@ async fn every_kind_of_index_on_every_kind_of_key() {
         node.check(&name).await;
     }
     node.assert_nothing_left(dir.path()).await;
+    node.stop().await;
+}
+
+/// Entries have a string once in indexes made now, and twice in those made before, which stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_made_before_keep_their_layout() {
+    let dir = TempDir::new().unwrap();
+    let node = Node::open(dir.path()).await;
+    let mut table = plain("t");
+    table.indexes.push(key("old", &["b"]));
+    node.create(table).await;
+    // As the table would have been stored then.
+    let everything = KeyRange::new(Bytes::new(), Bytes::new());
+    let mut txn = Transaction::begin(&node.store, TxnMode::Optimistic)
+        .await
+        .unwrap();
+    let mut changed = 0;
+    for (key, value) in node.scan(everything).await {
+        let text = String::from_utf8_lossy(&value);
+        if text.contains("\"ilmenite_value_version\":1") {
+            let old = text.replace("\"ilmenite_value_version\":1,", "");
+            txn.put(key, old.into_bytes(), Check::None).unwrap();
+            changed += 1;
+        }
+    }
+    assert!(changed > 0);
+    txn.commit(node.catalog.commit_options().unwrap()).await.unwrap();
+    node.stop().await;
+
+    let node = Node::open(dir.path()).await;
+    let rows: Vec<_> = (0..1000)
+        .map(|i| row(i, Some(i), &format!("{i:0>10}{}", " ".repeat(i as usize % 3))))
+        .collect();
+    node.insert("t", &rows).await;
+    node.alter(
+        "t",
+        vec![add(key("new", &["b"])), add(unique("both", &["b", "a"]))],
+    )
+    .await
+    .unwrap();
+    let table = node.table("t");
+    let versions = |name: &str| table.index(name).unwrap().value_version;
+    assert_eq!(["old", "new", "both"].map(versions), [0, 1, 1]);
+    node.check("t").await;
+    node.write(
+        "t",
+        vec![
+            Op::Delete(Handle::Int(1)),
+            Op::Update(Handle::Int(2), row(2, None, "x ")),
+        ],
+    )
+    .await
+    .unwrap();
+    node.check("t").await;
+    let value_bytes = async |name: &str| {
+        let (start, end) = ilmenite_codec::key::index_range(table.id, table.index(name).unwrap().id);
+        let entries = node.scan(KeyRange::new(start, end)).await;
+        assert_eq!(entries.len(), 999, "{name}");
+        entries.iter().map(|(_, value)| value.len()).sum::<usize>()
+    };
+    let (old, new) = (value_bytes("old").await, value_bytes("new").await);
+    assert!(old > 20 * 999 && new < 10 * 999, "{old} {new}");
     node.stop().await;
 }
 

@@ -168,8 +168,11 @@ impl Source {
 
 /// Is `key` the two parts one behind the other?
 fn is_joined(key: &[u8], prefix: &[u8], rest: &[u8]) -> bool {
-    // Neighbours differ at their ends most of the time.
-    key.len() == prefix.len() + rest.len() && key.ends_with(rest) && key.starts_with(prefix)
+    // Neighbours mostly differ where the second begins: seen without a call.
+    key.len() == prefix.len() + rest.len()
+        && key.get(prefix.len()) == rest.first()
+        && key.ends_with(rest)
+        && key.starts_with(prefix)
 }
 
 /// The blocks of tables.
