@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use ilmenite_codec::Datum;
 use ilmenite_sql::{Error, OkInfo, ResultColumn, Session};
+use ilmenite_store::background;
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -172,6 +173,7 @@ impl Connection {
             self.put_err(&Error::malformed_packet());
             return Ok(Next::Close);
         }
+        background::note_statement();
         let command = payload.get_u8();
         match command {
             command::QUIT => return Ok(Next::Close),

@@ -2,13 +2,18 @@
 //!
 //! A lower priority alone is felt late: Linux lets a thread that runs finish its time slice, milliseconds, before one of
 //! a higher priority that woke up meanwhile has its turn, and a commit wakes up a thread several times. So what works
-//! long without a pause offers the processor several thousand times a second.
+//! long without a pause offers the processor several thousand times a second, and sleeps for a moment while statements come.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a thread works before it lets others run.
 const TURN: Duration = Duration::from_micros(200);
+/// When statements came in the meantime, it then sleeps so long: where no processor is ever idle, a thread that wakes up is
+/// queued on one of them, often behind another statement while the other processor has only work that may wait. One that
+/// is idle takes it at once. Longer does no better.
+const REST: Duration = Duration::from_micros(100);
 /// So much longer than it works a thread lets others run, in the long run. Without a bound it would never get on: where
 /// others always want to, a thread that yields gives up a whole time slice, of which it had used little.
 const PATIENCE: i64 = 4;
@@ -26,6 +31,20 @@ struct Turn {
     /// Gained with each microsecond of work.
     patience: i64,
     patience_micros: i64,
+    /// When it began.
+    statements: u64,
+}
+
+/// Statements that came so far.
+static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// A statement has come: background threads leave it room.
+pub fn note_statement() {
+    STATEMENTS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn statements() -> u64 {
+    STATEMENTS.load(Ordering::Relaxed)
 }
 
 thread_local! {
@@ -51,6 +70,7 @@ impl Turn {
             since: Instant::now(),
             patience,
             patience_micros: 0,
+            statements: statements(),
         }
     }
 }
@@ -87,13 +107,18 @@ fn end_turn(turn: Turn, worked: Duration) {
     let mut patience_micros = saved.min(MAX_PATIENCE_MICROS);
     let mut since = Instant::now();
     if patience_micros > 0 {
-        std::thread::yield_now();
+        if statements() == turn.statements {
+            std::thread::yield_now();
+        } else {
+            std::thread::sleep(REST);
+        }
         let began = std::mem::replace(&mut since, Instant::now());
         patience_micros = (patience_micros - micros(since - began)).max(-MAX_OWED_MICROS);
     }
     TURNS.set(Some(Turn {
         since,
         patience_micros,
+        statements: statements(),
         ..turn
     }));
 }
@@ -118,6 +143,31 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_turn_ends_in_a_rest_when_statements_came() {
+        let rested = || {
+            let began = Instant::now();
+            let turn = Turn {
+                patience_micros: MAX_PATIENCE_MICROS,
+                ..Turn::begin(PATIENCE)
+            };
+            note_statement();
+            end_turn(turn, TURN);
+            TURNS.take();
+            began.elapsed() >= REST
+        };
+        assert!((0..10).all(|_| rested()));
+        // Without patience it goes on.
+        let turn = Turn {
+            patience_micros: -MAX_OWED_MICROS,
+            ..Turn::begin(PATIENCE)
+        };
+        note_statement();
+        end_turn(turn, TURN);
+        let left = TURNS.take().unwrap().patience_micros;
+        assert_eq!(left, -MAX_OWED_MICROS + PATIENCE * TURN.as_micros() as i64);
     }
 
     #[test]
