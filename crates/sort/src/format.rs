@@ -27,7 +27,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::digest::EntryDigest;
 
 pub const MAGIC: [u8; 8] = *b"ILMRUN\r\n";
-/// Raised, too, when what the entries are changes for those who use them (2 had values in a shortened form).
+/// Raised, too, when what the entries are changes for those who use them: since 3 their keys lack the index's prefix.
 pub const VERSION: u32 = 3;
 pub const TRAILER_BYTES: usize = 32;
 

@@ -59,8 +59,10 @@ pub struct Merge {
     tree: LoserTree,
     common: usize,
     filter: DuplicateFilter,
+    /// Put before all keys that are handed out.
+    key_prefix: Vec<u8>,
     emitted: EntryDigest,
-    /// The last entry that passed, when the batch that holds it has gone.
+    /// The last entry that passed, without the prefix, when the batch that holds it has gone.
     last: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -118,9 +120,18 @@ impl Merge {
             tree: LoserTree::default(),
             common,
             filter: DuplicateFilter::new(options.duplicates),
+            key_prefix: Vec::new(),
             emitted: EntryDigest::default(),
             last: None,
         })
+    }
+
+    /// Hands out keys with `key_prefix` before them, which runs, range, digest and duplicates do without.
+    pub fn with_key_prefix(self, key_prefix: &[u8]) -> Merge {
+        Merge {
+            key_prefix: key_prefix.to_vec(),
+            ..self
+        }
     }
 
     /// Replaces the batch's content with the next entries, keys ascending; `false` means the end.
@@ -150,7 +161,7 @@ impl Merge {
             let mut passes = true;
             if detects {
                 let before = match batch.len().checked_sub(1) {
-                    Some(index) => Some((batch.key(index), batch.value(index))),
+                    Some(index) => Some((&batch.key(index)[self.key_prefix.len()..], batch.value(index))),
                     None => self.last.as_ref().map(|(key, value)| (&key[..], &value[..])),
                 };
                 if let Some((last_key, first)) = before
@@ -161,14 +172,14 @@ impl Merge {
             }
             if passes {
                 self.emitted.add(key, value);
-                batch.push(key, value);
+                batch.push_prefixed(&self.key_prefix, key, value);
             }
             self.advance(winner).await?;
         }
         if detects && let Some(index) = batch.len().checked_sub(1) {
             let (key, value) = self.last.get_or_insert_default();
             key.clear();
-            key.extend_from_slice(batch.key(index));
+            key.extend_from_slice(&batch.key(index)[self.key_prefix.len()..]);
             value.clear();
             value.extend_from_slice(batch.value(index));
         }

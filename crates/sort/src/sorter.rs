@@ -244,6 +244,8 @@ fn passes(filter: &mut DuplicateFilter, buffer: &SortBuffer, kept: Option<usize>
 pub struct SortedEntries {
     buffer: SortBuffer,
     digest: EntryDigest,
+    /// Put before all keys that batches get.
+    key_prefix: Vec<u8>,
     next: usize,
 }
 
@@ -273,7 +275,16 @@ impl SortedEntries {
         SortedEntries {
             buffer,
             digest,
+            key_prefix: Vec::new(),
             next: 0,
+        }
+    }
+
+    /// Batches have keys with `key_prefix` before them.
+    pub fn with_key_prefix(self, key_prefix: &[u8]) -> SortedEntries {
+        SortedEntries {
+            key_prefix: key_prefix.to_vec(),
+            ..self
         }
     }
 
@@ -312,7 +323,7 @@ impl SortedEntries {
                 self.buffer.touch(self.next);
             }
             let (key, value) = self.buffer.get(self.next);
-            batch.push(key, value);
+            batch.push_prefixed(&self.key_prefix, key, value);
             self.next += 1;
         }
         !batch.is_empty()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ilmenite_codec::{index_prefix, memcomparable};
+use ilmenite_codec::memcomparable;
 use ilmenite_ddl::sizing;
 use ilmenite_sort::{
     DuplicatePolicy, ObjectStorage, RunMeta, RunSorter, SortedRun, SorterOptions, WriterOptions,
@@ -128,10 +128,9 @@ fn shared(path: &Path) -> Result<ObjectStorage, String> {
     ObjectStorage::from_uri(&format!("file://{}", path.display())).map_err(|e| e.to_string())
 }
 
-/// The entry of row `id` in the index on `k`.
+/// The key of row `id` in the index on `k`, as it is sorted.
 fn entry(id: u64, key: &mut Vec<u8>) {
     key.clear();
-    key.extend_from_slice(&index_prefix(100, 1));
     for value in [data::k(id, 1 << 31) as i64, id as i64] {
         key.push(3);
         key.extend_from_slice(&memcomparable::i64_bytes(value));

@@ -117,9 +117,12 @@ pub(super) async fn run(
         batch_bytes: BATCH_BYTES,
         duplicates: policy(meta, part.index_id),
     };
-    let range = part.range.range();
-    let mut merge =
-        Merge::new(&storage, &part.runs, range.clone(), &options, &context.cancel).map_err(sort_error)?;
+    let sorted = part.range.range();
+    let prefix = meta.key_prefix(part.index_id);
+    let whole = |key: &[u8]| [&prefix, key].concat();
+    let range = KeyRange::new(whole(&sorted.start), whole(&sorted.end));
+    let merge = Merge::new(&storage, &part.runs, sorted, &options, &context.cancel).map_err(sort_error)?;
+    let mut merge = merge.with_key_prefix(&prefix);
     let mut ingesting = Ingesting::begin(engine, context, meta, range).await?;
     let mut batch = KvBatch::new();
     while merge.next_batch(&mut batch).await.map_err(sort_error)? {

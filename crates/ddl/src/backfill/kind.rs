@@ -42,7 +42,12 @@ impl TaskKind for BackfillKind {
                     .regions(&KeyRange::new(start, end))
                     .await
                     .map_err(store_error)?;
-                boundaries.push((id, regions.into_iter().skip(1).map(|r| r.range.start).collect()));
+                let prefix = meta.key_prefix(id);
+                let starts = regions.iter().skip(1).map(|r| &r.range.start);
+                let sorted = starts
+                    .filter(|key| key.starts_with(&prefix))
+                    .map(|key| key.slice(prefix.len()..));
+                boundaries.push((id, sorted.collect()));
             }
         }
         value(&IngestFacts {

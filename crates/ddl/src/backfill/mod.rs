@@ -53,6 +53,7 @@ use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, IndexId, IndexInfo, TableInfo};
 use ilmenite_codec::IndexEncoder;
+use ilmenite_codec::key::INDEX_PREFIX_LEN;
 use ilmenite_sort::{EntryDigest, MemoryBudget, ObjectStorage, RunMeta};
 use ilmenite_store::{ErrorClass, StoreRef, Timestamp};
 use ilmenite_task::TaskError;
@@ -104,6 +105,11 @@ impl BuildMeta {
         self.table
             .index_by_id(id)
             .ok_or_else(|| DdlError::bug(format!("task names index {id}, which its table lacks")))
+    }
+
+    /// What all keys of the index begin with. What is sorted does without.
+    pub fn key_prefix(&self, id: IndexId) -> [u8; INDEX_PREFIX_LEN] {
+        ilmenite_codec::key::index_prefix(self.table.id, id)
     }
 
     /// Encoders of these indexes' entries from stored rows.

@@ -60,7 +60,7 @@ pub(crate) struct ReadFacts {
 /// What write&ingest is planned from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct IngestFacts {
-    /// Where regions begin, per index, ascending.
+    /// Where regions begin, per index, ascending, as keys are sorted.
     pub boundaries: Vec<(IndexId, Vec<Bytes>)>,
     /// Memory of a slot, for merge-sort's decision.
     pub budget_bytes: u64,

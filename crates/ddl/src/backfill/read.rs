@@ -1,4 +1,5 @@
-//! A subtask of read-index: rows of one range at the snapshot, to entries of every index, to sorted runs.
+//! A subtask of read-index: rows of one range at the snapshot, to entries of every index, to sorted runs. Keys are
+//! sorted without what all keys of an index begin with.
 
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
@@ -140,11 +141,9 @@ impl<'a> ReadPass<'a> {
                     encoder
                         .encode_row(row, handle, &mut key_buf, &mut value_buf)
                         .map_err(DdlError::from)?;
-                    if !sorter.push(&key_buf, &value_buf).map_err(sort_error)? {
-                        sorter
-                            .spill_and_push(&key_buf, &value_buf)
-                            .await
-                            .map_err(sort_error)?;
+                    let key = &key_buf[encoder.prefix().len()..];
+                    if !sorter.push(key, &value_buf).map_err(sort_error)? {
+                        sorter.spill_and_push(key, &value_buf).await.map_err(sort_error)?;
                     }
                 }
             }
@@ -199,13 +198,14 @@ impl<'a> ReadPass<'a> {
     }
 
     /// All of the index fitted in memory: nothing touches object storage.
-    async fn ingest(&self, index_id: i64, mut entries: SortedEntries) -> Result<EntryDigest, TaskError> {
+    async fn ingest(&self, index_id: i64, entries: SortedEntries) -> Result<EntryDigest, TaskError> {
         if entries.is_empty() {
             return Ok(EntryDigest::default());
         }
         let (start, end) = ilmenite_codec::key::index_range(self.meta.table.id, index_id);
         let mut ingesting =
             Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
+        let mut entries = entries.with_key_prefix(&self.meta.key_prefix(index_id));
         let mut batch = KvBatch::new();
         while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
             ingesting.write(&batch).await?;
@@ -229,13 +229,9 @@ pub(super) fn add_duplicates(
     let codec = IndexCodec::new(&meta.table, index)?;
     let mut conflicts: Vec<Conflict> = Vec::new();
     for sample in &duplicates.samples {
-        conflicts.push(conflict_of(
-            &meta.table,
-            index,
-            &codec,
-            &sample.key,
-            &[&sample.first, &sample.second],
-        )?);
+        let key = [&meta.key_prefix(index_id), &sample.key[..]].concat();
+        let entries = [&sample.first, &sample.second];
+        conflicts.push(conflict_of(&meta.table, index, &codec, &key, &entries)?);
     }
     let Some(first) = conflicts.first() else {
         return Err(DdlError::bug("duplicates were counted, but none was kept").into());

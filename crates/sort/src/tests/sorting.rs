@@ -52,6 +52,42 @@ async fn what_fits_never_touches_storage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_are_handed_out_with_a_prefix_that_is_not_sorted() {
+    let (_dir, storage) = directory();
+    // Every key three times, with values equal and not, so that equal keys meet at the ends of batches, too.
+    let entry = |i: u32| ((i % 1000).to_be_bytes().to_vec(), vec![(i / 2000) as u8]);
+    let entries: Vec<Entry> = (0..3000).map(entry).collect();
+    let expected: Vec<Entry> = (0..1000u32)
+        .map(|i| ([b"prefix", &i.to_be_bytes()[..]].concat(), vec![0]))
+        .collect();
+    let runs = stored_runs(&storage, "7/1/1", 4 * MIB, entries.clone()).await;
+    let options = MergeOptions {
+        batch_bytes: 1,
+        ..merge_options(4 * MIB, DETECT)
+    };
+    let whole = KeyRange::default();
+    let merge = Merge::new(&storage, &runs, whole, &options, &token()).unwrap();
+    let mut merge = merge.with_key_prefix(b"prefix");
+    assert_eq!(read_all(&mut merge).await.unwrap(), expected);
+    let plain: Vec<Entry> = (0..1000).map(entry).collect();
+    assert_eq!(merge.emitted(), digest_of(&plain));
+    assert_eq!(merge.duplicates().count(), 1000);
+    assert_eq!(merge.duplicates().samples[0].key, 0u32.to_be_bytes()[..]);
+
+    let sorted = sort_all(&storage, super::options(4 * MIB, DETECT, true), entries);
+    let SortedRun::InMemory(sorted) = sorted.await.unwrap().run else {
+        panic!("spilled")
+    };
+    let mut sorted = sorted.with_key_prefix(b"prefix");
+    let mut batch = KvBatch::new();
+    let mut got = Vec::new();
+    while sorted.next_batch(&mut batch, 100) {
+        got.extend(batch.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
+    }
+    assert_eq!(got, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_are_compressed_unless_they_lie_on_a_disk_of_our_own() {
     let dir = tempfile::tempdir().unwrap();
     let near = ObjectStorage::local(&dir.path().join("near")).unwrap();
