@@ -25,7 +25,7 @@ const ALTER: &str = "ALTER TABLE w ADD UNIQUE INDEX u_x (u, c, s)";
 /// So many merges, one at a time on each node, that some are seen.
 const ALTER_WITH_MERGES: &str = "ALTER TABLE w ADD UNIQUE INDEX u_x (u, c, s), ADD INDEX i_1 (c, s, u),
     ADD INDEX i_2 (s, c, u), ADD INDEX i_3 (c, u, s)";
-const ROWS: i64 = 16_000;
+const ROWS: i64 = 20_000;
 /// From the command on, until nothing writes any more.
 const STOPS: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 5 });
 /// A job that does not come to its phase by then.

@@ -259,8 +259,8 @@ mod tests {
         // 200 MB of rows for two slots, four subtasks each: 25 MB, each one run of one object in one put or a few parts.
         assert_eq!(build.read_subtasks, 8);
         assert_eq!((build.overlap, build.objects), (8, 8));
-        assert_eq!(build.raw_bytes, 38_000_000);
-        // 38 MB are less than an ingest is planned for.
+        assert_eq!(build.raw_bytes, 19_000_000);
+        // 19 MB are less than an ingest is planned for.
         assert_eq!((build.merges, build.ingests), (0, 1));
         assert_eq!(build.puts, 8);
         let got = build.gets;

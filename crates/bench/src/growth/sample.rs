@@ -170,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_sample_tells_what_the_planner_decides_by() {
         let sample = Sample::take().await.unwrap();
-        assert_eq!(sample.entry_bytes(), 38.0);
+        assert_eq!(sample.entry_bytes(), 19.0);
         assert!(
             (0.1..0.9).contains(&sample.stored_share()),
             "{}",

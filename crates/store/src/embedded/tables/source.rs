@@ -1,6 +1,7 @@
 //! The entries of tables one after another, read where they lie in their blocks: the engine's iterator makes values of
 //! their own of them, which costs more than all else about a scan.
 
+use std::collections::VecDeque;
 use std::fs::File;
 
 use lsm_tree::table::block::BlockType;
@@ -43,7 +44,7 @@ impl Source {
         let first = tables.partition_point(|table| **table.metadata.key_range.max() <= *from);
         let blocks = Blocks {
             tree,
-            tables: tables[first..].to_vec().into_iter(),
+            tables: tables[first..].iter().cloned().collect(),
             behind: Some(from.to_vec()),
             table: None,
         };
@@ -178,7 +179,7 @@ fn is_joined(key: &[u8], prefix: &[u8], rest: &[u8]) -> bool {
 /// The blocks of tables.
 struct Blocks {
     tree: TreeId,
-    tables: std::vec::IntoIter<Table>,
+    tables: VecDeque<Table>,
     /// Blocks are skipped whose keys are all up to this, until one is not.
     behind: Option<Vec<u8>>,
     table: Option<OpenTable>,
@@ -198,7 +199,7 @@ impl Blocks {
     fn next(&mut self) -> Result<Option<(DataBlock, SeqNo)>> {
         loop {
             let Some(open) = &mut self.table else {
-                let Some(table) = self.tables.next() else {
+                let Some(table) = self.tables.pop_front() else {
                     return Ok(None);
                 };
                 self.table = Some(OpenTable::new(table, self.tree, self.behind.as_deref())?);
