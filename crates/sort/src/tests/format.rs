@@ -20,7 +20,7 @@ fn tiny() -> Vec<Entry> {
     ]
 }
 
-/// The bytes of version 2: a change here is a new version of the format.
+/// The bytes of version 3: a change here is a new version of the format.
 #[test]
 fn golden_bytes() {
     let (file, meta) = encode(&tiny(), "g");

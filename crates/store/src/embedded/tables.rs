@@ -117,16 +117,19 @@ impl TableIter {
         let others = heads.filter(|(at, _)| *at != lead).map(|(_, other)| other.key());
         let bound = others.min();
         self.tie = bound == Some(head.key());
-        self.bound = bound.map(<[u8]>::to_vec);
+        match bound {
+            Some(bound) => bound.clone_into(self.bound.get_or_insert_default()),
+            None => self.bound = None,
+        }
         self.lead = lead;
     }
 
     /// Leaves the key of the lead.
     fn leave(&mut self) -> lsm_tree::Result<()> {
         if self.tie {
-            let key = self.sources[self.lead].key().to_vec();
+            // The bound is the lead's key.
             for source in &mut self.sources {
-                if source.key() == key {
+                if Some(source.key()) == self.bound.as_deref() {
                     source.advance()?;
                 }
             }
