@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use object_store::multipart::PartId;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -34,7 +34,7 @@ pub struct WriterOptions {
     /// Parts under way at once.
     pub max_in_flight: usize,
     pub target_object_bytes: u64,
-    /// `None`: blocks are stored as they are.
+    /// For blocks written while the storage is slower than the writer. `None`: all are stored as they are.
     pub zstd_level: Option<i32>,
 }
 
@@ -77,6 +77,8 @@ pub(crate) struct RunEncoder {
     /// The last key of the block before.
     closed_last_key: Vec<u8>,
     compressor: Option<zstd::bulk::Compressor<'static>>,
+    /// Whether blocks are compressed from here on, given a compressor.
+    pub compressing: bool,
     scratch: Vec<u8>,
     /// Encoded, not yet taken.
     pending: Vec<u8>,
@@ -102,6 +104,7 @@ impl RunEncoder {
             last_key: Vec::new(),
             closed_last_key: Vec::new(),
             compressor,
+            compressing: true,
             scratch: Vec::new(),
             pending: Vec::with_capacity(part_bytes.min(1 << 20)),
             part_bytes: part_bytes + BLOCK_RAW_BYTES,
@@ -150,7 +153,7 @@ impl RunEncoder {
             return Ok(());
         }
         let mut stored = &self.block;
-        if let Some(compressor) = &mut self.compressor {
+        if let Some(compressor) = self.compressor.as_mut().filter(|_| self.compressing) {
             self.scratch.clear();
             let bound = zstd::zstd_safe::compress_bound(self.block.len());
             self.scratch.reserve(bound);
@@ -314,6 +317,14 @@ impl RunWriter {
         self.options.part_bytes << (self.parts.len() / PARTS_PER_SIZE).min(16)
     }
 
+    /// Whether the storage is slower than what writes: there is no room yet for another part under way.
+    fn storage_is_behind(&mut self) -> Result<bool> {
+        while let Some(joined) = self.in_flight.try_join_next() {
+            self.note_part(joined)?;
+        }
+        Ok(self.in_flight.len() >= self.options.max_in_flight)
+    }
+
     /// Begins to upload the pending part, after waiting for room among those under way.
     pub async fn flush(&mut self) -> Result<()> {
         if self.encoder.pending_bytes() == 0 {
@@ -352,12 +363,18 @@ impl RunWriter {
     async fn join_part(&mut self) -> Result<()> {
         match self.in_flight.join_next().await {
             None => Ok(()),
-            Some(Ok(Ok((index, id)))) => {
+            Some(joined) => self.note_part(joined),
+        }
+    }
+
+    fn note_part(&mut self, joined: std::result::Result<Result<(usize, PartId)>, JoinError>) -> Result<()> {
+        match joined {
+            Ok(Ok((index, id))) => {
                 self.parts[index] = Some(id);
                 Ok(())
             }
-            Some(Ok(Err(error))) => Err(error),
-            Some(Err(error)) => Err(Error::Bug(format!("the task of an upload ended: {error}"))),
+            Ok(Err(error)) => Err(error),
+            Err(error) => Err(Error::Bug(format!("the task of an upload ended: {error}"))),
         }
     }
 
@@ -400,6 +417,8 @@ pub struct RunSetWriter {
     options: WriterOptions,
     cancel: CancellationToken,
     current: Option<RunWriter>,
+    /// Whether blocks are compressed: while the storage is slower than what writes, and until that is known.
+    compressing: bool,
     /// The object before, whose last parts are under way.
     finishing: Option<Finishing>,
     done: Vec<RunMeta>,
@@ -429,6 +448,7 @@ impl RunSetWriter {
             options,
             cancel: cancel.clone(),
             current: None,
+            compressing: true,
             finishing: None,
             done: Vec::new(),
         }
@@ -446,7 +466,9 @@ impl RunSetWriter {
             none => {
                 let path = format!("{}/{:06}.run", self.prefix, self.next_number);
                 self.next_number += 1;
-                none.insert(RunWriter::new(&self.storage, path, self.options, &self.cancel)?)
+                let mut writer = RunWriter::new(&self.storage, path, self.options, &self.cancel)?;
+                writer.encoder.compressing = self.compressing;
+                none.insert(writer)
             }
         };
         writer.push(key, value)?;
@@ -455,11 +477,14 @@ impl RunSetWriter {
 
     /// Begins to upload what is complete.
     pub async fn flush(&mut self) -> Result<()> {
+        let finishing = self.finishing.as_ref().is_some_and(|task| !task.0.is_finished());
         // One object at a time: its parts are what the memory was counted for.
         self.join_finishing().await?;
         if let Some(writer) = &mut self.current
             && writer.needs_flush()
         {
+            self.compressing = finishing || writer.storage_is_behind()?;
+            writer.encoder.compressing = self.compressing;
             writer.flush().await?;
         }
         if self.current.as_ref().is_some_and(RunWriter::is_full) {

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
 use super::*;
 use crate::buffer::SortBuffer;
+use crate::metrics::Op;
+use crate::testing::{Fault, Faults, Rule};
 use crate::writer::WriterOptions as Writing;
 
 const MIB: usize = 1 << 20;
@@ -507,6 +511,47 @@ async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
         unordered.push(b"a", b"").unwrap_err().class(),
         ilmenite_store::ErrorClass::Bug
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocks_are_compressed_while_the_storage_is_slower_than_the_writer() {
+    let writing = Writing {
+        part_bytes: 64 << 10,
+        max_in_flight: 2,
+        target_object_bytes: u64::MAX,
+        zstd_level: Some(1),
+    };
+    let entries: Vec<Entry> = {
+        let mut rng = rng(6);
+        let value = |random: [u8; 50]| [random, [0; 50]].concat();
+        (0..20_000u64)
+            .map(|i| (i.to_be_bytes().to_vec(), value(rng.random())))
+            .collect()
+    };
+    let raw_bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    for (upload_ms, stored) in [(0, 0.9..1.1), (100, 0.5..0.7)] {
+        let (_dir, storage) = directory();
+        let faults = Faults::new();
+        faults.add(Rule::always(
+            Op::PutPart,
+            Fault::Delay(Duration::from_millis(upload_ms)),
+        ));
+        let mut writer = RunSetWriter::new(&faults.wrap(&storage), "1/1/1".into(), 0, writing, &token());
+        for (key, value) in &entries {
+            if writer.push(key, value).unwrap() {
+                // What it takes to make a part.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                writer.flush().await.unwrap();
+            }
+        }
+        let runs = writer.finish().await.unwrap();
+        let ratio = runs[0].stored_bytes as f64 / raw_bytes as f64;
+        assert!(
+            stored.contains(&ratio),
+            "{ratio} of the bytes with {upload_ms} ms for each part"
+        );
+        assert!(merge_range(&storage, &runs, KeyRange::default(), 64 * MIB).await == entries);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
