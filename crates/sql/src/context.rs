@@ -40,7 +40,7 @@ pub struct SessionContext {
     pub users: Arc<UserNames>,
     /// CLIENT_FOUND_ROWS: UPDATE reports the rows it matched, not those it changed.
     pub client_found_rows: bool,
-    pub statement: StatementContext,
+    pub statement: Arc<StatementContext>,
 }
 
 impl SessionContext {
@@ -73,7 +73,7 @@ impl SessionContext {
             user_vars: HashMap::new(),
             privileges,
             client_found_rows: false,
-            statement: StatementContext::new(Arc::from(""), memory),
+            statement: Arc::new(StatementContext::new(Arc::from(""), memory)),
             engine,
         }
     }
@@ -88,7 +88,7 @@ impl SessionContext {
             self.connection_id,
         ));
         self.txn.set_statement(text.clone());
-        self.statement = StatementContext::new(text, memory);
+        self.statement = Arc::new(StatementContext::new(text, memory));
     }
 
     /// As after connecting; the transaction must be over.
@@ -254,14 +254,14 @@ pub enum StopReason {
 }
 
 /// The running statement. A new one for each.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct StatementContext {
     /// What NOW() says, the same for the whole statement.
     pub now: jiff::Timestamp,
     pub text: Arc<str>,
     /// Fires when the statement is to end; every wait and every loop over rows listens to it.
     pub cancel: CancellationToken,
-    stop_reason: Arc<AtomicU8>,
+    stop_reason: AtomicU8,
     pub memory: Arc<MemoryTracker>,
 }
 
@@ -271,7 +271,7 @@ impl StatementContext {
             now: jiff::Timestamp::now(),
             text,
             cancel: CancellationToken::new(),
-            stop_reason: Arc::new(AtomicU8::new(0)),
+            stop_reason: AtomicU8::new(0),
             memory,
         }
     }

@@ -96,11 +96,10 @@ async fn run(
     let savepoint = transaction.savepoint();
     let result = {
         let shared: &SessionContext = ctx;
-        let cancel = shared.statement.cancel.clone();
         let writing = read_and_write(shared, load, &format, &plan, &facts, &mut transaction, sink);
         tokio::select! {
             result = writing => result,
-            () = cancel.cancelled() => Err(shared.statement.stop_error()),
+            () = shared.statement.cancel.cancelled() => Err(shared.statement.stop_error()),
         }
     };
     let result = match result {

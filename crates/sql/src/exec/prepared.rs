@@ -1,38 +1,82 @@
 //! Prepared statements: the plan is kept, and used again as long as the tables are those it was made for.
 
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ilmenite_catalog::Pinned;
-use ilmenite_codec::{Datum, FieldType};
+use ilmenite_codec::{Datum, TimeKind};
 use ilmenite_store::Timestamp;
 use sqlparser::ast::Statement;
 
 use super::statement::{PlanMode, Planned, PlannedKind, plan, run_planned, transactional};
 use crate::context::SessionContext;
 use crate::error::Result;
-use crate::plan::{StatementTables, type_of_value};
+use crate::plan::StatementTables;
 use crate::result::{ResultColumn, ResultSink, StatementOutcome};
 use crate::txn;
 
 /// The plan of a statement that runs again and again, with what it depends on.
 pub struct PreparedPlan {
     planned: Arc<Planned>,
-    /// Values of other types compare and convert differently.
-    params: Vec<FieldType>,
+    params: Vec<ParamType>,
     settings: Settings,
     made: Instant,
     /// Snapshots before it may not use the plan's indexes.
     readable_since: u64,
 }
 
+/// What of a parameter's value a plan depends on: values of other types compare and convert differently. How long a value
+/// is changes nothing.
+#[derive(Clone, Copy, PartialEq)]
+struct ParamType {
+    kind: Discriminant<Datum>,
+    of_time: Option<TimeKind>,
+    precision: u8,
+    scale: u8,
+}
+
+impl ParamType {
+    fn of(value: &Datum) -> Self {
+        let (of_time, precision, scale) = match value {
+            Datum::Decimal(decimal) => (None, decimal.precision(), decimal.scale()),
+            Datum::Time(time) => (Some(time.kind()), 0, time.fsp()),
+            Datum::Duration(duration) => (None, 0, duration.fsp()),
+            _ => (None, 0, 0),
+        };
+        ParamType {
+            kind: discriminant(value),
+            of_time,
+            precision,
+            scale,
+        }
+    }
+}
+
 /// What of the session a plan depends on.
-#[derive(PartialEq)]
 struct Settings {
     database: Option<String>,
     sql_mode: u64,
     collation: Arc<str>,
     user: Arc<crate::privilege::UserPrivileges>,
+}
+
+impl Settings {
+    fn of(ctx: &SessionContext) -> Self {
+        Settings {
+            database: ctx.database.clone(),
+            sql_mode: ctx.vars.sql_mode.0,
+            collation: ctx.vars.collation_connection.clone(),
+            user: ctx.privileges.clone(),
+        }
+    }
+
+    fn hold(&self, ctx: &SessionContext) -> bool {
+        self.database == ctx.database
+            && self.sql_mode == ctx.vars.sql_mode.0
+            && self.collation == ctx.vars.collation_connection
+            && (Arc::ptr_eq(&self.user, &ctx.privileges) || self.user == ctx.privileges)
+    }
 }
 
 /// Tables grow, and a plan that was good for few rows is not for many.
@@ -99,16 +143,9 @@ async fn plan_again(
     params: &[Datum],
     read_ts: Timestamp,
 ) -> Result<Arc<Planned>> {
-    let types: Vec<FieldType> = params.iter().map(type_key).collect();
-    let settings = Settings {
-        database: ctx.database.clone(),
-        sql_mode: ctx.vars.sql_mode.0,
-        collation: ctx.vars.collation_connection.clone(),
-        user: ctx.privileges.clone(),
-    };
     if let Some(cached) = kept
-        && cached.params == types
-        && cached.settings == settings
+        && cached.params.iter().copied().eq(params.iter().map(ParamType::of))
+        && cached.settings.hold(ctx)
         && cached.made.elapsed() < PLAN_AGE
         && cached.readable_since <= read_ts.0
         && same_tables(ctx, &cached.planned.tables)?
@@ -129,21 +166,12 @@ async fn plan_again(
     // Types of user variables may change with every use.
     *kept = (!planned.variables.any()).then(|| PreparedPlan {
         planned: planned.clone(),
-        params: types,
-        settings,
+        params: params.iter().map(ParamType::of).collect(),
+        settings: Settings::of(ctx),
         made: Instant::now(),
         readable_since,
     });
     Ok(planned)
-}
-
-/// As the plan needs to know it: how long a value is changes nothing.
-fn type_key(value: &Datum) -> FieldType {
-    let mut ty = type_of_value(value);
-    if matches!(value, Datum::Bytes(_)) {
-        ty.flen = -1;
-    }
-    ty
 }
 
 /// Are all tables, by name and as this transaction goes by them, those the plan was made for?

@@ -38,7 +38,6 @@ pub(crate) use dml::{
 };
 pub(crate) use explain::{ExplainRow, explain_rows};
 pub(crate) use keys::{BytesRange, KeyBuilder};
-pub(crate) use names::type_of_value;
 pub(crate) use query::limit_number;
 pub(crate) use ranges::ColumnBound;
 pub(crate) use tables::{StatementTables, StatsCache, TableUse};

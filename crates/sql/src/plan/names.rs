@@ -200,7 +200,7 @@ impl Binder<'_> {
 }
 
 /// The type of a value that comes without one: a parameter, a user variable.
-pub(crate) fn type_of_value(value: &Datum) -> FieldType {
+fn type_of_value(value: &Datum) -> FieldType {
     let mut ty = FieldType::new(match value {
         Datum::Null => TypeCode::Null,
         Datum::Int(_) | Datum::UInt(_) | Datum::Enum(_) | Datum::Set(_) => TypeCode::LongLong,

@@ -21,7 +21,7 @@ pub struct SessionEntry {
 struct State {
     database: Option<String>,
     /// The running statement.
-    statement: Option<StatementContext>,
+    statement: Option<Arc<StatementContext>>,
     since: Instant,
 }
 
@@ -71,7 +71,7 @@ impl SessionEntry {
         }
     }
 
-    pub(crate) fn begin(&self, statement: StatementContext, database: &Option<String>) {
+    pub(crate) fn begin(&self, statement: Arc<StatementContext>, database: &Option<String>) {
         let mut state = self.state.lock();
         if state.database != *database {
             state.database.clone_from(database);

@@ -64,12 +64,11 @@ pub(crate) async fn run_planned(
     {
         let result = {
             let shared: &SessionContext = ctx;
-            let cancel = shared.statement.cancel.clone();
             let reading = query::send(shared, plan, planned.subqueries(), rows, &made.eval, &work, sink);
             tokio::select! {
                 biased;
                 result = reading => result,
-                () = cancel.cancelled() => Err(shared.statement.stop_error()),
+                () = shared.statement.cancel.cancelled() => Err(shared.statement.stop_error()),
             }
         };
         txn::give_back(ctx, work);
@@ -96,7 +95,6 @@ pub(crate) async fn run_planned(
         let savepoint = transaction.savepoint();
         let result = {
             let shared: &SessionContext = ctx;
-            let cancel = shared.statement.cancel.clone();
             let attempted = attempt_once(
                 shared,
                 planned,
@@ -109,7 +107,7 @@ pub(crate) async fn run_planned(
             tokio::select! {
                 biased;
                 result = attempted => result,
-                () = cancel.cancelled() => Err(shared.statement.stop_error()),
+                () = shared.statement.cancel.cancelled() => Err(shared.statement.stop_error()),
             }
         };
         let result = match result {

@@ -133,7 +133,8 @@ async fn memory_is_kept_within_its_quota() {
     let mut groups = rows(s, grouped).await;
     groups.sort();
     let small = |s: &mut SessionContext| {
-        s.statement = StatementContext::new("".into(), Arc::new(MemoryTracker::new(150_000, 1)));
+        let memory = Arc::new(MemoryTracker::new(150_000, 1));
+        s.statement = Arc::new(StatementContext::new("".into(), memory));
     };
     small(s);
     assert_eq!(rows(s, sorted).await, all);
