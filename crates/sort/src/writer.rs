@@ -22,7 +22,7 @@ const PARTS_PER_SIZE: usize = 500;
 /// An object is closed once it is so long. Few large objects: requests cost time and money each.
 pub const TARGET_OBJECT_BYTES: u64 = 256 << 20;
 
-/// A network is slower than this, and requests cost money by the byte on some.
+/// The fastest of zstd's: it has the time that a slow storage leaves.
 const ZSTD_LEVEL: i32 = 1;
 /// What zstd takes for compressing blocks at that level, rounded up.
 const COMPRESSOR_BYTES: usize = 1 << 20;
