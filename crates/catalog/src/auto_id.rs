@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use ilmenite_codec::FieldFlags;
 use ilmenite_store::{CommitOptions, Error as StoreError, Transaction, run_txn};
+use ilmenite_types::FieldFlags;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Result};

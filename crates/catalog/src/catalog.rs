@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ilmenite_store::{ErrorClass, StoreRef, ambient};
+use ilmenite_base::{ErrorClass, rng};
+use ilmenite_store::StoreRef;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -133,7 +134,7 @@ impl Catalog {
         bootstrap(&store).await?;
         let start_ms = store.timestamp().await?.millis();
         let catalog = Arc::new(Catalog {
-            node_id: uuid::Builder::from_random_bytes(ambient::random_bytes())
+            node_id: uuid::Builder::from_random_bytes(rng::bytes())
                 .into_uuid()
                 .to_string(),
             start_ms,

@@ -1,7 +1,7 @@
 //! What can go wrong in the catalog.
 
 use bytes::Bytes;
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] ilmenite_store::Error),
     #[error(transparent)]
-    Codec(#[from] ilmenite_codec::Error),
+    Codec(#[from] ilmenite_types::Error),
     /// A row of the schema does not parse.
     #[error("damaged schema metadata: {0}")]
     Damaged(String),
@@ -55,4 +55,13 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
 /// Decodes a row; `what` names it in the error.
 pub(crate) fn decode<T: DeserializeOwned>(what: impl FnOnce() -> String, value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|e| Error::Damaged(format!("{}: {e}", what())))
+}
+
+impl From<Error> for ilmenite_error::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(error) => error.into(),
+            other => ilmenite_error::Error::other(other.class(), other.to_string()),
+        }
+    }
 }

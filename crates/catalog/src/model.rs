@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ilmenite_codec::FieldType;
+use ilmenite_types::FieldType;
 use serde::{Deserialize, Serialize};
 
 pub type SchemaId = i64;
@@ -243,7 +243,7 @@ impl TableInfo {
 
     /// The column that is the handle (`pk_is_handle`).
     pub fn handle_column(&self) -> Option<&ColumnInfo> {
-        use ilmenite_codec::FieldFlags;
+        use ilmenite_types::FieldFlags;
         self.pk_is_handle
             .then(|| {
                 self.columns

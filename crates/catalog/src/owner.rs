@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
-use ilmenite_store::{Bell, Check, Error as StoreError, Listener, Precondition, Transaction, TxnMode};
+use ilmenite_base::{Notifier, Subscription};
+use ilmenite_store::{Check, Error as StoreError, Precondition, Transaction, TxnMode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +46,7 @@ impl OwnerTerm {
 pub(crate) struct Ownership {
     terms: Mutex<Terms>,
     /// Rings when what is announced changes.
-    changed: Bell,
+    changed: Notifier,
 }
 
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl Ownership {
     pub fn new() -> Self {
         Ownership {
             terms: Mutex::default(),
-            changed: Bell::new(),
+            changed: Notifier::new(),
         }
     }
 
@@ -74,7 +75,7 @@ impl Ownership {
         change(&mut terms);
         if terms.announced != before {
             drop(terms);
-            self.changed.ring();
+            self.changed.notify();
         }
     }
 
@@ -107,8 +108,8 @@ impl Catalog {
     }
 
     /// Told whenever this node becomes the owner, ceases to be it, or begins another term.
-    pub fn owner_changed(&self) -> Listener {
-        self.owner.changed.listen()
+    pub fn owner_changed(&self) -> Subscription {
+        self.owner.changed.subscribe()
     }
 
     /// Who is the owner by the store; `None` when nobody was yet, or the last one resigned.

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::ErrorClass;
 use ilmenite_store::{
-    Check, CommitOptions, Durability, Error as StoreError, ErrorClass, KeyRange, KvBatch, ScanOptions,
-    Timestamp, Transaction, TxnMode,
+    Check, CommitOptions, Durability, Error as StoreError, KeyRange, KvBatch, ScanOptions, Timestamp,
+    Transaction, TxnMode,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -143,9 +144,9 @@ impl Catalog {
         let _watch = self.local.pins.watch();
         let mut told: Option<Vec<Blocker>> = None;
         let mut errors = 0;
-        let mut answers = self.bell(Topic::Answers).listen();
+        let mut answers = self.notifier(Topic::Answers).subscribe();
         loop {
-            answers.look();
+            answers.mark_seen();
             let gone = self.local.pins.gone();
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
@@ -191,7 +192,7 @@ impl Catalog {
                 biased;
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
                 _ = gone => {}
-                _ = answers.rung() => {}
+                _ = answers.notified() => {}
                 _ = tokio::time::sleep(pause) => {}
             }
         }

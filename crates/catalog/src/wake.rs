@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ilmenite_store::Bell;
+use ilmenite_base::Notifier;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -71,13 +71,13 @@ pub(crate) struct Waking {
     renewal_shows: AtomicBool,
     /// It was shown: others are to be told, once they are known.
     announce: AtomicBool,
-    answers: Bell,
-    jobs: Bell,
-    tasks: Bell,
+    answers: Notifier,
+    jobs: Notifier,
+    tasks: Notifier,
 }
 
 impl Waking {
-    pub fn bell(&self, topic: Topic) -> Option<&Bell> {
+    pub fn notifier(&self, topic: Topic) -> Option<&Notifier> {
         match topic {
             // Background tasks with wake-ups of their own.
             Topic::Nodes | Topic::Schema => None,
@@ -97,8 +97,8 @@ impl Catalog {
 
     /// Rings when another node has rung `Answers`, `Jobs` or `Tasks`; whoever changes such rows here rings it, too, and
     /// calls `wake_others`.
-    pub fn bell(&self, topic: Topic) -> Bell {
-        self.waking.bell(topic).cloned().unwrap_or_default()
+    pub fn notifier(&self, topic: Topic) -> Notifier {
+        self.waking.notifier(topic).cloned().unwrap_or_default()
     }
 
     /// How often to look at what other nodes write: `polled`, where nobody wakes this node.
@@ -140,7 +140,7 @@ impl Catalog {
                     self.campaign_now.notify_one();
                 }
                 Topic::Schema => self.wake(),
-                _ => self.bell(topic).ring(),
+                _ => self.notifier(topic).notify(),
             }
         }
     }
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    fn ring(peer: &Arc<Peer>, transport: &Arc<Slow>, topic: Topic) {
+    fn notify(peer: &Arc<Peer>, transport: &Arc<Slow>, topic: Topic) {
         if peer.pending.fetch_or(topic as u8 | BUSY, Ordering::AcqRel) & BUSY == 0 {
             tokio::spawn(peer.clone().tell(transport.clone()));
         }
@@ -257,13 +257,13 @@ mod tests {
             status_address: "a:1".into(),
             pending: AtomicU8::new(0),
         });
-        ring(&peer, &transport, Topic::Jobs);
+        notify(&peer, &transport, Topic::Jobs);
         while transport.started.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
         }
         for _ in 0..10 {
-            ring(&peer, &transport, Topic::Tasks);
-            ring(&peer, &transport, Topic::Schema);
+            notify(&peer, &transport, Topic::Tasks);
+            notify(&peer, &transport, Topic::Schema);
         }
         transport.go.add_permits(10);
         while peer.pending.load(Ordering::SeqCst) != 0 {
@@ -272,7 +272,7 @@ mod tests {
         let merged = Topic::Tasks as u8 | Topic::Schema as u8;
         assert_eq!(*transport.calls.lock(), [Topic::Jobs as u8, merged]);
         // And a later ring is told, too.
-        ring(&peer, &transport, Topic::Nodes);
+        notify(&peer, &transport, Topic::Nodes);
         while peer.pending.load(Ordering::SeqCst) != 0 {
             tokio::task::yield_now().await;
         }

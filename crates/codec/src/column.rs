@@ -7,7 +7,9 @@ use crate::memcomparable::{
     BYTES_FLAG, DECIMAL_FLAG, DURATION_FLAG, FLOAT_FLAG, INT_FLAG, JSON_FLAG, NULL_FLAG, UINT_FLAG, corrupt,
     decode_bytes, encode_bytes, f64_bytes, i64_bytes, read_f64, read_i64, read_u64, skip_one,
 };
-use crate::{Collation, Datum, Decimal, Duration, Error, FieldType, Json, Result, Time, TimeKind, TypeCode};
+use ilmenite_types::{
+    Collation, Datum, Decimal, Duration, Error, FieldType, Json, Result, Time, TimeKind, TypeCode,
+};
 
 /// A column's number within its table; never reused.
 pub type ColumnId = i64;
@@ -56,8 +58,8 @@ impl ColumnCodec {
             TypeCode::Float => Shape::Float,
             TypeCode::Double => Shape::Double,
             TypeCode::NewDecimal => {
-                let (precision, scale) = decimal_shape(field_type);
-                crate::decimal::bin_size(precision, scale)?;
+                let (precision, scale) = field_type.decimal_shape();
+                ilmenite_types::decimal::bin_size(precision, scale)?;
                 Shape::Decimal { precision, scale }
             }
             TypeCode::Date => Shape::Time {
@@ -197,7 +199,7 @@ impl ColumnCodec {
             }
             Shape::Decimal { precision, scale } => match cell {
                 [p, s, ..] if (*p, *s) == (precision, scale) => {
-                    let len = 2 + crate::decimal::bin_size(precision, scale)?;
+                    let len = 2 + ilmenite_types::decimal::bin_size(precision, scale)?;
                     let bytes = cell.get(..len).ok_or_else(|| corrupt("a decimal is cut short"))?;
                     out.push(DECIMAL_FLAG);
                     out.extend_from_slice(bytes);
@@ -309,17 +311,6 @@ impl ColumnCodec {
             value: format!("{value:?} for a column of {:?}", self.shape),
         }
     }
-}
-
-/// Precision and scale of a DECIMAL column; (10, 0) where none are given.
-pub(crate) fn decimal_shape(field_type: &FieldType) -> (u8, u8) {
-    let precision = if field_type.flen < 1 {
-        10
-    } else {
-        field_type.flen.min(255) as u8
-    };
-    let scale = field_type.decimal.clamp(0, 255) as u8;
-    (precision, scale)
 }
 
 /// The packed form as stored: a TIMESTAMP in UTC.

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 
 use crate::memcomparable::{decode_bytes, encode_bytes, i64_bytes, read_i64};
-use crate::{Error, Result};
+use ilmenite_types::{Error, Result};
 
 /// Length of `t` table `_r`.
 pub const RECORD_PREFIX_LEN: usize = 11;

@@ -1,17 +1,15 @@
 //! The crate's face: submit a schema change, wait for it, steer it, look at it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_catalog::{Catalog, IndexId, Meta, TableId, TableInfo, Topic};
-use ilmenite_sort::MemoryBudget;
-use ilmenite_store::{Check, ErrorClass, StoreRef, Timestamp, Transaction, TxnMode};
+use ilmenite_base::ErrorClass;
+use ilmenite_catalog::{Catalog, Meta, Topic};
+use ilmenite_store::{Check, StoreRef, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
-use crate::backfill::{Backfill, BackfillConfig, BackfillKind, FinishKind, StorageAt};
-use crate::check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
+use crate::backfill::{Backfill, BackfillKind, FinishKind, StorageAt};
 use crate::error::{DdlError, Result};
 use crate::job::{Job, JobId, JobState, Rows, Stage, encode, job_key, storage_key};
 use crate::statement::{JobChange, JobOutcome, JobRequest};
@@ -43,45 +41,6 @@ pub struct DdlConfig {
     pub pause_hold: Duration,
 }
 
-impl DdlConfig {
-    pub fn new(store: StoreRef, catalog: Arc<Catalog>, tasks: Arc<Tasks>, backfill: Arc<Backfill>) -> Self {
-        DdlConfig {
-            store,
-            catalog,
-            tasks,
-            backfill,
-            retry: RetryPolicy::default(),
-            poll: Duration::from_secs(1),
-            pause_hold: Duration::from_secs(24 * 3600),
-        }
-    }
-}
-
-/// Everything below `Ddl` that a node needs for it, with the usual settings.
-pub struct DdlSetup {
-    pub store: StoreRef,
-    pub catalog: Arc<Catalog>,
-    /// Subtasks at once: one per core.
-    pub slots: u32,
-    pub memory_budget_bytes: u64,
-    pub scratch_directory: PathBuf,
-    pub cluster_id: String,
-}
-
-impl DdlSetup {
-    pub fn backfill(&self) -> Arc<Backfill> {
-        Backfill::new(BackfillConfig {
-            store: self.store.clone(),
-            catalog: self.catalog.clone(),
-            slots: self.slots,
-            memory: MemoryBudget::new(self.memory_budget_bytes),
-            scratch_directory: self.scratch_directory.clone(),
-            cluster_id: self.cluster_id.clone(),
-            open_storage: None,
-        })
-    }
-}
-
 /// Schema changes on one node.
 pub struct Ddl {
     pub(crate) shared: Arc<Shared>,
@@ -90,7 +49,7 @@ pub struct Ddl {
 impl Ddl {
     pub fn start(config: DdlConfig) -> Arc<Ddl> {
         let shared = Arc::new(Shared {
-            changed: config.catalog.bell(Topic::Jobs),
+            changed: config.catalog.notifier(Topic::Jobs),
             rows: Rows {
                 store: config.store.clone(),
             },
@@ -199,9 +158,9 @@ impl Ddl {
 
     /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.
     pub async fn wait(&self, id: JobId, cancel: &CancellationToken) -> Result<JobOutcome> {
-        let mut changed = self.shared.changed.listen();
+        let mut changed = self.shared.changed.subscribe();
         loop {
-            changed.look();
+            changed.mark_seen();
             if let Some(job) = self.shared.rows.history(id).await? {
                 return outcome(job);
             }
@@ -212,7 +171,7 @@ impl Ddl {
                 biased;
                 _ = cancel.cancelled() => return Err(DdlError::Detached { id }),
                 _ = self.shared.stop.cancelled() => return Err(DdlError::Detached { id }),
-                _ = changed.rung() => {}
+                _ = changed.notified() => {}
                 _ = tokio::time::sleep(self.shared.poll) => {}
             }
         }
@@ -322,43 +281,6 @@ impl Ddl {
             class: ErrorClass::Transient,
             message: format!("job {id} changes too often to be changed"),
         })
-    }
-
-    /// ADMIN CHECK TABLE, as of now. The first difference found is the error (8223).
-    pub async fn check_table(&self, table: &TableInfo, cancel: &CancellationToken) -> Result<()> {
-        let ts = self.shared.store.timestamp().await?;
-        check_table_at(&self.shared.store, table, ts, cancel).await
-    }
-
-    /// ADMIN CHECK INDEX.
-    pub async fn check_index(
-        &self,
-        table: &TableInfo,
-        index: IndexId,
-        cancel: &CancellationToken,
-    ) -> Result<()> {
-        let ts = self.shared.store.timestamp().await?;
-        check_index_at(&self.shared.store, table, index, ts, cancel).await
-    }
-
-    /// ADMIN CHECKSUM TABLE.
-    pub async fn checksum_table(
-        &self,
-        table: &TableInfo,
-        cancel: &CancellationToken,
-    ) -> Result<TableChecksum> {
-        let ts = self.shared.store.timestamp().await?;
-        checksum_table_at(&self.shared.store, table, ts, cancel).await
-    }
-
-    /// Jobs that concern a table, for whoever wants to warn of them.
-    pub async fn jobs_of_table(&self, table: TableId) -> Result<Vec<JobId>> {
-        let jobs = self.shared.rows.jobs().await?;
-        Ok(jobs
-            .into_iter()
-            .filter(|job| job.value.table_id == table)
-            .map(|job| job.value.id)
-            .collect())
     }
 
     /// Deletes objects of this cluster under a storage URI that no live task owns. Returns their number.

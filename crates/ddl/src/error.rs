@@ -1,105 +1,125 @@
-//! Everything that can go wrong with a schema change. Kept in the job's row, so it is serialisable, and every variant
-//! has the number a MySQL client expects.
+//! Everything that can go wrong with a schema change. Kept in the job's row, so it is serialisable; its number and text are
+//! those of the table of errors in `ilmenite_error`.
 
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
+use ilmenite_error::Error;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::JobId;
 
-#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum DdlError {
     // --- what the statement says does not fit the schema -------------------------------------------------------
-    #[error("Can't create database '{name}'; database exists")]
-    DatabaseExists { name: String },
-    #[error("Can't drop database '{name}'; database doesn't exist")]
-    DropUnknownDatabase { name: String },
-    #[error("Unknown database '{name}'")]
-    UnknownDatabase { name: String },
-    #[error("Table '{name}' already exists")]
-    TableExists { name: String },
+    DatabaseExists {
+        name: String,
+    },
+    DropUnknownDatabase {
+        name: String,
+    },
+    UnknownDatabase {
+        name: String,
+    },
+    TableExists {
+        name: String,
+    },
     /// DROP TABLE of tables that are not there; the names as `db.table`, comma-separated.
-    #[error("Unknown table '{names}'")]
-    UnknownTables { names: String },
-    #[error("Table '{schema}.{table}' doesn't exist")]
-    NoSuchTable { schema: String, table: String },
-    #[error("Duplicate column name '{name}'")]
-    DuplicateColumn { name: String },
-    #[error("Duplicate key name '{name}'")]
-    DuplicateKeyName { name: String },
-    #[error("Unknown column '{column}' in '{place}'")]
-    UnknownColumn { column: String, place: String },
-    #[error("Incorrect database name '{name}'")]
-    WrongDatabaseName { name: String },
-    #[error("Incorrect table name '{name}'")]
-    WrongTableName { name: String },
-    #[error("Incorrect column name '{name}'")]
-    WrongColumnName { name: String },
-    #[error("Incorrect index name '{name}'")]
-    WrongIndexName { name: String },
-    #[error("Identifier name '{name}' is too long")]
-    NameTooLong { name: String },
-    #[error("Comment for {what} '{name}' is too long (max = {max})")]
+    UnknownTables {
+        names: String,
+    },
+    NoSuchTable {
+        schema: String,
+        table: String,
+    },
+    DuplicateColumn {
+        name: String,
+    },
+    DuplicateKeyName {
+        name: String,
+    },
+    UnknownColumn {
+        column: String,
+        place: String,
+    },
+    WrongDatabaseName {
+        name: String,
+    },
+    WrongTableName {
+        name: String,
+    },
+    WrongColumnName {
+        name: String,
+    },
+    WrongIndexName {
+        name: String,
+    },
+    NameTooLong {
+        name: String,
+    },
     CommentTooLong {
         what: CommentedObject,
         name: String,
         max: usize,
     },
-    #[error("Invalid default value for '{column}'")]
-    InvalidDefault { column: String },
-    #[error("BLOB, TEXT, GEOMETRY or JSON column '{column}' can't have a default value")]
-    BlobDefault { column: String },
-    #[error("Multiple primary key defined")]
+    InvalidDefault {
+        column: String,
+    },
+    BlobDefault {
+        column: String,
+    },
     MultiplePrimaryKey,
-    #[error("Too many keys specified; max {max} keys allowed")]
-    TooManyKeys { max: usize },
-    #[error("Too many key parts specified; max {max} parts allowed")]
-    TooManyKeyParts { max: usize },
-    #[error("Specified key was too long ({length} bytes); max key length is {max} bytes")]
-    KeyTooLong { length: usize, max: usize },
-    #[error("Key column '{column}' doesn't exist in table")]
-    KeyColumnMissing { column: String },
-    #[error(
-        "Incorrect prefix key; the used key part isn't a string, the used length is longer than the key part, or the storage engine doesn't support unique prefix keys"
-    )]
+    TooManyKeys {
+        max: usize,
+    },
+    TooManyKeyParts {
+        max: usize,
+    },
+    KeyTooLong {
+        length: usize,
+        max: usize,
+    },
+    KeyColumnMissing {
+        column: String,
+    },
     WrongPrefixKey,
-    #[error("Key part '{column}' length cannot be 0")]
-    KeyPartZero { column: String },
-    #[error("The used storage engine can't index column '{column}'")]
-    CannotIndexColumn { column: String },
-    #[error("BLOB/TEXT column '{column}' used in key specification without a key length")]
-    BlobKeyWithoutLength { column: String },
-    #[error("JSON column '{column}' supports indexing only via generated columns on a specified JSON path.")]
-    JsonKey { column: String },
-    #[error("All parts of a PRIMARY KEY must be NOT NULL; if you need NULL in a key, use UNIQUE instead")]
+    KeyPartZero {
+        column: String,
+    },
+    CannotIndexColumn {
+        column: String,
+    },
+    BlobKeyWithoutLength {
+        column: String,
+    },
+    JsonKey {
+        column: String,
+    },
     PrimaryKeyNull,
-    #[error("A primary key index cannot be invisible")]
     InvisiblePrimaryKey,
-    #[error("You can't delete all columns with ALTER TABLE; use DROP TABLE instead")]
     CannotDropAllColumns,
-    #[error("Can't DROP '{name}'; check that column/key exists")]
-    CannotDrop { name: String },
-    #[error("Key '{key}' doesn't exist in table '{table}'")]
-    KeyMissing { key: String, table: String },
-    #[error("A table must have at least 1 column")]
+    CannotDrop {
+        name: String,
+    },
+    KeyMissing {
+        key: String,
+        table: String,
+    },
     NoColumns,
-    #[error("Too many columns")]
     TooManyColumns,
-    #[error("Incorrect table definition; there can be only one auto column and it must be defined as a key")]
     WrongAutoKey,
-    #[error("Invalid use of NULL value")]
     NullInNotNull,
     /// What this server does not do; `what` completes "Unsupported …".
-    #[error("Unsupported {what}")]
-    Unsupported { what: String },
+    Unsupported {
+        what: String,
+    },
 
     // --- what the data says ---------------------------------------------------------------------------------------
     /// `entry` is decoded (`v1-v2`), `key` is `table.index`.
-    #[error("Duplicate entry '{entry}' for key '{key}'")]
-    DuplicateEntry { entry: String, key: String },
+    DuplicateEntry {
+        entry: String,
+        key: String,
+    },
     /// Table and index disagree. `detail` is the whole text after the fixed beginning.
-    #[error("data inconsistency in table: {table}, index: {index}, {detail}")]
     Inconsistent {
         table: String,
         index: String,
@@ -107,32 +127,45 @@ pub enum DdlError {
     },
 
     // --- what was asked of a job ------------------------------------------------------------------------------------
-    #[error("Cancelled DDL job")]
     JobCancelled,
-    #[error("DDL Job:{id} not found")]
-    JobNotFound { id: JobId },
-    #[error("This job:{id} is finished, so can't be cancelled")]
-    CancelFinished { id: JobId },
-    #[error("This job:{id} is almost finished, can't be cancelled now")]
-    CannotCancel { id: JobId },
-    #[error("Job [{id}] can't be paused: {reason}")]
-    CannotPause { id: JobId, reason: String },
-    #[error("Job [{id}] can't be resumed: {reason}")]
-    CannotResume { id: JobId, reason: String },
-    #[error("Job [{id}] has already been paused")]
-    AlreadyPaused { id: JobId },
-    #[error("Job [{id}] can't be altered: {reason}")]
-    CannotAlter { id: JobId, reason: String },
+    JobNotFound {
+        id: JobId,
+    },
+    CancelFinished {
+        id: JobId,
+    },
+    CannotCancel {
+        id: JobId,
+    },
+    CannotPause {
+        id: JobId,
+        reason: String,
+    },
+    CannotResume {
+        id: JobId,
+        reason: String,
+    },
+    AlreadyPaused {
+        id: JobId,
+    },
+    CannotAlter {
+        id: JobId,
+        reason: String,
+    },
     /// The wait was given up; the job goes on by itself.
-    #[error("Query execution was interrupted; DDL job {id} goes on in the background")]
-    Detached { id: JobId },
+    Detached {
+        id: JobId,
+    },
 
     // --- what the world says ----------------------------------------------------------------------------------------
-    #[error("Check ingest environment failed: {detail}")]
-    IngestEnvironment { detail: String },
+    IngestEnvironment {
+        detail: String,
+    },
     /// A lower crate's error, as text, with its class.
-    #[error("{message}")]
-    Internal { class: ErrorClass, message: String },
+    Internal {
+        class: ErrorClass,
+        message: String,
+    },
 }
 
 /// What a comment that is too long belongs to.
@@ -178,70 +211,7 @@ impl DdlError {
 
     /// MySQL's or TiDB's number for it.
     pub fn code(&self) -> u16 {
-        use DdlError::*;
-        match self {
-            DatabaseExists { .. } => 1007,
-            DropUnknownDatabase { .. } => 1008,
-            UnknownDatabase { .. } => 1049,
-            TableExists { .. } => 1050,
-            UnknownTables { .. } => 1051,
-            NoSuchTable { .. } => 1146,
-            UnknownColumn { .. } => 1054,
-            NameTooLong { .. } => 1059,
-            DuplicateColumn { .. } => 1060,
-            DuplicateKeyName { .. } => 1061,
-            DuplicateEntry { .. } => 1062,
-            InvalidDefault { .. } => 1067,
-            MultiplePrimaryKey => 1068,
-            TooManyKeys { .. } => 1069,
-            TooManyKeyParts { .. } => 1070,
-            KeyTooLong { .. } => 1071,
-            KeyColumnMissing { .. } => 1072,
-            WrongAutoKey => 1075,
-            WrongPrefixKey => 1089,
-            CannotDropAllColumns => 1090,
-            CannotDrop { .. } => 1091,
-            BlobDefault { .. } => 1101,
-            WrongDatabaseName { .. } => 1102,
-            WrongTableName { .. } => 1103,
-            NoColumns => 1113,
-            TooManyColumns => 1117,
-            NullInNotNull => 1138,
-            WrongColumnName { .. } => 1166,
-            CannotIndexColumn { .. } => 1167,
-            BlobKeyWithoutLength { .. } => 1170,
-            PrimaryKeyNull => 1171,
-            KeyMissing { .. } => 1176,
-            WrongIndexName { .. } => 1280,
-            KeyPartZero { .. } => 1391,
-            CommentTooLong {
-                what: CommentedObject::Table,
-                ..
-            } => 1628,
-            CommentTooLong {
-                what: CommentedObject::Field,
-                ..
-            } => 1629,
-            CommentTooLong {
-                what: CommentedObject::Index,
-                ..
-            } => 1688,
-            Detached { .. } => 1317,
-            JsonKey { .. } => 3152,
-            InvisiblePrimaryKey => 3522,
-            Unsupported { .. } => 8200,
-            JobCancelled => 8214,
-            Inconsistent { .. } => 8223,
-            JobNotFound { .. } => 8224,
-            CancelFinished { .. } => 8225,
-            CannotCancel { .. } => 8226,
-            IngestEnvironment { .. } => 8256,
-            CannotPause { .. } => 8260,
-            CannotResume { .. } => 8261,
-            AlreadyPaused { .. } => 8262,
-            CannotAlter { .. } => 8265,
-            Internal { .. } => 1105,
-        }
+        Error::from(self.clone()).code
     }
 
     pub fn class(&self) -> ErrorClass {
@@ -255,6 +225,76 @@ impl DdlError {
     }
 }
 
+impl std::fmt::Display for DdlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&Error::from(self.clone()).message)
+    }
+}
+
+impl std::error::Error for DdlError {}
+
+impl From<DdlError> for Error {
+    fn from(error: DdlError) -> Self {
+        use DdlError as D;
+        match error {
+            D::DatabaseExists { name } => Error::database_exists(name),
+            D::DropUnknownDatabase { name } => Error::drop_unknown_database(name),
+            D::UnknownDatabase { name } => Error::unknown_database(name),
+            D::TableExists { name } => Error::table_exists(name),
+            D::UnknownTables { names } => Error::unknown_table_drop(names),
+            D::NoSuchTable { schema, table } => Error::no_such_table(schema, table),
+            D::DuplicateColumn { name } => Error::duplicate_column(name),
+            D::DuplicateKeyName { name } => Error::duplicate_key_name(name),
+            D::UnknownColumn { column, place } => Error::unknown_column(column, place),
+            D::WrongDatabaseName { name } => Error::wrong_db_name(name),
+            D::WrongTableName { name } => Error::wrong_table_name(name),
+            D::WrongColumnName { name } => Error::wrong_column_name(name),
+            D::WrongIndexName { name } => Error::wrong_index_name(name),
+            D::NameTooLong { name } => Error::identifier_too_long(name),
+            D::CommentTooLong { what, name, max } => match what {
+                CommentedObject::Table => Error::table_comment_too_long(name, max),
+                CommentedObject::Field => Error::field_comment_too_long(name, max),
+                CommentedObject::Index => Error::index_comment_too_long(name, max),
+            },
+            D::InvalidDefault { column } => Error::invalid_default(column),
+            D::BlobDefault { column } => Error::blob_cant_have_default(column),
+            D::MultiplePrimaryKey => Error::multiple_primary_key(),
+            D::TooManyKeys { max } => Error::too_many_keys(max),
+            D::TooManyKeyParts { max } => Error::too_many_key_parts(max),
+            D::KeyTooLong { max, .. } => Error::key_too_long(max),
+            D::KeyColumnMissing { column } => Error::key_column_missing(column),
+            D::WrongPrefixKey => Error::wrong_sub_key(),
+            D::KeyPartZero { column } => Error::key_part_zero(column),
+            D::CannotIndexColumn { column } => Error::wrong_key_column(column),
+            D::BlobKeyWithoutLength { column } => Error::blob_key_without_length(column),
+            D::JsonKey { column } => Error::json_used_as_key(column),
+            D::PrimaryKeyNull => Error::primary_cant_have_null(),
+            D::InvisiblePrimaryKey => Error::primary_cant_be_invisible(),
+            D::CannotDropAllColumns => Error::cant_remove_all_columns(),
+            D::CannotDrop { name } => Error::cant_drop(name),
+            D::KeyMissing { key, table } => Error::key_does_not_exist(key, table),
+            D::NoColumns => Error::table_must_have_columns(),
+            D::TooManyColumns => Error::too_many_columns(),
+            D::WrongAutoKey => Error::wrong_auto_key(),
+            D::NullInNotNull => Error::invalid_use_of_null(),
+            D::Unsupported { what } => Error::unsupported_ddl(what),
+            D::DuplicateEntry { entry, key } => Error::duplicate_entry(entry, key),
+            D::Inconsistent { table, index, detail } => Error::data_inconsistent(table, index, detail),
+            D::JobCancelled => Error::ddl_job_cancelled(),
+            D::JobNotFound { id } => Error::ddl_job_not_found(id),
+            D::CancelFinished { id } => Error::cancel_finished_job(id),
+            D::CannotCancel { id } => Error::cannot_cancel_job(id),
+            D::CannotPause { id, reason } => Error::cannot_pause_job(id, reason),
+            D::CannotResume { id, reason } => Error::cannot_resume_job(id, reason),
+            D::AlreadyPaused { id } => Error::job_paused(id),
+            D::CannotAlter { id, reason } => Error::cannot_alter_job(id, reason),
+            D::Detached { id } => Error::ddl_job_detached(id),
+            D::IngestEnvironment { detail } => Error::ingest_env(detail),
+            D::Internal { class, message } => Error::other(class, message),
+        }
+    }
+}
+
 impl From<ilmenite_store::Error> for DdlError {
     fn from(error: ilmenite_store::Error) -> Self {
         DdlError::Internal {
@@ -264,8 +304,8 @@ impl From<ilmenite_store::Error> for DdlError {
     }
 }
 
-impl From<ilmenite_codec::Error> for DdlError {
-    fn from(error: ilmenite_codec::Error) -> Self {
+impl From<ilmenite_types::Error> for DdlError {
+    fn from(error: ilmenite_types::Error) -> Self {
         DdlError::Internal {
             class: ErrorClass::Permanent,
             message: error.to_string(),
@@ -296,6 +336,22 @@ impl From<ilmenite_task::Error> for DdlError {
         DdlError::Internal {
             class: error.class(),
             message: error.to_string(),
+        }
+    }
+}
+
+impl From<ilmenite_table::Error> for DdlError {
+    fn from(error: ilmenite_table::Error) -> Self {
+        use ilmenite_table::Error as E;
+        let class = error.class();
+        match error {
+            E::DuplicateEntry { entry, key } => DdlError::DuplicateEntry { entry, key },
+            E::Inconsistent { table, index, detail } => DdlError::Inconsistent { table, index, detail },
+            E::KeyMissing { key, table } => DdlError::KeyMissing { key, table },
+            other => DdlError::Internal {
+                class,
+                message: other.to_string(),
+            },
         }
     }
 }

@@ -3,31 +3,24 @@
 //! - `statement`: what a session asks for; `job`: the durable row of it;
 //! - `schema`: what a statement does to a table, as pure functions;
 //! - `worker`: the owner takes each job from step to step;
-//! - `backfill`: building an index, and why it is exact; `maintain`: what DML does to rows and indexes meanwhile;
-//! - `check`: table against index; `ddl`, `view`: the face.
+//! - `backfill`: building an index, and why it is exact (what DML does to rows and indexes meanwhile is `ilmenite_table`);
+//! - `ddl`, `view`: the face.
 //!
 //! Knows nothing of sessions or of the protocol.
 
 mod backfill;
-mod check;
 mod ddl;
-mod digest;
-mod encoding;
 mod error;
 mod job;
-pub mod maintain;
 #[cfg(test)]
 mod model;
-mod scan;
 pub mod schema;
 mod statement;
 mod view;
 mod worker;
 
 pub use backfill::{Backfill, BackfillConfig, OpenStorage, StorageAt, sizing};
-pub use check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
-pub use ddl::{Ddl, DdlConfig, DdlSetup, task_kinds};
-pub use encoding::{handle_layout, index_layout, missing_value, row_column};
+pub use ddl::{Ddl, DdlConfig, task_kinds};
 pub use error::{CommentedObject, DdlError, Result};
 pub use job::{Conflict, DeleteRange, Involved, Job, JobId, JobState, JobType, ReorgMeta, Stage};
 pub use statement::*;
@@ -37,8 +30,8 @@ pub use view::{BlockerRow, ConflictRow, JobProgress, JobRow, SubtaskRow};
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |kind| Err(DdlError::Internal {
         class: match kind.as_deref() {
-            Some("permanent") => ilmenite_store::ErrorClass::Permanent,
-            _ => ilmenite_store::ErrorClass::Transient,
+            Some("permanent") => ilmenite_base::ErrorClass::Permanent,
+            _ => ilmenite_base::ErrorClass::Transient,
         },
         message: format!("failpoint {name}"),
     }));

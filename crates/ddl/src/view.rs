@@ -1,7 +1,8 @@
 //! Jobs as people look at them: ADMIN SHOW DDL JOBS, information_schema, the status port.
 
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::Blocker;
-use ilmenite_store::{ErrorClass, Timestamp};
+use ilmenite_store::Timestamp;
 use ilmenite_task::{Progress, RetryStatus, StepProgress, TaskState, TaskStatus};
 
 use crate::ddl::Ddl;

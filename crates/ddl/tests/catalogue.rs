@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use common::*;
 use ilmenite_catalog::{SchemaState, TransactionPins};
 use ilmenite_codec::{
-    DateFlags, Datum, FieldType, Handle, Time, TimeKind, TypeCode,
+    Handle,
     key::{index_range, record_range},
 };
-use ilmenite_ddl::maintain::{Row, RowChange, RowOutcome, TableWriter, WriteOptions};
 use ilmenite_ddl::*;
 use ilmenite_store::{KeyRange, Transaction, TxnMode};
+use ilmenite_table::{Row, RowChange, RowOutcome, TableWriter, WriteOptions};
+use ilmenite_types::{DateFlags, Datum, FieldType, Time, TimeKind, TypeCode};
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 

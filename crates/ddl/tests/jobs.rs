@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::*;
 use ilmenite_catalog::{Name, SchemaState};
-use ilmenite_codec::{Datum, Handle};
+use ilmenite_codec::Handle;
 use ilmenite_ddl::*;
 use ilmenite_store::{Check, KeyRange, Transaction, TxnMode};
+use ilmenite_types::Datum;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 fn code(result: Result<JobOutcome>) -> u16 {
     result.expect_err("must fail").code()
@@ -328,11 +328,11 @@ async fn columns_are_added_dropped_and_changed() {
 
     let mut wider = added.clone();
     wider.name = Name::new("cc");
-    wider.field_type.tp = ilmenite_codec::TypeCode::LongLong;
+    wider.field_type.tp = ilmenite_types::TypeCode::LongLong;
     wider
         .field_type
         .flags
-        .set(ilmenite_codec::FieldFlags::NOT_NULL, false);
+        .set(ilmenite_types::FieldFlags::NOT_NULL, false);
     let modify = AlterAction::ModifyColumn {
         name: Name::new("c"),
         column: Box::new(wider),
@@ -391,11 +391,11 @@ async fn bad_definitions_get_mysql_numbers() {
     let id = node.table("t").index("k").unwrap().id;
     let json = column(
         "j",
-        ilmenite_codec::FieldType::new(ilmenite_codec::TypeCode::Json),
+        ilmenite_types::FieldType::new(ilmenite_types::TypeCode::Json),
     );
     let text = column(
         "x",
-        ilmenite_codec::FieldType::new(ilmenite_codec::TypeCode::Blob),
+        ilmenite_types::FieldType::new(ilmenite_types::TypeCode::Blob),
     );
     let plain_column = |column| AlterAction::AddColumn {
         column: Box::new(column),
@@ -723,11 +723,7 @@ async fn check_finds_what_is_missing_and_what_is_too_much() {
     let table = node.table("t");
     let (start, end) = ilmenite_codec::key::index_range(table.id, table.index("k").unwrap().id);
     let entries = node.scan(ilmenite_store::KeyRange::new(start, end)).await;
-    let sum = node
-        .ddl
-        .checksum_table(&table, &CancellationToken::new())
-        .await
-        .unwrap();
+    let sum = node.checksum_now(&table).await;
     assert_eq!(sum.total_kvs, 200);
     let write = async |key: &[u8], value: Option<&[u8]>| {
         let mut txn = ilmenite_store::Transaction::begin(&node.store, ilmenite_store::TxnMode::Optimistic)
@@ -741,11 +737,7 @@ async fn check_finds_what_is_missing_and_what_is_too_much() {
         txn.commit(Default::default()).await.unwrap();
     };
     write(&entries[7].0, None).await;
-    let error = node
-        .ddl
-        .check_table(&table, &CancellationToken::new())
-        .await
-        .unwrap_err();
+    let error = node.check_now(&table).await.unwrap_err();
     assert_eq!(error.code(), 8223);
     assert_eq!(
         error.to_string(),
@@ -753,20 +745,10 @@ async fn check_finds_what_is_missing_and_what_is_too_much() {
     );
     write(&entries[7].0, Some(&entries[7].1)).await;
     node.check("t").await;
-    assert_eq!(
-        node.ddl
-            .checksum_table(&table, &CancellationToken::new())
-            .await
-            .unwrap(),
-        sum
-    );
+    assert_eq!(node.checksum_now(&table).await, sum);
     node.write("t", vec![Op::Delete(Handle::Int(7))]).await.unwrap();
     write(&entries[7].0, Some(&entries[7].1)).await;
-    let error = node
-        .ddl
-        .check_table(&table, &CancellationToken::new())
-        .await
-        .unwrap_err();
+    let error = node.check_now(&table).await.unwrap_err();
     assert!(
         error
             .to_string()

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::*;
-use ilmenite_codec::{Datum, Handle};
-use ilmenite_ddl::maintain::RowOutcome;
+use ilmenite_base::ErrorClass;
+use ilmenite_codec::Handle;
 use ilmenite_ddl::*;
-use ilmenite_store::{ErrorClass, Transaction, TxnMode};
+use ilmenite_store::{Transaction, TxnMode};
+use ilmenite_table::RowOutcome;
+use ilmenite_types::Datum;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;

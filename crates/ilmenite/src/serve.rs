@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_codec::key::partition_prefix_len;
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_server::{Server, ServerConfig};
-use ilmenite_sql::{Engine, EngineConfig};
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, StoreRef};
+use ilmenite_session::{Engine, EngineConfig};
+use ilmenite_store::StoreRef;
 use ilmenite_tikv::{TikvOptions, TikvStore};
 use tokio::signal::unix::{SignalKind, signal};
 

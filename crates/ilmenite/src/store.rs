@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_codec::key::partition_prefix_len;
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, Store};
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
+use ilmenite_store::Store;
 use ilmenite_tikv_server::{Server, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -8,14 +8,18 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use ilmenite_codec::Datum;
-use ilmenite_sql::{Error, OkInfo, ResultColumn, Session};
-use ilmenite_store::background;
-use mysql_common::constants::{CapabilityFlags, StatusFlags};
+use ilmenite_base::background;
+use ilmenite_error::Error;
+use ilmenite_executor::OkInfo;
+use ilmenite_planner::ResultColumn;
+use ilmenite_session::Session;
+use ilmenite_types::Datum;
+use mysql_common::constants::CapabilityFlags;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::packet::{Malformed, PacketIo, ReadError, Reader, put_lenenc_bytes, put_lenenc_int};
+use crate::packet::{Malformed, PacketIo, ReadError, Reader};
+use crate::reply::{put_eof, put_error, put_ok};
 use crate::sink::Sink;
 use crate::values::{ParamType, put_column, read_param};
 
@@ -310,7 +314,7 @@ impl Connection {
             out.extend_from_slice(&[0, 0, 0]);
         });
         let eof = !self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF);
-        for list in [&info.params, &info.columns] {
+        for list in [&info.params[..], &info.columns[..]] {
             for column in list {
                 self.put_field(column);
             }
@@ -515,40 +519,4 @@ async fn while_client_waits<T>(
     }
     interrupt();
     statement.await
-}
-
-fn status_flags(info: &OkInfo) -> u16 {
-    let mut flags = StatusFlags::empty();
-    flags.set(StatusFlags::SERVER_STATUS_IN_TRANS, info.in_transaction);
-    flags.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, info.autocommit);
-    flags.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, info.more_results);
-    flags.bits()
-}
-
-/// `header`: 0, or 0xfe for the OK that ends a result set in place of EOF.
-pub(crate) fn put_ok(out: &mut Vec<u8>, header: u8, info: &OkInfo) {
-    out.push(header);
-    put_lenenc_int(out, info.affected_rows);
-    put_lenenc_int(out, info.last_insert_id);
-    out.extend_from_slice(&status_flags(info).to_le_bytes());
-    out.extend_from_slice(&info.warnings.to_le_bytes());
-    if !info.info.is_empty() {
-        put_lenenc_bytes(out, info.info.as_bytes());
-    }
-}
-
-pub(crate) fn put_eof(out: &mut Vec<u8>, info: &OkInfo) {
-    out.push(0xfe);
-    out.extend_from_slice(&info.warnings.to_le_bytes());
-    out.extend_from_slice(&status_flags(info).to_le_bytes());
-}
-
-pub(crate) fn put_error(out: &mut Vec<u8>, error: &Error, capabilities: CapabilityFlags) {
-    out.push(0xff);
-    out.extend_from_slice(&error.code.to_le_bytes());
-    if capabilities.contains(CapabilityFlags::CLIENT_PROTOCOL_41) {
-        out.push(b'#');
-        out.extend_from_slice(&error.sqlstate);
-    }
-    out.extend_from_slice(error.message.as_bytes());
 }

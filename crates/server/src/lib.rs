@@ -4,6 +4,7 @@ mod connection;
 mod handshake;
 mod keys;
 mod packet;
+mod reply;
 mod server;
 mod sink;
 mod status;

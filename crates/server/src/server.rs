@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ilmenite_sql::{ConnectionInfo, Engine, Error, Session};
+use ilmenite_error::Error;
+use ilmenite_session::{ConnectionInfo, Engine, Session};
 use thiserror::Error as ThisError;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{Connection, Ended, put_error};
+use crate::connection::{Connection, Ended};
 use crate::handshake::{self, ClientHello, HandshakeError, NONCE_BYTES, Proof};
 use crate::keys::{PasswordKey, tls_acceptor};
 use crate::packet::{PacketIo, Stream};
+use crate::reply::put_error;
 use crate::status;
 use crate::wake::HttpWake;
 

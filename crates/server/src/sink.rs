@@ -1,12 +1,16 @@
 //! Result sets onto the wire, row by row, in the text or the binary form.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use ilmenite_sql::{Error, OkInfo, Result, ResultColumn, ResultSink, Row};
+use ilmenite_error::{Error, Result};
+use ilmenite_executor::{OkInfo, ResultSink, Row};
+use ilmenite_planner::ResultColumn;
 use mysql_common::constants::CapabilityFlags;
 
-use crate::connection::{put_eof, put_ok};
 use crate::packet::{PacketIo, ReadError, put_lenenc_int};
+use crate::reply::{put_eof, put_ok};
 use crate::values::{put_binary_row, put_column, put_text_row};
 
 pub(crate) struct Sink<'a> {
@@ -14,7 +18,7 @@ pub(crate) struct Sink<'a> {
     capabilities: CapabilityFlags,
     collation: Option<u16>,
     binary: bool,
-    columns: Vec<ResultColumn>,
+    columns: Arc<[ResultColumn]>,
     scratch: Vec<u8>,
     /// The connection broke: what happened, for the connection to end by.
     pub broken: Option<std::io::Error>,
@@ -32,7 +36,7 @@ impl<'a> Sink<'a> {
             capabilities,
             collation,
             binary,
-            columns: Vec::new(),
+            columns: Arc::default(),
             scratch: Vec::new(),
             broken: None,
         }
@@ -51,10 +55,10 @@ impl<'a> Sink<'a> {
 
 #[async_trait]
 impl ResultSink for Sink<'_> {
-    async fn columns(&mut self, columns: &[ResultColumn]) -> Result<()> {
-        self.columns = columns.to_vec();
+    async fn columns(&mut self, columns: &Arc<[ResultColumn]>) -> Result<()> {
+        self.columns = columns.clone();
         self.io.put(|out| put_lenenc_int(out, columns.len() as u64));
-        for column in columns {
+        for column in columns.iter() {
             let collation = self.collation;
             self.io.put(|out| put_column(out, column, collation));
         }
@@ -94,7 +98,7 @@ impl ResultSink for Sink<'_> {
         } else {
             self.io.put(|out| put_eof(out, &info));
         }
-        self.columns.clear();
+        self.columns = Arc::default();
         if info.more_results
             && let Err(e) = self.io.flush_if_large().await
         {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use ilmenite_ddl::JobRow;
-use ilmenite_sql::Engine;
+use ilmenite_session::Engine;
 use prometheus::TextEncoder;
 use serde_json::json;
 use tokio::net::TcpListener;

@@ -2,10 +2,10 @@
 //!
 //! Source of the formats: MySQL internals, "Text Protocol" and "Binary Protocol Value".
 
-use ilmenite_codec::{
+use ilmenite_planner::ResultColumn;
+use ilmenite_types::{
     Collation, DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Time, TimeKind, TypeCode,
 };
-use ilmenite_sql::ResultColumn;
 
 use crate::packet::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_catalog::{MetaReader, TableInfo};
-use ilmenite_ddl::{AlterAction, DdlError, Job, JobState, check_table_at};
+use ilmenite_ddl::{AlterAction, DdlError, Job, JobState};
 use ilmenite_store::Timestamp;
+use ilmenite_table::check_table_at;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::ErrorClass;
 use ilmenite_codec::Handle;
-use ilmenite_ddl::maintain::{RowOutcome, WriteError};
-use ilmenite_store::{Error as StoreError, ErrorClass, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Error as StoreError, Timestamp, Transaction, TxnMode};
+use ilmenite_table::{Error as WriteError, RowOutcome};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

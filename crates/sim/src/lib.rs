@@ -9,7 +9,7 @@
 //! - `mutation`: deliberately broken code, which must be found.
 //!
 //! How it stays repeatable: one thread; tokio's paused clock, which goes to the next timer whenever nothing else can
-//! happen; chance and the time of day by `ilmenite_store::ambient`; no `select!` without `biased` and no iteration over
+//! happen; chance and the time of day by `ilmenite_base::simulate`; no `select!` without `biased` and no iteration over
 //! a hash map in what is under test. That it does is itself tested: the same seed twice has the same hash of events.
 
 pub mod check;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use ilmenite_base::Notifier;
 use ilmenite_catalog::Clock;
-use ilmenite_store::Bell;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ struct State {
 pub struct Link {
     pub node: usize,
     state: Mutex<State>,
-    changed: Bell,
+    changed: Notifier,
     clock: NodeClock,
 }
 
@@ -41,7 +41,7 @@ impl Link {
         Link {
             node,
             state: Mutex::default(),
-            changed: Bell::new(),
+            changed: Notifier::new(),
             clock: NodeClock {
                 began: Instant::now(),
                 stood: Mutex::default(),
@@ -51,7 +51,7 @@ impl Link {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
-        self.changed.ring();
+        self.changed.notify();
     }
 
     pub fn kill(&self) {
@@ -103,7 +103,7 @@ impl Link {
     /// Returns when the node runs: at once, or once it is thawed, or never.
     pub async fn running(&self) {
         loop {
-            let mut changed = self.changed.listen();
+            let mut changed = self.changed.subscribe();
             let state = *self.state.lock();
             if state.dead {
                 return std::future::pending().await;
@@ -111,7 +111,7 @@ impl Link {
             if !state.frozen {
                 return;
             }
-            changed.rung().await;
+            changed.notified().await;
         }
     }
 
@@ -123,12 +123,15 @@ impl Link {
         }
         let deadline = Instant::now() + CUT_PATIENCE;
         loop {
-            let mut changed = self.changed.listen();
+            let mut changed = self.changed.subscribe();
             if !self.is_cut(target) {
                 self.running().await;
                 return true;
             }
-            if tokio::time::timeout_at(deadline, changed.rung()).await.is_err() {
+            if tokio::time::timeout_at(deadline, changed.notified())
+                .await
+                .is_err()
+            {
                 self.running().await;
                 return false;
             }

@@ -148,7 +148,7 @@ fn many(arguments: &Arguments) -> ExitCode {
 
 fn range(arguments: &Arguments) -> Result<(u64, u64), String> {
     let Some(text) = &arguments.seeds else {
-        let now = ilmenite_store::ambient::wall_ms();
+        let now = ilmenite_base::clock::wall_ms();
         return match arguments.minutes {
             Some(_) => Ok((now, u64::MAX)),
             None => Ok((0, 1000)),

@@ -113,7 +113,7 @@ async fn freeze(sim: Arc<Sim>, node: Arc<Node>, lasts: Duration, clock_stands: b
             core.expire(start);
         }
         drop(core);
-        sim.world.released.ring();
+        sim.world.released.notify();
     }
     tokio::time::sleep(rest).await;
     sim.world.log.event(&[304, n as u64], || format!("THAW n{n}"));
@@ -139,7 +139,7 @@ async fn cut(sim: Arc<Sim>, node: Arc<Node>, target: Target, lasts: Duration) {
             core.expire(start);
         }
         drop(core);
-        sim.world.released.ring();
+        sim.world.released.notify();
     }
     tokio::time::sleep(lasts.saturating_sub(LOCK_TTL)).await;
     node.link.cut(target, false);

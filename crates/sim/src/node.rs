@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_catalog::{Catalog, CatalogConfig};
-use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, StorageAt, task_kinds};
+use ilmenite_ddl::{Ddl, StorageAt};
+use ilmenite_node::NodeConfig;
 use ilmenite_sort::{MemoryBudget, ObjectStorage, RetryPolicy as ObjectRetryPolicy};
 use ilmenite_store::StoreRef;
-use ilmenite_task::{Place, Tasks, TasksConfig};
+use ilmenite_task::{Place, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::kinds::{self, Sizes};
@@ -60,7 +61,6 @@ impl Node {
         config.lease = settings.lease;
         config.poll = Some(settings.follow);
         config.clock = Arc::new(LinkClock(link.clone()));
-        let catalog = Catalog::open(config).await?;
         // Several nodes sort on the object store only; a single one comes back on its own machine.
         let bucket = |prefix: String| SimObjects {
             world: world.clone(),
@@ -76,29 +76,28 @@ impl Node {
             let storage = ObjectStorage::with_backend(Arc::new(backend), &name);
             Ok(storage.with_policy(ObjectRetryPolicy::default()))
         };
-        let backfill = Backfill::new(BackfillConfig {
-            store: store.clone(),
-            catalog: catalog.clone(),
-            slots: settings.slots,
-            memory: MemoryBudget::new(settings.memory_bytes),
-            scratch_directory: PathBuf::from("/simulated"),
-            cluster_id: "sim".into(),
+        let (world_of_kinds, link_of_kinds) = (world.clone(), link.clone());
+        let wrap = move |kinds| {
+            kinds::wrap(
+                kinds,
+                settings.sizes,
+                settings.mutation,
+                &world_of_kinds,
+                &link_of_kinds,
+            )
+        };
+        let memory = MemoryBudget::new(settings.memory_bytes);
+        let node = ilmenite_node::Node::open(NodeConfig {
             open_storage: Some(Arc::new(open_storage)),
-        });
-        let mut config = TasksConfig::new(store.clone(), catalog.clone(), settings.slots);
-        config.poll = settings.poll;
-        config.place = Place::Runtime;
-        let kinds = kinds::wrap(
-            task_kinds(&backfill),
-            settings.sizes,
-            settings.mutation,
-            world,
-            &link,
-        );
-        let tasks = Tasks::start(config, kinds);
-        let mut config = DdlConfig::new(store.clone(), catalog.clone(), tasks.clone(), backfill);
-        config.poll = settings.poll;
-        let ddl = Ddl::start(config);
+            poll: settings.poll,
+            place: Place::Runtime,
+            wrap_kinds: Some(Box::new(wrap)),
+            ..NodeConfig::new(config, "sim".into(), PathBuf::from("/simulated"), memory)
+        })
+        .await?;
+        let ilmenite_node::Node {
+            catalog, tasks, ddl, ..
+        } = node;
         world
             .log
             .note(|| format!("n{number} is up: {}", catalog.node_id()));

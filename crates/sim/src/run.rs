@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ilmenite_base::Simulated;
 use ilmenite_ddl::{JobRequest, JobSettings};
-use ilmenite_store::{Transaction, TxnMode, ambient};
+use ilmenite_store::{Transaction, TxnMode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
@@ -100,7 +101,7 @@ where
     let report = runtime.block_on(simulate(settings, trace, course));
     // What hangs in dead nodes goes with the runtime.
     drop(runtime);
-    ambient::replace(None);
+    ilmenite_base::simulate(None);
     report
 }
 
@@ -113,8 +114,8 @@ where
     let world = World::new(settings.seed, broken, log);
     let began = Instant::now();
     let off = world.wall_off_ms.clone();
-    ambient::replace(Some(ambient::Ambient {
-        chance: StdRng::seed_from_u64(settings.seed ^ 0xa3b1),
+    ilmenite_base::simulate(Some(Simulated {
+        rng: StdRng::seed_from_u64(settings.seed ^ 0xa3b1),
         wall_ms: Box::new(move || {
             (BEGIN_MS + began.elapsed().as_millis() as u64).saturating_add_signed(*off.lock())
         }),

@@ -134,7 +134,7 @@ impl SimStore {
         tokio::spawn(async move {
             tokio::time::sleep(LOCK_TTL).await;
             world.core.lock().end(start_ts);
-            world.released.ring();
+            world.released.notify();
         });
     }
 
@@ -147,7 +147,7 @@ impl SimStore {
             .collect();
         let now_ms = self.now_ms();
         let result = self.world.core.lock().commit(request, self.world.broken, now_ms);
-        self.world.released.ring();
+        self.world.released.notify();
         let result = result.map(|committed| {
             committed
                 .violation
@@ -336,7 +336,7 @@ impl Store for SimStore {
         let me = request.start_ts;
         let mut wait: Option<Wait<'_>> = None;
         loop {
-            let mut released = self.world.released.listen();
+            let mut released = self.world.released.subscribe();
             self.link.running().await;
             let outcome = self.world.core.lock().lock(&request)?;
             let (key, holder) = match outcome {
@@ -369,7 +369,10 @@ impl Store for SimStore {
                 world: &self.world,
                 me,
             });
-            if tokio::time::timeout_at(deadline, released.rung()).await.is_err() {
+            if tokio::time::timeout_at(deadline, released.notified())
+                .await
+                .is_err()
+            {
                 self.event(Op::Lock, 6, || format!("{me} waited too long for {holder}"));
                 return Err(Error::LockTimeout { key, holder });
             }
@@ -389,7 +392,7 @@ impl Store for SimStore {
         if unlocked.is_err() && keys.is_none() {
             self.abandon(start_ts);
         }
-        self.world.released.ring();
+        self.world.released.notify();
         unlocked
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use ilmenite_catalog::{
     Catalog, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins,
 };
-use ilmenite_codec::{Datum, FieldFlags, FieldType, Handle, RowDecoder, TypeCode};
-use ilmenite_ddl::maintain::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
-use ilmenite_ddl::{
-    AlterAction, CreateTable, DdlStatement, IndexPart, IndexSpec, TableName, handle_layout, row_column,
-};
+use ilmenite_codec::{Handle, RowDecoder};
+use ilmenite_ddl::{AlterAction, CreateTable, DdlStatement, IndexPart, IndexSpec, TableName};
 use ilmenite_store::{StoreRef, Transaction};
+use ilmenite_table::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
+use ilmenite_table::{handle_layout, row_column};
+use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
 
 /// Longest wait for another transaction's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(4);
@@ -137,7 +137,7 @@ pub async fn change(
     txn: &mut Transaction,
     table: &TableRef,
     change: &Change,
-) -> Result<RowOutcome, ilmenite_ddl::maintain::WriteError> {
+) -> Result<RowOutcome, ilmenite_table::Error> {
     let writer = TableWriter::new(table.clone())?;
     let options = WriteOptions {
         for_update_ts: store.timestamp().await?,

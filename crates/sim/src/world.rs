@@ -4,9 +4,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::Notifier;
 use ilmenite_catalog::{Catalog, TableRef};
+use ilmenite_store::Timestamp;
 use ilmenite_store::memory::Memory;
-use ilmenite_store::{Bell, Timestamp};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -58,7 +59,7 @@ pub struct World {
     pub broken: Broken,
     pub core: Mutex<Core>,
     /// Rings when locks were given back.
-    pub released: Bell,
+    pub released: Notifier,
     pub objects: Mutex<Objects>,
     /// How far the wall clocks of nodes are off, in milliseconds.
     pub wall_off_ms: Arc<Mutex<i64>>,
@@ -102,7 +103,7 @@ impl World {
             rates: Mutex::default(),
             broken,
             core: Mutex::new(Core::default()),
-            released: Bell::new(),
+            released: Notifier::new(),
             objects: Mutex::default(),
             wall_off_ms: Arc::default(),
             planned: Mutex::default(),
@@ -266,7 +267,7 @@ impl World {
                 core.end(start);
             }
             drop(core);
-            world.released.ring();
+            world.released.notify();
         });
     }
 }

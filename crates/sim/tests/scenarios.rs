@@ -238,7 +238,7 @@ fn errors_while_it_is_cancelled_are_waited_out_and_do_not_change_why_it_ended() 
                 let Some(job) = live(&sim, id) else { break };
                 if let Some(retry) = job.retry.filter(|retry| retry.attempts >= 6) {
                     // The pauses before them were 50, 100, 200, 400 and 800 ms at least.
-                    let took_ms = ilmenite_store::ambient::wall_ms() - retry.since_ms;
+                    let took_ms = ilmenite_base::clock::wall_ms() - retry.since_ms;
                     assert!(took_ms > 1500, "{} attempts within {took_ms} ms", retry.attempts);
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;

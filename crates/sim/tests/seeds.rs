@@ -57,7 +57,7 @@ fn new_seeds_pass() {
     {
         Some(seed) => drop(run(seed..seed + 1, Duration::from_secs(600))),
         None => {
-            let from = ilmenite_store::ambient::wall_ms();
+            let from = ilmenite_base::clock::wall_ms();
             assert!(run(from..u64::MAX, Duration::from_secs(8)) > 0);
         }
     }

@@ -1,7 +1,7 @@
 //! Entries in memory, within a budget, and their sorting: bytes in an arena of chunks, and for each entry 16 bytes that
 //! the sort moves instead of them.
 
-use ilmenite_store::background;
+use ilmenite_base::background;
 
 use crate::error::{Error, Result};
 use crate::format::MAX_ENTRY_BYTES;

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::EntryDigest;
 use crate::run::hex_bytes;
+use ilmenite_store::EntryDigest;
 
 /// How many duplicates are kept with their keys and values; the rest is counted.
 pub const MAX_DUPLICATE_SAMPLES: usize = 100;

@@ -1,6 +1,6 @@
 //! Errors of global sort, each with a class that says what to do about it.
 
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
 use thiserror::Error;
 
 use crate::metrics::Op;

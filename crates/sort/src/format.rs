@@ -24,7 +24,7 @@
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::digest::EntryDigest;
+use ilmenite_store::EntryDigest;
 
 pub const MAGIC: [u8; 8] = *b"ILMRUN\r\n";
 /// Raised, too, when what the entries are changes for those who use them: since 3 their keys lack the index's prefix.

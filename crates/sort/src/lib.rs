@@ -10,7 +10,6 @@
 mod backend;
 mod budget;
 mod buffer;
-mod digest;
 mod duplicates;
 mod error;
 pub mod format;
@@ -34,7 +33,6 @@ mod writer;
 
 pub use backend::{Backend, BackendError, BackendResult, ObjectEntry, PartPosition};
 pub use budget::{BudgetStatus, MemoryBudget, MemoryGrant};
-pub use digest::{EntryDigest, entry_hash};
 pub use duplicates::{Duplicate, DuplicatePolicy, Duplicates, MAX_DUPLICATE_SAMPLES};
 pub use error::{Error, Result, StorageErrorKind};
 pub use merge::{Merge, MergeOptions, MergeOutput, merge_fan_in, merge_runs};
@@ -45,5 +43,4 @@ pub use retry::{RetryEvent, RetryObserver, RetryPolicy};
 pub use run::{Bucket, MAX_BUCKETS, RunMeta};
 pub use sorter::{RunSorter, SortOutput, SortedEntries, SortedRun, SorterOptions, run_prefix, task_prefix};
 pub use storage::{Multipart, ObjectStorage};
-pub use uri::redact_uri;
 pub use writer::{RunSetWriter, RunWriter, TARGET_OBJECT_BYTES, WriterOptions};

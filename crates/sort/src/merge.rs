@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use ilmenite_store::{KeyRange, KvBatch, background};
+use ilmenite_base::background;
+use ilmenite_store::{KeyRange, KvBatch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::digest::EntryDigest;
 use crate::duplicates::{DuplicateFilter, DuplicatePolicy, Duplicates};
 use crate::error::{Error, Result};
 use crate::loser_tree::LoserTree;
@@ -16,6 +16,7 @@ use crate::run::{RunMeta, common_prefix_len};
 use crate::sorter::CANCEL_CHECK_ENTRIES;
 use crate::storage::ObjectStorage;
 use crate::writer::{RunSetWriter, WriterOptions};
+use ilmenite_store::EntryDigest;
 
 #[derive(Debug, Clone)]
 pub struct MergeOptions {

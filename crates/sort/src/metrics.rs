@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
+use ilmenite_base::metrics::*;
 use serde::{Deserialize, Serialize};
 
 /// An operation on an object store: one request, or for `List` one listing.
@@ -180,20 +180,20 @@ pub(crate) struct Metrics {
 /// Registered with prometheus' default registry on first use; [`register_metrics`] makes that happen at start-up.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let metrics = Metrics {
-        requests: counter_vec(
+        requests: counters(
             "ilmenite_object_requests_total",
             "Requests to object storage.",
-            "op",
+            &["op"],
         ),
-        bytes: counter_vec(
+        bytes: counters(
             "ilmenite_object_bytes_total",
             "Bytes from (in) and to (out) object storage.",
-            "direction",
+            &["direction"],
         ),
-        retries: valid(IntCounter::new(
+        retries: counter(
             "ilmenite_object_retries_total",
             "Requests to object storage repeated after a transient error.",
-        )),
+        ),
         memory_held: gauge(
             "ilmenite_sort_memory_held_bytes",
             "Bytes of the index build budget now held.",
@@ -217,41 +217,10 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     for direction in ["in", "out"] {
         metrics.bytes.with_label_values(&[direction]);
     }
-    let registry = prometheus::default_registry();
-    let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
-        Box::new(metrics.requests.clone()),
-        Box::new(metrics.bytes.clone()),
-        Box::new(metrics.retries.clone()),
-        Box::new(metrics.memory_held.clone()),
-        Box::new(metrics.memory_peak.clone()),
-        Box::new(metrics.memory_limit.clone()),
-        Box::new(metrics.memory_waiters.clone()),
-    ];
-    for collector in collectors {
-        if let Err(error) = registry.register(collector) {
-            tracing::warn!(%error, "a metric of global sort is not exported");
-        }
-    }
     metrics
 });
 
 /// Makes the metrics appear, as zeroes, before the first use of object storage.
 pub fn register_metrics() {
     LazyLock::force(&METRICS);
-}
-
-fn counter_vec(name: &str, help: &str, label: &str) -> IntCounterVec {
-    valid(IntCounterVec::new(Opts::new(name, help), &[label]))
-}
-
-fn gauge(name: &str, help: &str) -> IntGauge {
-    valid(IntGauge::new(name, help))
-}
-
-/// Names and labels are constants of this file: a bad one fails every test of the crate.
-fn valid<T>(metric: prometheus::Result<T>) -> T {
-    match metric {
-        Ok(metric) => metric,
-        Err(error) => unreachable!("a metric's constant description is invalid: {error}"),
-    }
 }

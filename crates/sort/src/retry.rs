@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_store::ambient;
+use ilmenite_base::rng;
 
 use crate::error::StorageErrorKind;
 use crate::metrics::Op;
@@ -51,7 +51,7 @@ impl RetryPolicy {
         let doublings = attempt.saturating_sub(1).min(20);
         let full = self.base_delay.saturating_mul(1 << doublings).min(self.max_delay);
         // Half fixed, half random, so that nodes which failed together do not come back together.
-        full.mul_f64(0.5 + 0.5 * ambient::fraction())
+        full.mul_f64(0.5 + 0.5 * rng::fraction())
     }
 }
 

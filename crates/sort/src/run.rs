@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::EntryDigest;
+use ilmenite_store::EntryDigest;
 
 /// Most buckets in a run's histogram.
 pub const MAX_BUCKETS: usize = 64;

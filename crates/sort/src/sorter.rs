@@ -1,16 +1,17 @@
 //! `RunSorter`: takes entries in any order, and leaves them sorted: in memory when they fit, else as runs on object
 //! storage.
 
-use ilmenite_store::{KvBatch, background};
+use ilmenite_base::background;
+use ilmenite_store::KvBatch;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::{SortBuffer, TOUCHED_AT_ONCE};
-use crate::digest::EntryDigest;
 use crate::duplicates::{DuplicateFilter, DuplicatePolicy, Duplicates};
 use crate::error::{Error, Result};
 use crate::run::RunMeta;
 use crate::storage::ObjectStorage;
 use crate::writer::{RunSetWriter, WriterOptions};
+use ilmenite_store::EntryDigest;
 
 /// How often, in entries, work on the processor looks whether it was cancelled.
 pub(crate) const CANCEL_CHECK_ENTRIES: usize = 1 << 14;

@@ -16,19 +16,9 @@ use std::fmt;
 use object_store::path::Path;
 use url::Url;
 
+use ilmenite_base::redact::{REDACTED, is_secret_name, parameter_name, redact_uri};
+
 use crate::error::{Error, Result};
-
-/// What stands in place of a secret.
-const REDACTED: &str = "xxxxxx";
-
-/// Parameters whose values are never shown. An access key's id is no secret, but TiDB hides it, too.
-const SECRET_PARAMETERS: [&str; 5] = [
-    "access-key",
-    "secret-access-key",
-    "session-token",
-    "account-key",
-    "sas-token",
-];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
@@ -114,7 +104,7 @@ impl StorageUri {
         let mut parameters = BTreeMap::new();
         let mut secrets = Secrets::default();
         for (name, value) in url.query_pairs() {
-            let name = normal_name(&name);
+            let name = parameter_name(&name);
             if !scheme.parameters().contains(&name.as_str()) {
                 return Err(invalid(format!(
                     "unknown parameter '{name}' for {} (known: {})",
@@ -122,7 +112,7 @@ impl StorageUri {
                     scheme.parameters().join(", ")
                 )));
             }
-            if SECRET_PARAMETERS.contains(&name.as_str()) {
+            if is_secret_name(&name) {
                 secrets.add(&value);
             }
             if parameters.insert(name.clone(), value.into_owned()).is_some() {
@@ -205,49 +195,6 @@ impl fmt::Debug for StorageUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StorageUri({})", self.redacted)
     }
-}
-
-/// TiDB takes `access_key` and `Access-Key`, too.
-fn normal_name(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
-}
-
-/// The text with the values of secret parameters, and any password, replaced. Works on anything, well-formed or not.
-pub fn redact_uri(uri: &str) -> String {
-    let (base, query) = match uri.split_once('?') {
-        Some((base, query)) => (base, Some(query)),
-        None => (uri, None),
-    };
-    let mut out = match (base.find("://"), base.rfind('@')) {
-        (Some(scheme_end), Some(at)) if at > scheme_end => {
-            format!("{}://{REDACTED}{}", &base[..scheme_end], &base[at..])
-        }
-        _ => base.to_string(),
-    };
-    if let Some(query) = query {
-        let mut separator = '?';
-        for pair in query.split('&') {
-            out.push(separator);
-            separator = '&';
-            match pair.split_once('=') {
-                Some((name, _)) if is_secret_name(name) => {
-                    out.push_str(name);
-                    out.push('=');
-                    out.push_str(REDACTED);
-                }
-                _ => out.push_str(pair),
-            }
-        }
-    }
-    out
-}
-
-fn is_secret_name(name: &str) -> bool {
-    // A name written with %2D is the same name.
-    let decoded = url::form_urlencoded::parse(name.as_bytes())
-        .next()
-        .map(|(name, _)| normal_name(&name));
-    decoded.is_some_and(|name| SECRET_PARAMETERS.contains(&name.as_str()))
 }
 
 /// Strings that must not appear in any text that leaves this crate.

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::backend::PartPosition;
-use crate::digest::EntryDigest;
 use crate::error::{Error, Result};
 use crate::format::{BLOCK_RAW_BYTES, BlockInfo, Footer, MAX_ENTRY_BYTES, put_varint};
 use crate::run::{HistogramBuilder, RunMeta, separator};
 use crate::storage::{Multipart, ObjectStorage};
+use ilmenite_store::EntryDigest;
 
 /// Stores refuse more than 10,000 parts; half of that leaves room for estimates that were wrong.
 const MAX_PARTS: usize = 5_000;

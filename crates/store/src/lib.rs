@@ -1,26 +1,21 @@
-//! The transactional, versioned key-value store: one trait, and the engines behind it.
+//! The transactional, versioned key-value store as a contract: what an engine does ([`Store`]), transactions over any
+//! engine ([`Transaction`]), the rules every engine is tested by (`conformance`), and their meaning in memory, for models
+//! and simulations (`memory`).
 //!
-//! Knows nothing of tables or SQL.
+//! Knows nothing of tables, SQL, or any engine.
 
-pub mod ambient;
 mod api;
-pub mod background;
 mod batch;
-mod bell;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub mod conformance;
-mod embedded;
+mod digest;
 mod error;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(feature = "testing")]
 pub mod memory;
-mod metrics;
 mod txn;
 
 pub use api::*;
 pub use batch::KvBatch;
-pub use bell::{Bell, Listener};
-#[cfg(any(test, feature = "testing"))]
-pub use embedded::Unfinished;
-pub use embedded::{EmbeddedOptions, EmbeddedStore, PartitionFn, ServiceSafePoint, twophase};
-pub use error::{Error, ErrorClass, Result};
+pub use digest::{EntryDigest, entry_hash};
+pub use error::{Error, Result};
 pub use txn::{CommitOptions, Savepoint, Transaction, TxnMode, run_txn};

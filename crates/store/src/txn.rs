@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use crate::{
     Check, CommitRequest, Durability, Error, KeyRange, KvBatch, LockRequest, Mutation, Precondition, Result,
-    Scan, ScanOptions, StoreRef, Timestamp, ambient,
+    Scan, ScanOptions, StoreRef, Timestamp,
 };
+use ilmenite_base::rng;
 
 /// Keys and values a transaction may buffer, unless told otherwise; TiDB's default.
 const DEFAULT_LIMIT_BYTES: usize = 100 << 20;
@@ -471,13 +472,10 @@ where
             Ok(_) => return Ok(value),
             Err(Error::WriteConflict { .. }) if attempt < RUN_ATTEMPTS && began.elapsed() < RUN_TIME => {
                 let longest = Duration::from_millis(1 << attempt.min(10)).min(RUN_BACKOFF_MAX);
-                let wait = longest.mul_f64(0.1 + 0.9 * ambient::fraction());
+                let wait = longest.mul_f64(0.1 + 0.9 * rng::fraction());
                 tokio::time::sleep(wait).await;
             }
             Err(e) => return Err(e.into()),
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

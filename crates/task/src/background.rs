@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 
-use ilmenite_store::background;
+use ilmenite_base::background;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 

@@ -1,6 +1,6 @@
 //! Errors of the framework itself. What a subtask or a planner failed with is a `TaskError`, kept in the rows.
 
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
 use thiserror::Error;
 
 use crate::{TaskError, TaskId, TaskState};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use ilmenite_store::{Bell, ErrorClass};
+use ilmenite_base::{ErrorClass, Notifier};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -136,7 +136,7 @@ pub(crate) struct Executor {
     pub rows: Rows,
     pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
     pub policy: RetryPolicy,
-    pub changed: Bell,
+    pub changed: Notifier,
     pub poll: Duration,
     pub slots: u32,
     /// `None`: subtasks run as tasks of the runtime.
@@ -149,7 +149,7 @@ impl Executor {
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         policy: RetryPolicy,
-        changed: Bell,
+        changed: Notifier,
         poll: Duration,
         slots: u32,
         place: Place,
@@ -175,9 +175,9 @@ impl Executor {
     }
 
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.changed.listen();
+        let mut changed = self.changed.subscribe();
         loop {
-            changed.look();
+            changed.mark_seen();
             let sleep = match self.round().await {
                 Ok(wait) => wait,
                 Err(e) => {
@@ -188,7 +188,7 @@ impl Executor {
             tokio::select! {
                 biased;
                 _ = stop.cancelled() => break,
-                _ = changed.rung() => {}
+                _ = changed.notified() => {}
                 _ = tokio::time::sleep(sleep) => {}
             }
         }
@@ -202,7 +202,7 @@ impl Executor {
     }
 
     fn wake(&self) {
-        self.changed.ring();
+        self.changed.notify();
     }
 
     /// Stops what should not run any more and claims what may; returns how long nothing can be due.
@@ -375,7 +375,7 @@ impl Executor {
             this.drive(kind, task, row.value, &running).await;
             metrics::SUBTASKS_RUNNING.dec();
             this.running.lock().remove(&id);
-            this.rows.ring();
+            this.rows.notify();
         });
         Ok(())
     }

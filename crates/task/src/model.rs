@@ -1,6 +1,6 @@
 //! The durable rows of the framework: tasks and subtasks. Words and states are TiDB's.
 
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
 use serde::{Deserialize, Serialize};
 
 pub type TaskId = u64;

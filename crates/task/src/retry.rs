@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ilmenite_store::{ErrorClass, ambient};
+use ilmenite_base::{ErrorClass, rng};
 
 use crate::{RetryStatus, TaskError};
 
@@ -53,9 +53,7 @@ impl RetryPolicy {
         let doubled = self
             .delay_first
             .saturating_mul(1 << attempts.saturating_sub(1).min(20));
-        doubled
-            .min(self.delay_max)
-            .mul_f64(0.5 + 0.5 * ambient::fraction())
+        doubled.min(self.delay_max).mul_f64(0.5 + 0.5 * rng::fraction())
     }
 }
 

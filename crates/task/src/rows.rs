@@ -129,8 +129,8 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Rows of tasks were changed: whoever waits for that looks, here and on other nodes.
-    pub fn ring(&self) {
-        self.catalog.bell(Topic::Tasks).ring();
+    pub fn notify(&self) {
+        self.catalog.notifier(Topic::Tasks).notify();
         self.catalog.wake_others(Topic::Tasks);
     }
 

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_store::{Bell, ErrorClass, Precondition};
+use ilmenite_base::{ErrorClass, Notifier};
+use ilmenite_store::Precondition;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ pub(crate) struct Scheduler {
     pub rows: Rows,
     pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
     pub policy: RetryPolicy,
-    pub changed: Bell,
+    pub changed: Notifier,
     pub poll: Duration,
     /// Tasks being advanced just now: one decision at a time for each.
     busy: Mutex<HashSet<TaskId>>,
@@ -39,7 +40,7 @@ impl Scheduler {
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         policy: RetryPolicy,
-        changed: Bell,
+        changed: Notifier,
         poll: Duration,
     ) -> Self {
         Scheduler {
@@ -54,10 +55,10 @@ impl Scheduler {
 
     /// Runs until `stop` fires: on every change and, as the safety net, every `poll`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut changed = self.changed.listen();
+        let mut changed = self.changed.subscribe();
         let mut owner = self.rows.catalog.owner_changed();
         loop {
-            changed.look();
+            changed.mark_seen();
             let mut sleep = self.poll;
             if self.rows.catalog.owner_term().is_some() {
                 match self.round(&stop).await {
@@ -68,8 +69,8 @@ impl Scheduler {
             tokio::select! {
                 biased;
                 _ = stop.cancelled() => return,
-                _ = changed.rung() => {}
-                _ = owner.rung() => {}
+                _ = changed.notified() => {}
+                _ = owner.notified() => {}
                 _ = tokio::time::sleep(sleep) => {}
             }
         }
@@ -107,7 +108,7 @@ impl Scheduler {
                 match result {
                     Ok(false) => {}
                     // Something was written: look again, on every node.
-                    Ok(true) => this.rows.ring(),
+                    Ok(true) => this.rows.notify(),
                     // Somebody else wrote first.
                     Err(Error::Lost) => this.wake(),
                     // Another node goes on with it.
@@ -122,7 +123,7 @@ impl Scheduler {
     }
 
     fn wake(&self) {
-        self.changed.ring();
+        self.changed.notify();
     }
 
     fn guard(&self) -> Result<Precondition> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::Notifier;
 use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
-use ilmenite_store::{Bell, Check, StoreRef, Transaction};
+use ilmenite_store::{Check, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
@@ -91,7 +92,7 @@ impl TaskStatus {
 pub struct Tasks {
     rows: Rows,
     kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-    changed: Bell,
+    changed: Notifier,
     poll: Duration,
     executor: Arc<Executor>,
     stop: CancellationToken,
@@ -104,7 +105,7 @@ impl Tasks {
             catalog: config.catalog,
         };
         let kinds: Arc<BTreeMap<_, _>> = Arc::new(kinds.into_iter().map(|k| (k.name(), k)).collect());
-        let changed = rows.catalog.bell(Topic::Tasks);
+        let changed = rows.catalog.notifier(Topic::Tasks);
         let stop = CancellationToken::new();
         let scheduler = Scheduler::new(
             rows.clone(),
@@ -182,7 +183,7 @@ impl Tasks {
 
     /// Makes scheduler, executor and watchers look at the rows now, on every node.
     pub fn wake(&self) {
-        self.rows.ring();
+        self.rows.notify();
     }
 
     pub async fn get(&self, id: TaskId) -> Result<Option<TaskStatus>> {
@@ -227,10 +228,10 @@ impl Tasks {
         cancel: &CancellationToken,
         mut on_change: impl FnMut(&TaskStatus) + Send,
     ) -> Result<Task> {
-        let mut changed = self.changed.listen();
+        let mut changed = self.changed.subscribe();
         let mut last = None;
         loop {
-            changed.look();
+            changed.mark_seen();
             let status = self.get(id).await?.ok_or(Error::NotFound(id))?;
             if last.as_ref() != Some(&status) {
                 on_change(&status);
@@ -242,7 +243,7 @@ impl Tasks {
             tokio::select! {
                 biased;
                 _ = cancel.cancelled() => return Err(Error::Cancelled),
-                _ = changed.rung() => {}
+                _ = changed.notified() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }

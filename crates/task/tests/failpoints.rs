@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{Catalog, CatalogConfig};
 use ilmenite_codec::key::partition_prefix_len;
-use ilmenite_store::{
-    CommitOptions, EmbeddedOptions, EmbeddedStore, ErrorClass, StoreRef, Transaction, TxnMode,
-};
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
+use ilmenite_store::{CommitOptions, StoreRef, Transaction, TxnMode};
 use ilmenite_task::*;
 use serde_json::{Value, json};
 

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{Catalog, CatalogConfig, OwnerTerm};
 use ilmenite_codec::key::partition_prefix_len;
-use ilmenite_store::{
-    CommitOptions, EmbeddedOptions, EmbeddedStore, ErrorClass, StoreRef, Transaction, TxnMode,
-};
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
+use ilmenite_store::{CommitOptions, StoreRef, Transaction, TxnMode};
 use ilmenite_task::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ilmenite_codec::key::{index_prefix, partition_prefix_len};
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_proto::import_sstpb::import_sst_client::ImportSstClient;
 use ilmenite_proto::import_sstpb::{
     self, MultiIngestRequest, SstMeta, WriteBatch, WriteRequest, write_request,
@@ -16,7 +17,7 @@ use ilmenite_proto::kvrpcpb::*;
 use ilmenite_proto::pdpb::pd_client::PdClient;
 use ilmenite_proto::pdpb::{GetMembersRequest, GetRegionRequest, RequestHeader};
 use ilmenite_proto::tikvpb::tikv_client::TikvClient;
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, KeyRange, KvBatch, ScanOptions, Store};
+use ilmenite_store::{KeyRange, KvBatch, ScanOptions, Store};
 use ilmenite_tikv_server::{Server, ServerOptions};
 use tonic::transport::{Channel, Endpoint};
 

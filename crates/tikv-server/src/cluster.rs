@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use ilmenite_embedded::EmbeddedStore;
+use ilmenite_embedded::twophase::TwoPhase;
 use ilmenite_proto::metapb;
-use ilmenite_store::twophase::TwoPhase;
-use ilmenite_store::{EmbeddedStore, Error, KeyRange, Result};
+use ilmenite_store::{Error, KeyRange, Result};
 
 use crate::faults::Faults;
 use crate::ids::Ids;

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use ahash::RandomState;
 use bytes::Bytes;
-use ilmenite_proto::kvrpcpb::{self, KeyError};
-use ilmenite_proto::{deadlock, errorpb};
-use ilmenite_store::twophase::{
+use ilmenite_embedded::twophase::{
     Assertion, ConflictReason, LockInfo, LockKind, LockWait, Op, PessimisticAction, Prewrite,
     PrewriteMutation, ReadOptions, TxnError,
 };
+use ilmenite_proto::kvrpcpb::{self, KeyError};
+use ilmenite_proto::{deadlock, errorpb};
 use ilmenite_store::{Error, Timestamp};
 
 use crate::keys::own;
@@ -66,7 +66,7 @@ fn store_error(e: Error) -> Refused<String> {
             ..Default::default()
         },
         e => {
-            if e.class() == ilmenite_store::ErrorClass::Bug
+            if e.class() == ilmenite_base::ErrorClass::Bug
                 || matches!(e, Error::Io(_) | Error::Damaged { .. })
             {
                 tracing::error!(error = %e, "a request failed");

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ilmenite_store::{EmbeddedStore, Error, Result};
+use ilmenite_embedded::EmbeddedStore;
+use ilmenite_store::{Error, Result};
 use parking_lot::Mutex;
 
 const ROW: &[u8] = b"last_id";

@@ -18,12 +18,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_embedded::EmbeddedStore;
 use ilmenite_proto::debugpb::debug_server::DebugServer;
 use ilmenite_proto::ilmenitepb::ilmenite_server::IlmeniteServer;
 use ilmenite_proto::import_sstpb::import_sst_server::ImportSstServer;
 use ilmenite_proto::pdpb::pd_server::PdServer;
 use ilmenite_proto::tikvpb::tikv_server::TikvServer;
-use ilmenite_store::EmbeddedStore;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

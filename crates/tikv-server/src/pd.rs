@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use ilmenite_embedded::ServiceSafePoint;
 use ilmenite_proto::metapb;
 use ilmenite_proto::pdpb::pd_server::Pd;
 use ilmenite_proto::pdpb::*;
-use ilmenite_store::{KeyRange, ServiceSafePoint, Store, Timestamp as Ts};
+use ilmenite_store::{KeyRange, Store, Timestamp as Ts};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};

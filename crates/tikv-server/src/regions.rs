@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use bytes::Bytes;
+use ilmenite_embedded::EmbeddedStore;
 use ilmenite_proto::errorpb;
 use ilmenite_proto::kvrpcpb::Context;
 use ilmenite_proto::metapb::{Peer, Region, RegionEpoch};
-use ilmenite_store::{EmbeddedStore, Error, KeyRange, Result};
+use ilmenite_store::{Error, KeyRange, Result};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 

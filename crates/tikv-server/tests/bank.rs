@@ -32,7 +32,7 @@ async fn store_process() {
     let (Ok(dir), Ok(address)) = (std::env::var(DIR), std::env::var(ADDRESS)) else {
         return;
     };
-    let store = Arc::new(ilmenite_store::EmbeddedStore::open(dir, options()).expect("opens"));
+    let store = Arc::new(ilmenite_embedded::EmbeddedStore::open(dir, options()).expect("opens"));
     let server = ilmenite_tikv_server::Server::start(
         store,
         &address,

@@ -494,7 +494,8 @@ async fn locks_and_statuses_survive_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opened_natively_what_was_left_is_settled() {
-    use ilmenite_store::{EmbeddedOptions, EmbeddedStore, Store};
+    use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
+    use ilmenite_store::Store;
     let temp = tempfile::tempdir().expect("a directory");
     let dir = temp.path().join("db");
     let native = || EmbeddedOptions {

@@ -134,7 +134,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("get: given up after 2 attempts"), "{text}");
         assert!(text.contains("the last straw"), "{text}");
-        assert_eq!(error.class(), ilmenite_store::ErrorClass::Transient);
+        assert_eq!(error.class(), ilmenite_base::ErrorClass::Transient);
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +149,7 @@ mod tests {
             }
         };
         assert_eq!(waits, MAX_ATTEMPTS - 1);
-        assert_eq!(error.class(), ilmenite_store::ErrorClass::Resource);
+        assert_eq!(error.class(), ilmenite_base::ErrorClass::Resource);
     }
 
     #[tokio::test(start_paused = true)]

@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn errors_that_fail_keep_their_class() {
-        use ilmenite_store::ErrorClass::*;
+        use ilmenite_base::ErrorClass::*;
         let class = |fill: Fill| match planned(fill).next {
             Next::Fail(e) => e.class(),
             next => panic!("{next:?}"),

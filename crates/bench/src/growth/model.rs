@@ -1,9 +1,9 @@
 //! The arithmetic of a build of any size: pure. What it needs of planning it asks of the planner's own functions, by
 //! way of a `Sample`.
 
-use ilmenite_ddl::sizing::{INGEST_BYTES_MIN, ingest_target_bytes, read_target_bytes};
+use ilmenite_ddl::sizing::{INGEST_BYTES_MIN, ingest_target_bytes, part_bytes};
+use ilmenite_embedded::EmbeddedOptions;
 use ilmenite_sort::TARGET_OBJECT_BYTES;
-use ilmenite_store::EmbeddedOptions;
 
 use super::sample::Sample;
 
@@ -93,7 +93,7 @@ impl Machinery {
         let stored_bytes = stored(setup.entries);
 
         let table_bytes = setup.entries * setup.row_bytes;
-        let target = read_target_bytes(table_bytes, slots as u32);
+        let target = part_bytes(table_bytes, slots as u32);
         let read_subtasks = table_bytes.div_ceil(target).max(1);
         let entries_each = setup.entries.div_ceil(read_subtasks);
         // Each full buffer is a run of its own, over all keys of the index.

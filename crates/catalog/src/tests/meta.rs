@@ -1,4 +1,5 @@
-use ilmenite_store::{Error as StoreError, ErrorClass};
+use ilmenite_base::ErrorClass;
+use ilmenite_store::Error as StoreError;
 
 use super::*;
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_codec::{FieldFlags, FieldType, TypeCode};
-use ilmenite_store::{
-    CommitOptions, EmbeddedOptions, EmbeddedStore, StoreRef, Timestamp, Transaction, TxnMode,
-};
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
+use ilmenite_store::{CommitOptions, StoreRef, Timestamp, Transaction, TxnMode};
+use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 
 use crate::error::Error;
 use crate::*;

@@ -25,7 +25,7 @@ async fn becomes_owner(node: &Catalog) -> OwnerTerm {
         if let Some(term) = node.owner_term() {
             return term;
         }
-        changed.rung().await;
+        changed.notified().await;
     }
 }
 
@@ -98,7 +98,7 @@ async fn an_owner_that_stayed_owner_keeps_its_transactions() {
     let cut = CutOff::new("pause");
     // It steps back while it is cut off …
     while node.owner_term().is_some() {
-        changed.rung().await;
+        changed.notified().await;
     }
     drop(cut);
     // … and goes on with the same term, since nobody else began one.

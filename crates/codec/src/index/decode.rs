@@ -12,7 +12,8 @@ use crate::column::{Shape, get_uint};
 use crate::key::{INDEX_PREFIX_LEN, index_prefix};
 use crate::memcomparable::{INT_FLAG, NULL_FLAG, read_i64, read_u64, skip_one};
 use crate::row::{Cell, HandleLayout, RowView};
-use crate::{ColumnCodec, ColumnId, Datum, Error, Handle, HandleRef, Result};
+use crate::{ColumnCodec, ColumnId, Handle, HandleRef};
+use ilmenite_types::{Datum, Error, Result};
 
 /// Where a wanted column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +203,7 @@ impl Wanted {
             HandleLayout::Int { column } => {
                 if *column == Some(id) || (column.is_none() && id == crate::HIDDEN_HANDLE_ID) {
                     let field_type = in_index.map_or_else(
-                        || crate::FieldType::new(crate::TypeCode::LongLong),
+                        || ilmenite_types::FieldType::new(ilmenite_types::TypeCode::LongLong),
                         |at| layout.columns[at].field_type.clone(),
                     );
                     // In the index it says whether it is unsigned; otherwise the caller's type does.
@@ -313,7 +314,7 @@ impl Wanted {
                 // A value that claims more spaces than a row can hold is damaged.
                 let spaces = usize::try_from(spaces)
                     .ok()
-                    .filter(|n| *n <= crate::MAX_ROW_LEN)
+                    .filter(|n| *n <= ilmenite_types::MAX_ROW_LEN)
                     .ok_or_else(|| corrupt("too many trailing spaces"))?;
                 if spaces == 0 {
                     return Ok(Datum::Bytes(text));

@@ -7,7 +7,8 @@ use crate::column::{Shape, put_int, put_uint};
 use crate::key::{INDEX_PREFIX_LEN, index_prefix};
 use crate::memcomparable::{INT_FLAG, NULL_FLAG, UINT_FLAG, i64_bytes};
 use crate::row::{Cell, HandleColumn, HandleLayout, RowView, RowWriter, column_id, handle_column};
-use crate::{ColumnCodec, ColumnId, Datum, Error, Handle, HandleRef, Result};
+use crate::{ColumnCodec, ColumnId, Handle, HandleRef};
+use ilmenite_types::{Datum, Error, Result};
 
 /// Where a column's value is to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,8 @@ pub use decode::IndexDecoder;
 pub use encode::{HandleEncoder, IndexEncoder};
 
 use crate::row::HandleLayout;
-use crate::{ColumnCodec, ColumnId, Datum, Error, FieldType, Result};
+use crate::{ColumnCodec, ColumnId};
+use ilmenite_types::{Datum, Error, FieldType, Result};
 
 /// Most columns of an index or of a clustered key, as in MySQL.
 pub const MAX_INDEX_COLUMNS: usize = 16;

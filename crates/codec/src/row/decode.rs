@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use super::view::corrupt;
 use super::{Cell, HandleLayout, RowColumn, RowView};
 use crate::memcomparable::cut_one;
-use crate::{ColumnCodec, ColumnId, Datum, FieldType, HandleRef, Result};
+use crate::{ColumnCodec, ColumnId, HandleRef};
+use ilmenite_types::{Datum, FieldType, Result};
 
 #[derive(Debug)]
 struct DecoderColumn {

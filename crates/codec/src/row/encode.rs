@@ -3,7 +3,8 @@
 use jiff::tz::TimeZone;
 
 use super::{FLAG_LARGE, RowColumn, VERSION};
-use crate::{ColumnCodec, ColumnId, Datum, Error, Result};
+use crate::{ColumnCodec, ColumnId};
+use ilmenite_types::{Datum, Error, Result};
 
 /// Puts a row together from cells given by ascending column id. Its buffers are reused from row to row.
 #[derive(Debug, Default)]

@@ -14,7 +14,8 @@ pub(crate) use encode::column_id;
 pub use encode::{RowEncoder, RowWriter};
 pub use view::{Cell, RowView};
 
-use crate::{ColumnId, Datum, FieldType};
+use crate::ColumnId;
+use ilmenite_types::{Datum, FieldType};
 
 const VERSION: u8 = 128;
 const FLAG_LARGE: u8 = 1;

@@ -1,7 +1,8 @@
 //! Finding cells in a stored row without decoding it.
 
 use super::{FLAG_LARGE, HEADER_LEN, VERSION};
-use crate::{ColumnId, Error, Result};
+use crate::ColumnId;
+use ilmenite_types::{Error, Result};
 
 /// What a row has of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,10 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 use ilmenite_codec::{
-    Collation, Datum, FieldType, Handle, HandleColumn, HandleEncoder, HandleLayout, HandleRef, IndexColumn,
-    IndexDecoder, IndexEncoder, IndexLayout, RowColumn, RowEncoder, TypeCode,
+    Handle, HandleColumn, HandleEncoder, HandleLayout, HandleRef, IndexColumn, IndexDecoder, IndexEncoder,
+    IndexLayout, RowColumn, RowEncoder,
 };
+use ilmenite_types::{Collation, Datum, FieldType, TypeCode};
 use proptest::prelude::*;
 
 use crate::values::*;
@@ -275,7 +276,7 @@ fn clustered_key_golden() {
         field_type: decimal(2, 0),
         prefix_len: None,
     }];
-    let one = Datum::Decimal(ilmenite_codec::Decimal::from(1i64));
+    let one = Datum::Decimal(ilmenite_types::Decimal::from(1i64));
     let handle = HandleEncoder::new(&key)
         .unwrap()
         .encode(std::slice::from_ref(&one), None)
@@ -296,7 +297,7 @@ fn the_old_layout_of_clustered_keys() {
         prefix_len: None,
     }];
     let date =
-        Datum::Time(ilmenite_codec::Time::from_date(2024, 1, 2, ilmenite_codec::DateFlags::STRICT).unwrap());
+        Datum::Time(ilmenite_types::Time::from_date(2024, 1, 2, ilmenite_types::DateFlags::STRICT).unwrap());
     let handle = HandleEncoder::new(&key)
         .unwrap()
         .encode(std::slice::from_ref(&date), None)

@@ -1,9 +1,9 @@
 use bytes::Bytes;
 use ilmenite_codec::row::Cell;
 use ilmenite_codec::{
-    Datum, Decimal, FieldType, HandleColumn, HandleEncoder, HandleLayout, HandleRef, Json, RowColumn,
-    RowDecoder, RowEncoder, RowView, Time, TimeKind, TypeCode,
+    HandleColumn, HandleEncoder, HandleLayout, HandleRef, RowColumn, RowDecoder, RowEncoder, RowView,
 };
+use ilmenite_types::{Datum, Decimal, FieldType, Json, Time, TimeKind, TypeCode};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
@@ -70,7 +70,7 @@ fn each_type_golden() {
         b"2024-01-02 03:04:05.000006",
         TimeKind::DateTime,
         6,
-        ilmenite_codec::DateFlags::STRICT,
+        ilmenite_types::DateFlags::STRICT,
     )
     .unwrap()
     .time;
@@ -95,7 +95,7 @@ fn each_type_golden() {
         (time(TypeCode::DateTime, 6), Datum::Time(at), "060000053144b219"),
         (
             time(TypeCode::Duration, 0),
-            Datum::Duration(ilmenite_codec::Duration::parse(b"00:00:01", 0).unwrap().duration),
+            Datum::Duration(ilmenite_types::Duration::parse(b"00:00:01", 0).unwrap().duration),
             "00ca9a3b",
         ),
         (of(TypeCode::Year), Datum::Int(2024), "e807"),
@@ -157,7 +157,7 @@ fn missing_columns_and_zones() {
         b"2024-07-01 10:00:00",
         TimeKind::Timestamp,
         0,
-        ilmenite_codec::DateFlags::STRICT,
+        ilmenite_types::DateFlags::STRICT,
     )
     .unwrap()
     .time;
@@ -216,7 +216,7 @@ fn columns_of_the_handle() {
         .collect();
     assert_eq!(given, [true, true, false]);
     let pk = [
-        Datum::Time(Time::from_date(2024, 1, 2, ilmenite_codec::DateFlags::STRICT).unwrap()),
+        Datum::Time(Time::from_date(2024, 1, 2, ilmenite_types::DateFlags::STRICT).unwrap()),
         Datum::Decimal(Decimal::parse("12.34").unwrap()),
         Datum::text("k "),
     ];

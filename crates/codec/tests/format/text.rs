@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use ilmenite_codec::{
+use ilmenite_types::{
     Collation, DateFlags, Datum, Decimal, FieldFlags, FieldType, Json, TypeCode, format_double, format_float,
 };
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ fn shown(value: &Datum, field_type: &FieldType) -> String {
     String::from_utf8(value.to_text(field_type).unwrap()).unwrap()
 }
 
-fn read(text: &str, field_type: &FieldType) -> Result<Datum, ilmenite_codec::Error> {
+fn read(text: &str, field_type: &FieldType) -> Result<Datum, ilmenite_types::Error> {
     Datum::parse_text(text.as_bytes(), field_type, DateFlags::STRICT)
 }
 

@@ -1,6 +1,6 @@
 //! Column types and values of them, for property tests.
 
-use ilmenite_codec::{
+use ilmenite_types::{
     DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Json, Time, TimeKind, TypeCode,
 };
 use proptest::prelude::*;

@@ -10,11 +10,12 @@ use ilmenite_task::{Plan, PlanInput, SubtaskContext, Task, TaskError, TaskKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{Piece, check_cover, cut_range, parse, value};
+use super::plan::{check_cover, parse, value};
 use super::{Backfill, BuildMeta, FINISH_KIND, reconcile, store_error, verify};
 use crate::error::DdlError;
-use crate::maintain::note_range;
 use crate::statement::Verify;
+use ilmenite_table::note_range;
+use ilmenite_table::{Piece, cut_range};
 
 /// Notes that one subtask of reconcile works off.
 const NOTES_PER_SUBTASK: u64 = 20_000;

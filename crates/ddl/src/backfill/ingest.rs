@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_sort::{
-    DuplicatePolicy, EntryDigest, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver,
-};
-use ilmenite_store::{Ingest, KeyRange, KvBatch, ambient};
+use ilmenite_base::clock;
+use ilmenite_sort::{DuplicatePolicy, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver};
+use ilmenite_store::EntryDigest;
+use ilmenite_store::{Ingest, KeyRange, KvBatch};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, SubtaskHandle, TaskError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ struct ShowRetries(SubtaskHandle);
 
 impl RetryObserver for ShowRetries {
     fn on_retry(&self, event: &RetryEvent) {
-        let now_ms = ambient::wall_ms();
+        let now_ms = clock::wall_ms();
         self.0.retrying(Some(RetryStatus {
             error: TaskError::new(
                 event.kind.class(),

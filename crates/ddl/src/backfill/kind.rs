@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ilmenite_store::{KeyRange, KvBatch, ScanOptions};
+use ilmenite_table::Piece;
 use ilmenite_task::{Plan, PlanInput, SubtaskContext, Task, TaskError, TaskKind};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{
-    INGEST_BYTES_MIN, IngestFacts, Piece, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge,
+    INGEST_BYTES_MIN, IngestFacts, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge,
     plan_read, read_step, value,
 };
 use super::{BACKFILL_KIND, Backfill, BuildMeta, ingest, read, sort_error, store_error};

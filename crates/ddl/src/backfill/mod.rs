@@ -8,7 +8,7 @@
 //!
 //! Non-unique entries carry their row's handle, so the index is exact once all are ingested. A **unique** index needs
 //! one thing more. DML cannot see rows whose entries are not ingested yet, so it may put a second row under a key
-//! without noticing, and (see `maintain`) it leaves an entry of another row alone. After the last ingest each key that
+//! without noticing, and (see `ilmenite_table`) it leaves an entry of another row alone. After the last ingest each key that
 //! DML noted is *reconciled*: under the key's lock, the rows that really hold it are found among its candidates (every
 //! handle in the key's versions since S, and in its notes); the entry is set to the only one, or removed, or a true
 //! duplicate ends the job with 1062.
@@ -31,6 +31,7 @@
 //! Two kinds of task: `backfill` (read-index → merge-sort → write&ingest), and, behind the barrier, `finish` (reconcile →
 //! verify). Planning looks at durable rows alone; zero subtasks are an ordinary plan of every step.
 
+mod conflict;
 mod finish;
 mod ingest;
 mod kind;
@@ -43,7 +44,8 @@ mod verify;
 /// How a build is sized: pure functions, for whoever wants to know beforehand.
 pub mod sizing {
     pub use super::ingest::merge_budget_bytes;
-    pub use super::plan::{INGEST_BYTES_MIN, ingest_target_bytes, read_target_bytes};
+    pub use super::plan::{INGEST_BYTES_MIN, ingest_target_bytes};
+    pub use ilmenite_table::part_bytes;
 }
 
 use std::collections::HashMap;
@@ -51,29 +53,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{Catalog, IndexId, IndexInfo, TableInfo};
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::INDEX_PREFIX_LEN;
-use ilmenite_sort::{EntryDigest, MemoryBudget, ObjectStorage, RunMeta};
-use ilmenite_store::{ErrorClass, StoreRef, Timestamp};
+use ilmenite_sort::{MemoryBudget, ObjectStorage, RunMeta};
+use ilmenite_store::EntryDigest;
+use ilmenite_store::{StoreRef, Timestamp};
 use ilmenite_task::TaskError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use conflict::conflict_of;
 pub(crate) use finish::FinishKind;
 pub(crate) use kind::BackfillKind;
 pub(crate) use limiter::Limiter;
-pub(crate) use plan::{Piece, cut_range, ingest_step, read_step};
+pub(crate) use plan::{ingest_step, read_step};
 #[cfg(test)]
 pub(crate) use reconcile::Reconciler;
 pub(crate) use verify::verify_step;
 
-use crate::encoding::IndexCodec;
 use crate::error::{DdlError, Result};
 use crate::job::{Conflict, JobId, Rows};
 use crate::statement::Verify;
+use ilmenite_table::IndexCodec;
 
 pub(crate) const BACKFILL_KIND: &str = "backfill";
 pub(crate) const FINISH_KIND: &str = "finish";
@@ -115,7 +120,7 @@ impl BuildMeta {
     /// Encoders of these indexes' entries from stored rows.
     pub fn encoders(&self, ids: &[IndexId]) -> Result<Vec<IndexEncoder>> {
         ids.iter()
-            .map(|&id| IndexCodec::new(&self.table, self.index(id)?)?.encoder())
+            .map(|&id| Ok(IndexCodec::new(&self.table, self.index(id)?)?.encoder()?))
             .collect()
     }
 

@@ -1,12 +1,15 @@
 //! Planning of the build's steps: pure functions of the task, of finished subtasks and of facts gathered as a value.
 
 use bytes::Bytes;
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::IndexId;
 use ilmenite_sort::{PlannedRange, RunMeta, merge_groups, needs_merge, plan_ranges};
-use ilmenite_store::{ErrorClass, KeyRange, Region};
+use ilmenite_store::KeyRange;
 use ilmenite_task::{Plan, PlanInput, Subtask, TaskError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use ilmenite_table::{Piece, cut_range};
 
 use super::ingest::merge_budget_bytes;
 use super::{BuildMeta, MergeOutput, ReadOutput};
@@ -24,31 +27,9 @@ pub(crate) const fn ingest_step() -> usize {
     2
 }
 
-/// Scans much smaller than this are not worth a subtask.
-const READ_BYTES_MIN: u64 = 16 << 20;
-/// What one subtask that has to be run again loses at most.
-const READ_BYTES_MAX: u64 = 1 << 30;
-/// Subtasks a slot gets of a large scan: some end earlier than others.
-const READ_SUBTASKS_PER_SLOT: u64 = 4;
 /// Ingests are few and large: each stalls writers for a moment, and many small ones for long.
 pub const INGEST_BYTES_MIN: u64 = 64 << 20;
 const INGEST_BYTES_MAX: u64 = 1 << 30;
-
-/// Part of a region, of known size.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Piece {
-    pub range: KeyRange,
-    pub bytes: u64,
-}
-
-impl Piece {
-    pub fn of(region: Region) -> Self {
-        Piece {
-            range: region.range,
-            bytes: region.approximate_bytes,
-        }
-    }
-}
 
 /// What read-index is planned from. `range` is empty when the table had no row at the snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,42 +86,11 @@ fn outputs<T: DeserializeOwned>(subtasks: Option<&Vec<Subtask>>) -> Result<Vec<T
         .collect()
 }
 
-/// What one subtask reads of a table of `total_bytes`.
-pub fn read_target_bytes(total_bytes: u64, slots: u32) -> u64 {
-    (total_bytes / (u64::from(slots.max(1)) * READ_SUBTASKS_PER_SLOT)).clamp(READ_BYTES_MIN, READ_BYTES_MAX)
-}
-
 /// What one subtask ingests of an index of `total_bytes`; no less than `least_bytes`, unless there is no more.
 pub fn ingest_target_bytes(total_bytes: u64, slots: u32, least_bytes: u64) -> u64 {
     (total_bytes / u64::from(slots.max(1)))
         .max(least_bytes)
         .min(INGEST_BYTES_MAX)
-}
-
-/// Cuts `whole` into ranges of about equal bytes along the pieces. Their union is `whole`, whatever the pieces say.
-pub(crate) fn cut_range(whole: &KeyRange, pieces: &[Piece], slots: u32) -> Vec<KeyRange> {
-    let total: u64 = pieces.iter().map(|p| p.bytes).sum();
-    let target = read_target_bytes(total, slots);
-    let mut ranges = Vec::new();
-    let mut start = whole.start.clone();
-    let mut bytes = 0;
-    for piece in pieces {
-        let boundary = &piece.range.start;
-        if bytes >= target && *boundary > start && whole.contains(boundary) {
-            ranges.push(KeyRange {
-                start: start.clone(),
-                end: boundary.clone(),
-            });
-            start = boundary.clone();
-            bytes = 0;
-        }
-        bytes += piece.bytes;
-    }
-    ranges.push(KeyRange {
-        start,
-        end: whole.end.clone(),
-    });
-    ranges
 }
 
 /// The planned ranges must cover the whole, without a gap and without overlap.

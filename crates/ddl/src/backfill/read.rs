@@ -1,23 +1,24 @@
 //! A subtask of read-index: rows of one range at the snapshot, to entries of every index, to sorted runs. Keys are
 //! sorted without what all keys of an index begin with.
 
+use ilmenite_base::background;
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
 use ilmenite_sort::{
-    DuplicatePolicy, Duplicates, EntryDigest, ObjectStorage, RunSorter, SortedEntries, SortedRun,
-    SorterOptions,
+    DuplicatePolicy, Duplicates, ObjectStorage, RunSorter, SortedEntries, SortedRun, SorterOptions,
 };
-use ilmenite_store::{KeyRange, KvBatch, background};
+use ilmenite_store::EntryDigest;
+use ilmenite_store::{KeyRange, KvBatch};
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
 use super::ingest::Ingesting;
 use super::plan::{ReadMeta, parse, value};
 use super::{Backfill, BuildFailure, BuildMeta, ReadIndex, ReadOutput, cancelled, sort_error, store_error};
-use crate::encoding::IndexCodec;
+use crate::backfill::conflict_of;
 use crate::error::DdlError;
 use crate::job::Conflict;
-use crate::maintain::conflict_of;
+use ilmenite_table::IndexCodec;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
@@ -118,7 +119,7 @@ impl<'a> ReadPass<'a> {
 
     async fn read(&mut self, range: &KeyRange, progress: &mut Progress) -> Result<u64, TaskError> {
         let (_, batch_rows) = self.engine.settings(self.meta.job_id).await?;
-        let options = crate::scan::options(batch_rows);
+        let options = ilmenite_table::scan_options(batch_rows);
         let mut scan = self
             .engine
             .store()
@@ -226,7 +227,7 @@ pub(super) fn add_duplicates(
         .table
         .index_by_id(index_id)
         .ok_or_else(|| DdlError::bug("an index without a definition"))?;
-    let codec = IndexCodec::new(&meta.table, index)?;
+    let codec = IndexCodec::new(&meta.table, index).map_err(DdlError::from)?;
     let mut conflicts: Vec<Conflict> = Vec::new();
     for sample in &duplicates.samples {
         let key = [&meta.key_prefix(index_id), &sample.key[..]].concat();

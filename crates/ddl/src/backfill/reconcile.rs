@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::{ErrorClass, clock};
 use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{
-    Check, CommitOptions, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction,
-    TxnMode, ambient, prefix_end,
+    Check, CommitOptions, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction, TxnMode,
+    prefix_end,
 };
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
@@ -16,10 +17,10 @@ use tokio::time::Instant;
 use super::finish::ReconcilePart;
 use super::plan::{parse, value};
 use super::{Backfill, BuildFailure, BuildMeta, cancelled, store_error};
-use crate::encoding::IndexCodec;
 use crate::error::{DdlError, Result};
 use crate::job::Conflict;
-use crate::maintain::{append_note_prefix, decode_duplicate, handle_text, split_note};
+use ilmenite_table::IndexCodec;
+use ilmenite_table::{append_note_prefix, decode_duplicate, handle_text, split_note};
 
 /// How long to wait for a lock at once: a cancel is heard in between.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -134,7 +135,7 @@ impl<'a> Reconciler<'a> {
         let mut at = 0;
         while scan.next_batch(&mut batch).await? {
             for (note, _) in batch.iter() {
-                let (key, handle) = split_note(note)?;
+                let (key, handle) = split_note(note).map_err(DdlError::from)?;
                 // Notes lie in the order of their keys. Those on keys between ours came later, and need no setting right.
                 while at < keys.len() && keys[at] < key {
                     at += 1;
@@ -212,7 +213,7 @@ pub(super) async fn run(
     let mut conflicts: Vec<Conflict> = Vec::new();
     'notes: while scan.next_batch(&mut batch).await.map_err(store_error)? {
         for (note, _) in batch.iter() {
-            let (key, _) = split_note(note)?;
+            let (key, _) = split_note(note).map_err(DdlError::from)?;
             progress.rows += 1;
             if keys.last().is_some_and(|last| *last == key) {
                 continue;
@@ -303,7 +304,7 @@ async fn one_key(
         if !passes(&error) || began.elapsed() > KEY_TIME_MAX {
             return Err(error.into());
         }
-        let now_ms = ambient::wall_ms();
+        let now_ms = clock::wall_ms();
         let pause = Duration::from_millis(5 << attempts.min(5));
         context.report.retrying(Some(RetryStatus {
             error: error.into(),

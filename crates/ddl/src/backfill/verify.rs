@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::finish::VerifyPart;
 use super::plan::{parse, value};
 use super::{Backfill, BuildMeta, FinishOutput};
-use crate::digest::Part;
+use crate::error::DdlError;
+use ilmenite_table::Part;
 
 pub(crate) const fn verify_step() -> usize {
     1
@@ -34,13 +35,13 @@ pub(super) async fn run(
         store: engine.store(),
         range: part.range,
         ts: part.ts,
-        options: crate::scan::options(batch_rows),
+        options: ilmenite_table::scan_options(batch_rows),
     };
     let digests = match part.index_id {
-        Some(id) => vec![(id, range.of_entries(seen).await?)],
+        Some(id) => vec![(id, range.of_entries(seen).await.map_err(DdlError::from)?)],
         None => {
             let mut encoders = meta.encoders(&meta.index_ids)?;
-            let digests = range.of_rows(&mut encoders, seen).await?;
+            let digests = range.of_rows(&mut encoders, seen).await.map_err(DdlError::from)?;
             meta.index_ids.iter().copied().zip(digests).collect()
         }
     };

@@ -20,17 +20,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use ilmenite_catalog::{Name, SchemaState, TableInfo};
-use ilmenite_codec::{Datum, FieldType, Handle, IndexEncoder, TypeCode};
+use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{Check, KeyRange, KvBatch, StoreRef, Timestamp, Transaction, TxnMode};
+use ilmenite_types::{Datum, FieldType, TypeCode};
 
 use self::memory::{MemoryStore, Shared, State};
 use crate::backfill::Reconciler;
-use crate::encoding::{IndexCodec, TableCodec};
-use crate::maintain::{
-    OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions, note_range, split_note,
-};
 use crate::schema::build_table;
 use crate::statement::{CreateTable, IndexPart, IndexSpec};
+use ilmenite_table::{IndexCodec, TableCodec};
+use ilmenite_table::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions, note_range, split_note};
 
 const HANDLES: [i64; 3] = [1, 2, 3];
 const S: u64 = 10;

@@ -8,7 +8,7 @@
 //! delete-reorganization → none: nodes that only write and nodes that do not must not meet on a unique index.
 
 use ilmenite_catalog::{ColumnId, ColumnInfo, IndexId, IndexInfo, Name, SchemaState, TableInfo};
-use ilmenite_codec::FieldFlags;
+use ilmenite_types::FieldFlags;
 use serde::{Deserialize, Serialize};
 
 use super::column::{

@@ -1,7 +1,7 @@
 //! CREATE TABLE: the whole of a table from its specification.
 
 use ilmenite_catalog::{IndexInfo, Name, SchemaState, TableInfo};
-use ilmenite_codec::FieldFlags;
+use ilmenite_types::FieldFlags;
 
 use super::column::{check_auto_increment, check_column, check_column_count};
 use super::{build_index, check_table_name, recompute_key_flags};

@@ -1,7 +1,7 @@
 //! Columns: what may stand in a definition, and which changes need no row to be rewritten.
 
 use ilmenite_catalog::{ColumnInfo, Name, TableInfo};
-use ilmenite_codec::{FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 
 use super::{MAX_COLUMNS, check_name, reorder_columns};
 use crate::error::{CommentedObject, DdlError, Result};

@@ -1,7 +1,7 @@
 //! Keys: from their specification to `IndexInfo`, with MySQL's limits.
 
 use ilmenite_catalog::{ColumnInfo, IndexColumn, IndexInfo, Name, SchemaState, TableInfo};
-use ilmenite_codec::{FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 
 use super::{MAX_KEY_BYTES, MAX_KEY_PARTS, MAX_KEYS, check_name};
 use crate::error::{CommentedObject, DdlError, Result};

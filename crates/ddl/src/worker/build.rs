@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{OwnerTerm, TableInfo};
-use ilmenite_sort::EntryDigest;
-use ilmenite_store::{Check, ErrorClass, GcHold, Timestamp, Transaction};
+use ilmenite_store::EntryDigest;
+use ilmenite_store::{Check, GcHold, Timestamp, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -357,11 +358,11 @@ impl Shared {
             table.entries, table.sum, index.entries, index.sum
         );
         let checked = match self.store.timestamp().await {
-            Ok(ts) => crate::check::check_index_at(&self.store, &meta.table, id, ts, &self.stop).await,
+            Ok(ts) => ilmenite_table::check_index_at(&self.store, &meta.table, id, ts, &self.stop).await,
             Err(error) => Err(error.into()),
         };
         let detail = match checked {
-            Err(DdlError::Inconsistent { detail, .. }) => format!("{detail}; {counts}"),
+            Err(ilmenite_table::Error::Inconsistent { detail, .. }) => format!("{detail}; {counts}"),
             _ => counts,
         };
         DdlError::Inconsistent {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{OwnerTerm, SchemaState, SchemaVersion, TableId};
-use ilmenite_store::{Check, ErrorClass, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Check, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskError, TaskState};
 use tokio_util::sync::CancellationToken;
 

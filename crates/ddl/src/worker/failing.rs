@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::time::Duration;
 
+use ilmenite_base::{ErrorClass, clock};
 use ilmenite_catalog::OwnerTerm;
-use ilmenite_store::{ErrorClass, ambient};
 use ilmenite_task::TaskError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -196,7 +196,7 @@ pub(super) struct Failures {
 impl Failures {
     /// The time of day, to which no setting of the clock adds and from which none takes: retries are bounded in time.
     fn now_ms(&mut self) -> u64 {
-        let first = || (ambient::wall_ms(), Instant::now());
+        let first = || (clock::wall_ms(), Instant::now());
         let (wall_ms, at) = *self.first.get_or_insert_with(first);
         wall_ms + at.elapsed().as_millis() as u64
     }

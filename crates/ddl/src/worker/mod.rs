@@ -17,8 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::Notifier;
 use ilmenite_catalog::{Catalog, OwnerTerm, TableId, Topic};
-use ilmenite_store::{Bell, StoreRef};
+use ilmenite_store::StoreRef;
 use ilmenite_task::{RetryPolicy, Tasks};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +43,7 @@ pub(crate) struct Shared {
     /// How long a paused build keeps its snapshot, and garbage collection held at it.
     pub pause_hold: Duration,
     /// Rings when jobs were changed on this node: dispatch and waiters look again.
-    pub changed: Bell,
+    pub changed: Notifier,
     pub stop: CancellationToken,
     /// Jobs at work on this node.
     pub live: Mutex<BTreeMap<JobId, Arc<Live>>>,
@@ -86,7 +87,7 @@ impl Live {
 
 impl Shared {
     pub fn notify(&self) {
-        self.changed.ring();
+        self.changed.notify();
         self.catalog.wake_others(Topic::Jobs);
     }
 
@@ -99,10 +100,10 @@ impl Shared {
 
     /// Runs until stopped: dispatches while this node is the owner.
     pub async fn run(self: Arc<Self>) {
-        let mut changed = self.changed.listen();
+        let mut changed = self.changed.subscribe();
         let mut owner = self.catalog.owner_changed();
         loop {
-            changed.look();
+            changed.mark_seen();
             if let Some(term) = self.catalog.owner_term()
                 && let Err(error) = self.dispatch(&term).await
             {
@@ -111,8 +112,8 @@ impl Shared {
             tokio::select! {
                 biased;
                 _ = self.stop.cancelled() => return,
-                _ = changed.rung() => {}
-                _ = owner.rung() => {}
+                _ = changed.notified() => {}
+                _ = owner.notified() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }

@@ -11,7 +11,7 @@ use super::Shared;
 use crate::backfill::StorageAt;
 use crate::error::{DdlError, Result};
 use crate::job::{delete_range_job, hold_job};
-use crate::maintain::{all_notes, note_owner, note_range};
+use ilmenite_table::{all_notes, note_owner, note_range};
 
 /// How often the scrubber looks when nothing tells it to.
 const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
@@ -26,10 +26,10 @@ impl Shared {
         if let Err(error) = self.scrub_scratch().await {
             tracing::warn!(%error, "what an earlier run left in the sort directory could not be removed");
         }
-        let mut changed = self.changed.listen();
+        let mut changed = self.changed.subscribe();
         let mut scrubbed: Option<(ilmenite_catalog::OwnerTerm, tokio::time::Instant)> = None;
         loop {
-            changed.look();
+            changed.mark_seen();
             if let Some(term) = self.catalog.owner_term() {
                 if let Err(error) = self.delete_ranges().await {
                     tracing::warn!(%error, "ranges of dropped objects could not be deleted; tried again later");
@@ -47,7 +47,7 @@ impl Shared {
             tokio::select! {
                 biased;
                 _ = self.stop.cancelled() => return,
-                _ = changed.rung() => {}
+                _ = changed.notified() => {}
                 _ = tokio::time::sleep(self.poll) => {}
             }
         }

@@ -433,7 +433,7 @@ impl<'a> Step<'a> {
         }
         for id in noted {
             let what = format!("notes on index {id} of table {}", table.id);
-            self.delete_later(what, crate::maintain::note_range(table.id, id))?;
+            self.delete_later(what, ilmenite_table::note_range(table.id, id))?;
         }
         Ok(())
     }
@@ -477,7 +477,7 @@ impl<'a> Step<'a> {
             )?;
             self.delete_later(
                 format!("notes on index {id} of table {table_id}"),
-                crate::maintain::note_range(table_id, *id),
+                ilmenite_table::note_range(table_id, *id),
             )?;
         }
         Ok(())

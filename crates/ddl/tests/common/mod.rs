@@ -5,19 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{
     Catalog, CatalogConfig, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins,
 };
 use ilmenite_codec::key::partition_prefix_len;
-use ilmenite_codec::{Datum, FieldFlags, FieldType, Handle, RowDecoder, TypeCode};
-use ilmenite_ddl::maintain::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
+use ilmenite_codec::{Handle, RowDecoder};
 use ilmenite_ddl::*;
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore, Unfinished};
+use ilmenite_node::NodeConfig;
 use ilmenite_sort::{MemoryBudget, ObjectStorage};
-use ilmenite_store::{
-    EmbeddedOptions, EmbeddedStore, ErrorClass, KeyRange, KvBatch, ScanOptions, StoreRef, Transaction,
-    TxnMode, Unfinished,
+use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Transaction, TxnMode};
+use ilmenite_table::{
+    OldRow, Row, RowChange, RowOutcome, TableChecksum, TableWriter, WriteOptions, check_table_at,
+    checksum_table_at, handle_layout, row_column,
 };
-use ilmenite_task::{RetryPolicy, Tasks, TasksConfig};
+use ilmenite_task::{RetryPolicy, Tasks};
+use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
 use tokio_util::sync::CancellationToken;
 
 pub struct Node {
@@ -84,24 +88,18 @@ impl Node {
             }
         };
         let store: StoreRef = embedded.clone();
-        let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
         let memory = MemoryBudget::new(options.memory_bytes);
-        let backfill = Backfill::new(BackfillConfig {
-            store: store.clone(),
-            catalog: catalog.clone(),
-            slots: options.slots,
-            memory: memory.clone(),
-            scratch_directory: directory.join("scratch"),
-            cluster_id: "test".into(),
+        let mut catalog = CatalogConfig::new(store.clone());
+        catalog.slots = options.slots;
+        let node = ilmenite_node::Node::open(NodeConfig {
             open_storage: options.open_storage,
+            retry: options.retry,
+            pause_hold: options.pause_hold,
+            ..NodeConfig::new(catalog, "test".into(), directory.join("scratch"), memory.clone())
         });
-        let mut config = TasksConfig::new(store.clone(), catalog.clone(), options.slots);
-        config.retry = options.retry;
-        let tasks = Tasks::start(config, task_kinds(&backfill));
-        let mut config = DdlConfig::new(store.clone(), catalog.clone(), tasks.clone(), backfill);
-        config.retry = options.retry;
-        config.pause_hold = options.pause_hold;
-        let ddl = Ddl::start(config);
+        let ilmenite_node::Node {
+            catalog, tasks, ddl, ..
+        } = node.await.unwrap();
         Node {
             store,
             embedded,
@@ -261,7 +259,11 @@ impl Node {
             .pop()
             .flatten();
         let Some(row) = row else { return Ok(None) };
-        let columns = table.columns.iter().map(row_column).collect::<Result<Vec<_>>>()?;
+        let columns = table
+            .columns
+            .iter()
+            .map(row_column)
+            .collect::<ilmenite_table::Result<Vec<_>>>()?;
         let mut values = Vec::new();
         RowDecoder::new(&columns, &handle_layout(table)?)?.decode(
             &row,
@@ -308,10 +310,21 @@ impl Node {
     }
 
     pub async fn check(&self, name: &str) {
-        self.ddl
-            .check_table(&self.table(name), &CancellationToken::new())
+        self.check_now(&self.table(name)).await.unwrap();
+    }
+
+    /// ADMIN CHECK TABLE.
+    pub async fn check_now(&self, table: &TableInfo) -> Result<()> {
+        let ts = self.store.timestamp().await?;
+        Ok(check_table_at(&self.store, table, ts, &CancellationToken::new()).await?)
+    }
+
+    /// ADMIN CHECKSUM TABLE.
+    pub async fn checksum_now(&self, table: &TableInfo) -> TableChecksum {
+        let ts = self.store.timestamp().await.unwrap();
+        checksum_table_at(&self.store, table, ts, &CancellationToken::new())
             .await
-            .unwrap();
+            .unwrap()
     }
 
     /// Nothing of any job is left: no live row, task, question, hold, note, range to delete, object, lock, transaction

@@ -8,7 +8,7 @@ async fn shares_and_limits() {
     assert_eq!(budget.share(4), 250);
     assert_eq!(budget.share(0), 1000);
     let error = budget.acquire(1001, &token()).await.unwrap_err();
-    assert_eq!(error.class(), ilmenite_store::ErrorClass::Resource);
+    assert_eq!(error.class(), ilmenite_base::ErrorClass::Resource);
     let mut all = budget.acquire(1000, &token()).await.unwrap();
     assert_eq!(budget.status().held_bytes, 1000);
     all.shrink_to(400);

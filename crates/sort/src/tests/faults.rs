@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ilmenite_store::ErrorClass;
+use ilmenite_base::ErrorClass;
 use parking_lot::Mutex;
 
 use super::*;

@@ -11,6 +11,7 @@ mod sorting;
 mod storage;
 
 use bytes::Bytes;
+use ilmenite_store::EntryDigest;
 use ilmenite_store::{KeyRange, KvBatch};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

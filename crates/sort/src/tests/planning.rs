@@ -1,3 +1,4 @@
+use ilmenite_store::EntryDigest;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,4 @@
+use ilmenite_store::{EntryDigest, entry_hash};
 use std::time::Duration;
 
 use super::*;
@@ -364,7 +365,7 @@ async fn a_small_budget_refuses_and_groups_fit_it() {
     let refused = Merge::new(&storage, &runs, KeyRange::default(), &options, &token());
     let error = refused.err().expect("30 readers in 4 MiB");
     assert!(matches!(error, Error::BudgetTooSmall { .. }), "{error}");
-    assert_eq!(error.class(), ilmenite_store::ErrorClass::Resource);
+    assert_eq!(error.class(), ilmenite_base::ErrorClass::Resource);
     let decision = needs_merge(&runs, 4 * MIB);
     assert!(
         decision.merge && decision.reason.contains("at most 30"),
@@ -509,7 +510,7 @@ async fn long_sets_roll_over_to_more_objects_in_growing_parts() {
     unordered.push(b"b", b"").unwrap();
     assert_eq!(
         unordered.push(b"a", b"").unwrap_err().class(),
-        ilmenite_store::ErrorClass::Bug
+        ilmenite_base::ErrorClass::Bug
     );
 }
 
@@ -566,7 +567,7 @@ async fn a_cancel_ends_sorting_and_merging() {
     assert!(merge.next_batch(&mut batch).await.unwrap());
     cancel.cancel();
     let error = read_all(&mut merge).await.unwrap_err();
-    assert_eq!(error.class(), ilmenite_store::ErrorClass::Cancelled);
+    assert_eq!(error.class(), ilmenite_base::ErrorClass::Cancelled);
 
     let cancel = token();
     let budget = RunSorter::min_budget_bytes(&storage);

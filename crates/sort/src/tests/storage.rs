@@ -4,7 +4,7 @@ use crate::uri::{Scheme, StorageUri};
 fn refused(uri: &str) -> String {
     match ObjectStorage::from_uri(uri) {
         Err(error @ Error::InvalidUri(_)) => {
-            assert_eq!(error.class(), ilmenite_store::ErrorClass::User);
+            assert_eq!(error.class(), ilmenite_base::ErrorClass::User);
             error.to_string()
         }
         Err(other) => panic!("{uri}: {other}"),
@@ -96,26 +96,6 @@ fn unusable_uris_are_refused_without_their_secrets() {
 }
 
 #[test]
-fn redaction_works_on_anything() {
-    for (uri, redacted) in [
-        ("", ""),
-        ("?", "?"),
-        (
-            "s3://b?access-key=a&x=1&secret-access-key",
-            "s3://b?access-key=xxxxxx&x=1&secret-access-key",
-        ),
-        (
-            "s3://b?SECRET_ACCESS_KEY=a=b&secret%2Daccess%2Dkey=c",
-            "s3://b?SECRET_ACCESS_KEY=xxxxxx&secret%2Daccess%2Dkey=xxxxxx",
-        ),
-        ("s3://u:p@b/x?sas-token=s", "s3://xxxxxx@b/x?sas-token=xxxxxx"),
-        ("broken session-token=y", "broken session-token=y"),
-    ] {
-        assert_eq!(redact_uri(uri), redacted);
-    }
-}
-
-#[test]
 fn secrets_are_scrubbed_from_texts_in_every_form() {
     let storage = ObjectStorage::from_uri("s3://b?access-key=KEYID&secret-access-key=s%2Fe+c%26r").unwrap();
     let text = storage.scrub("<Id>KEYID</Id> s/e c&r s%2Fe+c%26r s%2Fe%20c%26r s/e c&amp;r");
@@ -199,7 +179,7 @@ async fn a_directory_is_a_store() {
     );
     assert_eq!(
         storage.delete_prefix("/", &token()).await.unwrap_err().class(),
-        ilmenite_store::ErrorClass::Bug
+        ilmenite_base::ErrorClass::Bug
     );
     let stats = storage.stats();
     assert_eq!(

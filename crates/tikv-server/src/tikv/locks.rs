@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_embedded::twophase::{LockedKey, PessimisticLock};
 use ilmenite_proto::kvrpcpb::*;
-use ilmenite_store::twophase::{LockedKey, PessimisticLock};
 use ilmenite_store::{KeyRange, Timestamp};
 
 use super::TikvService;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use ilmenite_embedded::twophase::TxnError;
 use ilmenite_proto::kvrpcpb::*;
-use ilmenite_store::twophase::TxnError;
 use ilmenite_store::{KeyRange, Store};
 use tonic::Status;
 

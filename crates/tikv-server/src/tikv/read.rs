@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ilmenite_embedded::twophase::{ScannedPair, TxnError, VersionKind};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::KeyRange;
-use ilmenite_store::twophase::{ScannedPair, TxnError, VersionKind};
 
 use super::TikvService;
 use crate::convert::{self, Refused, key_error};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ilmenite_embedded::twophase::{CheckStatus, Decided, Prewritten, TxnStatus};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::Timestamp;
-use ilmenite_store::twophase::{CheckStatus, Decided, Prewritten, TxnStatus};
 
 use super::TikvService;
 use crate::convert::{self, Refused, key_error, lock_info};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_proto::ilmenitepb::ilmenite_client::IlmeniteClient;
 use ilmenite_proto::import_sstpb::import_sst_client::ImportSstClient;
 use ilmenite_proto::kvrpcpb::*;
@@ -13,7 +14,7 @@ use ilmenite_proto::metapb;
 use ilmenite_proto::pdpb::pd_client::PdClient;
 use ilmenite_proto::pdpb::{self, GetMembersRequest, GetRegionRequest, RequestHeader, TsoRequest};
 use ilmenite_proto::tikvpb::tikv_client::TikvClient;
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, Store};
+use ilmenite_store::Store;
 use ilmenite_tikv_server::{Server, ServerOptions};
 use tonic::transport::{Channel, Endpoint};
 

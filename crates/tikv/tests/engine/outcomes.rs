@@ -384,7 +384,7 @@ async fn locks_run_out_and_the_loser_is_told() {
         .await
         .unwrap_err();
     assert!(matches!(lost, Error::LocksLost(_)), "{lost}");
-    assert_eq!(lost.class(), ilmenite_store::ErrorClass::Transient);
+    assert_eq!(lost.class(), ilmenite_base::ErrorClass::Transient);
     s.unlock(two, None).await.unwrap();
     silent.unlock(one, None).await.unwrap();
     no_locks(&fake).await;

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ilmenite_base::ErrorClass;
 use ilmenite_proto::errorpb::{self, EpochNotMatch, KeyNotInRegion, NotLeader, ServerIsBusy};
 use ilmenite_store::conformance::{b, write};
-use ilmenite_store::{Check, CommitRequest, Error, ErrorClass, Mutation, Store};
+use ilmenite_store::{Check, CommitRequest, Error, Mutation, Store};
 
 use crate::fake::{Fake, Trouble};
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ilmenite_codec::memcomparable::encode_bytes;
+use ilmenite_embedded::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_proto::ilmenitepb::chaos_request::Action;
 use ilmenite_proto::ilmenitepb::ilmenite_client::IlmeniteClient;
 use ilmenite_proto::ilmenitepb::{
     ChaosRequest, ChaosResponse, ClearFaults, Fault, MergeRegions, SplitRegion, TransferLeader,
 };
-use ilmenite_store::{EmbeddedOptions, EmbeddedStore, StoreRef};
+use ilmenite_store::StoreRef;
 use ilmenite_tikv::{TikvOptions, TikvStore};
 use ilmenite_tikv_server::{Server, ServerOptions};
 use tokio_util::sync::CancellationToken;

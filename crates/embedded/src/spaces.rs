@@ -1,0 +1,346 @@
+//! Keyspaces: one for each partition (a table's rows, an index), made at its first write, and one for all the rest.
+//!
+//! Three locks, always in this order, none of them held by readers across I/O:
+//! `structure` (shared: whoever writes to keyspaces, from finding one until the write is applied; exclusive: dropping
+//! one), `creating` (one creation at a time), `map` (a moment, to look up or change the map).
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fjall::config::{BlockSizePolicy, FilterPolicy};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use super::error::map_error;
+use super::format;
+use super::gc::Garbage;
+use super::range_cache::{RangeCache, Shared};
+use crate::metrics::METRICS;
+use ilmenite_store::{Error, KeyRange, Result, prefix_end};
+
+/// The length of the prefix of a key that names its partition; `None` for keys that belong to none. It must depend on
+/// no more than that prefix, be at most 100, and keys of one partition must be free of prefixes of each other.
+pub type PartitionFn = fn(&[u8]) -> Option<usize>;
+
+const DEFAULT_NAME: &str = "default";
+const META_NAME: &str = "meta";
+/// Of transactions in two phases: their locks, by key, and what became of them, by start timestamp.
+const LOCKS_NAME: &str = "locks";
+const STATUS_NAME: &str = "transactions";
+/// Rows of the meta keyspace that name the partitions' keyspaces, see `Spaces::open`.
+const REGISTERED: &[u8] = b"keyspace/";
+const MAX_PREFIX_BYTES: usize = 100;
+
+pub(super) struct Space {
+    /// Empty for the default keyspace.
+    pub prefix: Bytes,
+    pub keyspace: Keyspace,
+    pub garbage: Garbage,
+    pub cache: RangeCache,
+}
+
+impl Space {
+    pub fn is_default(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
+    /// Appends the stored form of `key`, which belongs here.
+    pub fn encode_key(&self, key: &[u8], out: &mut Vec<u8>) {
+        if self.is_default() {
+            format::encode_default(key, out);
+        } else {
+            out.extend_from_slice(&key[self.prefix.len()..]);
+        }
+    }
+}
+
+pub(super) struct TwoPhaseSpaces {
+    /// User's key → lock.
+    pub locks: Keyspace,
+    /// Start timestamp → commit timestamp, zero for one rolled back; both big-endian.
+    pub status: Keyspace,
+}
+
+pub(super) struct Spaces {
+    pub db: Database,
+    pub path: Arc<Path>,
+    pub partition: PartitionFn,
+    pub default: Arc<Space>,
+    /// Our own rows, unversioned: see the constants of `meta_keys`.
+    pub meta: Keyspace,
+    /// There once the store was opened for transactions in two phases.
+    pub two_phase: Option<TwoPhaseSpaces>,
+    /// What the keyspaces' range caches have in common.
+    pub range_cache: Arc<Shared>,
+    structure: RwLock<()>,
+    creating: Mutex<()>,
+    map: RwLock<BTreeMap<Bytes, Arc<Space>>>,
+}
+
+fn row_options() -> KeyspaceCreateOptions {
+    // Every read is a seek, to a key at a time, which bloom filters do not serve.
+    KeyspaceCreateOptions::default()
+        .filter_policy(FilterPolicy::disabled())
+        .data_block_size_policy(BlockSizePolicy::all(8 << 10))
+}
+
+fn keyspace_name(prefix: &[u8]) -> String {
+    format!("p{}", hex::encode(prefix))
+}
+
+fn registered_key(name: &str) -> Vec<u8> {
+    [REGISTERED, name.as_bytes()].concat()
+}
+
+impl Spaces {
+    /// Opens the keyspaces that exist.
+    ///
+    /// fjall removes, without a word, a keyspace whose manifest is missing. So each one has a row in the meta
+    /// keyspace, written after its creation and removed before its drop: a row without a keyspace is a loss, a
+    /// keyspace without a row is a drop that a crash interrupted (or a creation, with nothing in it yet).
+    ///
+    /// `two_phase`: make the keyspaces of transactions in two phases when they are missing. `range_cache_bytes`: for
+    /// the range caches of all keyspaces.
+    pub fn open(
+        db: Database,
+        path: Arc<Path>,
+        partition: PartitionFn,
+        two_phase: bool,
+        range_cache_bytes: usize,
+    ) -> Result<Self> {
+        let range_cache = Shared::new(range_cache_bytes);
+        let map_err = |e| map_error(&path, e);
+        let existed = db.keyspace_exists(META_NAME);
+        let meta = db
+            .keyspace(META_NAME, KeyspaceCreateOptions::default)
+            .map_err(map_err)?;
+        let had_default = db.keyspace_exists(DEFAULT_NAME);
+        if existed && !had_default && !meta.is_empty().map_err(map_err)? {
+            return Err(Error::Damaged {
+                path: path.join("keyspaces").display().to_string(),
+                detail: "the default keyspace is missing".into(),
+            });
+        }
+        let default = db.keyspace(DEFAULT_NAME, row_options).map_err(map_err)?;
+
+        let mut registered = std::collections::BTreeSet::new();
+        for row in meta.prefix(REGISTERED) {
+            let key = row.key().map_err(map_err)?;
+            registered.insert(String::from_utf8_lossy(&key[REGISTERED.len()..]).into_owned());
+        }
+        let mut map = BTreeMap::new();
+        for name in db.list_keyspace_names() {
+            let name: &str = &name;
+            if [META_NAME, DEFAULT_NAME, LOCKS_NAME, STATUS_NAME].contains(&name) {
+                continue;
+            }
+            let prefix = name.strip_prefix('p').and_then(|h| hex::decode(h).ok());
+            let Some(prefix) = prefix.map(Bytes::from) else {
+                return Err(Error::Damaged {
+                    path: path.join("keyspaces").display().to_string(),
+                    detail: format!("a keyspace of the unknown name {name:?}"),
+                });
+            };
+            let keyspace = db.keyspace(name, row_options).map_err(map_err)?;
+            if !registered.remove(name) {
+                tracing::info!(name, "finishing the drop of a keyspace");
+                db.delete_keyspace(keyspace).map_err(map_err)?;
+                continue;
+            }
+            let garbage = Garbage::unknown();
+            map.insert(
+                prefix.clone(),
+                Arc::new(Space {
+                    prefix,
+                    keyspace,
+                    garbage,
+                    cache: RangeCache::new(range_cache.clone()),
+                }),
+            );
+        }
+        let both = [LOCKS_NAME, STATUS_NAME].map(|name| {
+            let lost = registered.remove(name) && !db.keyspace_exists(name);
+            (name, lost)
+        });
+        if let Some((name, _)) = both.iter().find(|(_, lost)| *lost) {
+            registered.insert((*name).to_owned());
+        }
+        if let Some(name) = registered.first() {
+            return Err(Error::Damaged {
+                path: path.join("keyspaces").display().to_string(),
+                detail: format!(
+                    "{} keyspaces are missing, among them {name}: their folder or its manifest is gone",
+                    registered.len()
+                ),
+            });
+        }
+        let exists = both.iter().all(|(name, _)| db.keyspace_exists(name));
+        let two_phase = if two_phase || exists {
+            let [locks, status] = both.map(|(name, _)| {
+                let keyspace = db.keyspace(name, KeyspaceCreateOptions::default)?;
+                meta.insert(registered_key(name), [])?;
+                Ok(keyspace)
+            });
+            Some(TwoPhaseSpaces {
+                locks: locks.map_err(map_err)?,
+                status: status.map_err(map_err)?,
+            })
+        } else {
+            None
+        };
+        Ok(Spaces {
+            db,
+            path: path.clone(),
+            partition,
+            default: Arc::new(Space {
+                prefix: Bytes::new(),
+                keyspace: default,
+                garbage: Garbage::unknown(),
+                cache: RangeCache::new(range_cache.clone()),
+            }),
+            range_cache,
+            meta,
+            two_phase,
+            structure: RwLock::new(()),
+            creating: Mutex::new(()),
+            map: RwLock::new(map),
+        })
+    }
+
+    pub fn map_error(&self, error: fjall::Error) -> Error {
+        map_error(&self.path, error)
+    }
+
+    /// The prefix that names the partition of `key`; empty for the default keyspace.
+    pub fn partition_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+        match (self.partition)(key) {
+            Some(n) if n <= key.len() && n <= MAX_PREFIX_BYTES => &key[..n],
+            _ => &[],
+        }
+    }
+
+    /// The keyspace of the partition, when it exists.
+    pub fn lookup(&self, prefix: &[u8]) -> Option<Arc<Space>> {
+        if prefix.is_empty() {
+            return Some(self.default.clone());
+        }
+        self.map.read().get(prefix).cloned()
+    }
+
+    /// Keeps every keyspace from being dropped as long as it lives.
+    pub fn pin(&self) -> RwLockReadGuard<'_, ()> {
+        self.structure.read()
+    }
+
+    /// The keyspace of the partition, created when missing. The caller holds `pin`.
+    pub fn obtain(&self, prefix: &[u8], _pin: &RwLockReadGuard<'_, ()>) -> Result<Arc<Space>> {
+        if let Some(space) = self.lookup(prefix) {
+            return Ok(space);
+        }
+        let _creating = self.creating.lock();
+        if let Some(space) = self.lookup(prefix) {
+            return Ok(space);
+        }
+        let name = keyspace_name(prefix);
+        let keyspace = self
+            .db
+            .keyspace(&name, row_options)
+            .map_err(|e| self.map_error(e))?;
+        self.meta
+            .insert(registered_key(&name), [])
+            .map_err(|e| self.map_error(e))?;
+        METRICS.keyspaces_created.inc();
+        let prefix = Bytes::copy_from_slice(prefix);
+        let space = Arc::new(Space {
+            prefix: prefix.clone(),
+            keyspace,
+            garbage: Garbage::none(),
+            cache: RangeCache::new(self.range_cache.clone()),
+        });
+        self.map.write().insert(prefix, space.clone());
+        Ok(space)
+    }
+
+    /// Whether `space` is still the partition's keyspace. The caller holds `pin`.
+    pub fn is_current(&self, space: &Arc<Space>, _pin: &RwLockReadGuard<'_, ()>) -> bool {
+        self.lookup(&space.prefix)
+            .is_some_and(|current| Arc::ptr_eq(&current, space))
+    }
+
+    /// Drops the partition's keyspace with all that is in it. Open scans keep what they read.
+    pub fn drop_space(&self, prefix: &[u8]) -> Result<()> {
+        let _structure = self.structure.write();
+        let Some(space) = self.map.write().remove(prefix) else {
+            return Ok(());
+        };
+        let name = keyspace_name(prefix);
+        let dropped = self
+            .meta
+            .remove(registered_key(&name))
+            .and_then(|()| self.db.persist(PersistMode::SyncData))
+            .and_then(|()| self.db.delete_keyspace(space.keyspace.clone()));
+        if let Err(e) = dropped {
+            self.map.write().insert(space.prefix.clone(), space.clone());
+            return Err(self.map_error(e));
+        }
+        METRICS.keyspaces_dropped.inc();
+        Ok(())
+    }
+
+    /// The partitions' keyspaces that can hold keys of `range`, in key order.
+    pub fn overlapping(&self, range: &KeyRange) -> Vec<Arc<Space>> {
+        let map = self.map.read();
+        let start: &[u8] = &range.start;
+        // The one that begins before `start` may still reach into the range; no two overlap.
+        let before = map
+            .range::<[u8], _>((Bound::Unbounded, Bound::Excluded(start)))
+            .next_back()
+            .filter(|(prefix, _)| {
+                let end = prefix_end(prefix);
+                end.is_empty() || end > range.start
+            })
+            .map(|(_, space)| space.clone());
+        let within = map
+            .range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
+            .take_while(|(prefix, _)| range.end.is_empty() || **prefix < range.end)
+            .map(|(_, space)| space.clone());
+        before.into_iter().chain(within).collect()
+    }
+
+    /// All keyspaces, the default one first.
+    pub fn all(&self) -> Vec<Arc<Space>> {
+        let mut all = vec![self.default.clone()];
+        all.extend(self.map.read().values().cloned());
+        all
+    }
+}
+
+/// Keys of the rows in the meta keyspace.
+pub(super) mod meta_keys {
+    /// 8 bytes big-endian: no timestamp at or above it was ever handed out.
+    pub const TIMESTAMP_BOUND: &[u8] = b"timestamp_bound";
+    /// 8 bytes big-endian: versions needed only below it may be gone.
+    pub const GC_SAFE_POINT: &[u8] = b"gc_safe_point";
+    /// 8 bytes big-endian: where a client wants the safe point to go.
+    pub const GC_GOAL: &[u8] = b"gc_goal";
+    /// Rows of whoever serves the store over the network.
+    pub const SERVER: &[u8] = b"server/";
+    /// A `BatchMark`, that of the newest batch of commits.
+    pub const BATCH: &[u8] = b"batch";
+}
+
+/// Reads a row of eight bytes.
+pub(super) fn meta_u64(spaces: &Spaces, key: &[u8]) -> Result<Option<u64>> {
+    let row = spaces.meta.get(key).map_err(|e| spaces.map_error(e))?;
+    row.map(|row| {
+        let bytes: [u8; 8] = row.as_ref().try_into().map_err(|_| Error::Damaged {
+            path: spaces.meta.path().display().to_string(),
+            detail: format!("row {} is {} bytes long", String::from_utf8_lossy(key), row.len()),
+        })?;
+        Ok(u64::from_be_bytes(bytes))
+    })
+    .transpose()
+}

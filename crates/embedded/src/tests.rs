@@ -1,0 +1,46 @@
+//! The engine as a whole.
+
+use super::*;
+use ilmenite_store::conformance::{b, ingest, pairs, scan_all};
+use ilmenite_store::{KvBatch, StoreRef};
+
+mod basic;
+mod concurrent;
+mod faults;
+mod gc;
+mod model;
+
+/// Keys of tests: `p` and one letter name a partition, e.g. `pA…`; its keys all have one length, so none is a prefix of
+/// another. Everything else is in the default keyspace.
+pub(super) fn test_partition(key: &[u8]) -> Option<usize> {
+    (key.len() >= 2 && key[0] == b'p' && key[1].is_ascii_uppercase()).then_some(2)
+}
+
+pub(super) fn test_options() -> EmbeddedOptions {
+    EmbeddedOptions {
+        cache_bytes: 8 << 20,
+        partition: test_partition,
+        ..EmbeddedOptions::default()
+    }
+}
+
+pub(super) fn open(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {
+    Arc::new(EmbeddedStore::open(dir.path().join("db"), test_options()).unwrap())
+}
+
+async fn write(store: &EmbeddedStore, pairs: &[(&str, Option<&str>)]) -> Timestamp {
+    ilmenite_store::conformance::write(store, pairs).await
+}
+
+/// The rules of the trait, which every engine obeys.
+mod rules {
+    use super::*;
+
+    async fn fixture() -> (tempfile::TempDir, StoreRef) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(&dir);
+        (dir, store)
+    }
+
+    ilmenite_store::conformance_tests!(fixture());
+}

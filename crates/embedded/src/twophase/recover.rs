@@ -1,0 +1,162 @@
+//! Locks and statuses over restarts and time.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use ahash::RandomState;
+use bytes::Bytes;
+use fjall::{PersistMode, Readable};
+
+use super::super::Core;
+use super::super::locks::Hold;
+use super::record::{self, LockRecord};
+use super::{Decided, TwoPhase, TxnError, decided, write_of};
+use ilmenite_store::{Error, KeyRange, Result, Timestamp};
+
+/// What is changed in one batch.
+const BATCH_ROWS: usize = 4096;
+/// Locks of old transactions looked at in one round.
+const OLD_LOCKS: usize = 10_000;
+
+/// Reads the locks that are stored: into the index, or (when the store is not opened for transactions in two phases,
+/// so that nobody would end them) away with them, as their transactions were decided.
+pub(in super::super) fn load(core: &Core) -> Result<()> {
+    let Some(spaces) = &core.spaces.two_phase else {
+        return Ok(());
+    };
+    if !core.options.two_phase {
+        return settle(core);
+    }
+    // Whatever was given out before, a reader may read at: his having pushed a lock was known in memory only.
+    let first_ts = core.oracle.last().next();
+    let mut count = 0;
+    for row in spaces.locks.iter() {
+        let (key, row) = row.into_inner().map_err(|e| core.spaces.map_error(e))?;
+        let (mut lock, _) = record::decode(&row, spaces.locks.path())?;
+        let key = Bytes::copy_from_slice(&key);
+        if lock.primary == key && lock.min_commit_ts > Timestamp::ZERO {
+            lock.min_commit_ts = lock.min_commit_ts.max(first_ts);
+        }
+        match core.locks.try_hold(lock.start_ts, &key)? {
+            Hold::New => core.two_phase.index.put(key, lock),
+            _ => return Err(Error::Bug("a lock on a key that is held".into())),
+        }
+        count += 1;
+    }
+    if count > 0 {
+        tracing::info!(count, "locks of transactions that have not ended");
+    }
+    Ok(())
+}
+
+/// Ends all transactions that have locks.
+fn settle(core: &Core) -> Result<()> {
+    let Some(spaces) = &core.spaces.two_phase else {
+        return Ok(());
+    };
+    let map_err = |e| core.spaces.map_error(e);
+    let (mut committed, mut rolled_back) = (0, 0);
+    loop {
+        let pin = core.spaces.pin();
+        let mut batch = core.spaces.db.batch();
+        let snapshot = core.spaces.db.snapshot();
+        for row in snapshot.iter(&spaces.locks).take(BATCH_ROWS) {
+            let (key, row) = row.into_inner().map_err(map_err)?;
+            let (lock, _) = record::decode(&row, spaces.locks.path())?;
+            match decided(core, lock.start_ts)? {
+                Some(Decided::Committed(ts)) => {
+                    let key = Bytes::copy_from_slice(&key);
+                    let mut write = write_of(core, &key)?;
+                    let space = core.spaces.obtain(core.spaces.partition_of(&key), &pin)?;
+                    let (stored, raw) = write.take(ts);
+                    batch.insert(&space.keyspace, stored, raw);
+                    committed += 1;
+                }
+                _ => {
+                    let zero = 0u64.to_be_bytes();
+                    batch.insert(&spaces.status, lock.start_ts.0.to_be_bytes(), zero);
+                    rolled_back += 1;
+                }
+            }
+            batch.remove(&spaces.locks, key);
+        }
+        drop(snapshot);
+        if batch.is_empty() {
+            break;
+        }
+        batch
+            .durability(Some(PersistMode::SyncData))
+            .commit()
+            .map_err(map_err)?;
+    }
+    if committed + rolled_back > 0 {
+        tracing::info!(
+            committed,
+            rolled_back,
+            "settled locks that a store over the network left"
+        );
+    }
+    Ok(())
+}
+
+/// Removes what is known of transactions that began before the safe point. They have no locks any more.
+pub(in super::super) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
+    let Some(spaces) = &core.spaces.two_phase else {
+        return Ok(0);
+    };
+    let map_err = |e| core.spaces.map_error(e);
+    let mut removed = 0;
+    loop {
+        let mut batch = core.spaces.db.batch();
+        let snapshot = core.spaces.db.snapshot();
+        let old = ..safe_point.0.to_be_bytes();
+        for row in snapshot.range(&spaces.status, old).take(BATCH_ROWS) {
+            batch.remove(&spaces.status, row.key().map_err(map_err)?);
+        }
+        drop(snapshot);
+        let count = batch.len() as u64;
+        batch.commit().map_err(map_err)?;
+        removed += count;
+        if (count as usize) < BATCH_ROWS || core.stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Ok(removed);
+        }
+    }
+}
+
+/// How far garbage collection may go: not past a transaction that has locks.
+pub(in super::super) fn gc_limit(core: &Core) -> Timestamp {
+    core.two_phase.index.oldest().unwrap_or(Timestamp::MAX)
+}
+
+impl TwoPhase {
+    /// Ends transactions whose clients are gone: those that have locks, began more than `age` ago, and whose primary
+    /// lock has outlived its time. Without this they would hold back garbage collection for ever.
+    pub async fn end_abandoned(&self, age: Duration) -> Result<(), TxnError> {
+        let now_ms = self.core.oracle.now_millis();
+        let now = Timestamp::from_millis(now_ms);
+        let before = Timestamp::from_millis(now_ms.saturating_sub(age.as_millis() as u64));
+        let old = |_: &Bytes, lock: &LockRecord| lock.start_ts < before;
+        let locks = self.index().scan(&KeyRange::default(), false, OLD_LOCKS, old);
+        let mut seen: HashSet<Timestamp, RandomState> = HashSet::default();
+        for info in locks {
+            let start_ts = info.lock.start_ts;
+            if !seen.insert(start_ts) {
+                continue;
+            }
+            let fate = match self.decided(start_ts)? {
+                Some(decided) => decided,
+                None => {
+                    let primary = self.index().own(&info.lock.primary, start_ts);
+                    let judge = primary.as_deref().unwrap_or(&info.lock);
+                    if !judge.expired(now) {
+                        continue;
+                    }
+                    Decided::RolledBack
+                }
+            };
+            tracing::info!(%start_ts, ?fate, "ending a transaction that its client has left");
+            self.resolve(start_ts, fate, &KeyRange::default(), None).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,547 @@
+//! Reading tables: by keys of rows, by ranges of rows, and through indexes.
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ilmenite_codec::{HandleRef, IndexDecoder, RowColumn, RowDecoder, key};
+use ilmenite_store::{KeyRange, KvBatch, Scan, ScanOptions};
+use ilmenite_types::Datum;
+use jiff::tz::TimeZone;
+
+use super::runtime::{Executor, Runtime, detach, holds, used_subqueries};
+use crate::result::Row;
+use ilmenite_error::{Error, Result};
+use ilmenite_expr::{EvalContext, SubqueryId};
+use ilmenite_planner::{BytesRange, KeyBuilder, Path, Slot, TableScan};
+
+/// Keys of an index entry's batch are fetched so many at first, and more as the scan goes on: a LIMIT often ends it early.
+const FIRST_FETCH: usize = 32;
+const MAX_FETCH: usize = 2048;
+/// Keys fetched in one request by a list of points.
+const POINTS_AT_ONCE: usize = 1024;
+/// Batches of a scan of which little is wanted.
+const SMALL_BATCH_BYTES: usize = 16 << 10;
+
+/// Puts stored rows into slots.
+pub(crate) struct RowReader {
+    decoder: RowDecoder,
+    slots: Vec<Slot>,
+    width: usize,
+    /// Decoding in order gives the whole row.
+    direct: bool,
+    key_slot: Option<Slot>,
+    raw_slot: Option<Slot>,
+    scratch: Vec<Datum>,
+}
+
+impl RowReader {
+    pub fn new(scan: &TableScan) -> Result<Self> {
+        let layout = ilmenite_table::handle_layout(&scan.table)?;
+        let mut columns: Vec<RowColumn> = Vec::with_capacity(scan.columns.len());
+        for (column, _) in &scan.columns {
+            columns.push(ilmenite_table::row_column(&scan.table.columns[*column])?);
+        }
+        let slots: Vec<Slot> = scan.columns.iter().map(|(_, slot)| *slot).collect();
+        let direct = slots.len() == scan.width && slots.iter().enumerate().all(|(at, slot)| at == *slot);
+        Ok(RowReader {
+            decoder: RowDecoder::new(&columns, &layout)?,
+            direct,
+            slots,
+            width: scan.width,
+            key_slot: scan.key_slot,
+            raw_slot: scan.raw_slot,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The row of a key and its value, over the slots of `left` when it is joined to a row.
+    pub fn read(
+        &mut self,
+        left: Option<&[Datum]>,
+        key: &Bytes,
+        value: &Bytes,
+        zone: &TimeZone,
+    ) -> Result<Row> {
+        if self.slots.is_empty() && self.raw_slot.is_none() && self.key_slot.is_none() {
+            // Nothing but that there is a row.
+            return Ok(left.map_or_else(|| vec![Datum::Null; self.width], <[Datum]>::to_vec));
+        }
+        let handle = key::decode_record_handle(key)?;
+        if self.direct && left.is_none() {
+            let mut row = Vec::with_capacity(self.width);
+            self.decoder.decode(value, handle, Some(zone), &mut row)?;
+            return Ok(row);
+        }
+        self.scratch.clear();
+        if !self.slots.is_empty() {
+            self.decoder
+                .decode(value, handle, Some(zone), &mut self.scratch)?;
+        }
+        let mut row = match left {
+            Some(left) => left.to_vec(),
+            None => vec![Datum::Null; self.width],
+        };
+        for (slot, value) in self.slots.iter().zip(self.scratch.drain(..)) {
+            row[*slot] = value;
+        }
+        if let Some(slot) = self.key_slot {
+            row[slot] = Datum::Bytes(key.clone());
+        }
+        if let Some(slot) = self.raw_slot {
+            row[slot] = Datum::Bytes(value.clone());
+        }
+        Ok(row)
+    }
+}
+
+/// Puts the entries of an index into slots, as far as they go, and tells their rows' keys.
+struct EntryReader {
+    decoder: IndexDecoder,
+    slots: Vec<Slot>,
+    width: usize,
+    table_id: i64,
+    key_slot: Option<Slot>,
+    scratch: Vec<Datum>,
+}
+
+impl EntryReader {
+    /// For those of the scan's columns that entries hold in full.
+    fn new(scan: &TableScan, index: i64) -> Result<Self> {
+        let info = scan
+            .table
+            .index_by_id(index)
+            .ok_or_else(|| Error::bug(format!("table {} has no index {index}", scan.table.name)))?;
+        let layout = ilmenite_table::index_layout(&scan.table, info)?;
+        let mut ids = Vec::new();
+        let mut slots = Vec::new();
+        for (column, slot) in &scan.columns {
+            let id = scan.table.columns[*column].id;
+            if layout.covers(id) {
+                ids.push(id);
+                slots.push(*slot);
+            }
+        }
+        Ok(EntryReader {
+            decoder: IndexDecoder::new(&layout, &ids)?,
+            slots,
+            width: scan.width,
+            table_id: scan.table.id,
+            key_slot: scan.key_slot,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// The entry as a row, and its row's key.
+    fn read(
+        &mut self,
+        left: Option<&[Datum]>,
+        key: &[u8],
+        value: &Bytes,
+        zone: &TimeZone,
+    ) -> Result<(Row, Bytes)> {
+        self.scratch.clear();
+        let handle = self.decoder.decode(key, value, Some(zone), &mut self.scratch)?;
+        let row_key: Bytes = self.row_key(handle.as_ref());
+        let mut row = match left {
+            Some(left) => left.to_vec(),
+            None => vec![Datum::Null; self.width],
+        };
+        for (slot, value) in self.slots.iter().zip(self.scratch.drain(..)) {
+            row[*slot] = value;
+        }
+        if let Some(slot) = self.key_slot {
+            row[slot] = Datum::Bytes(row_key.clone());
+        }
+        Ok((row, row_key))
+    }
+
+    fn handle_key(&self, key: &[u8], value: &[u8]) -> Result<Bytes> {
+        let handle = self.decoder.decode_handle(key, value)?;
+        Ok(self.row_key(handle.as_ref()))
+    }
+
+    fn row_key(&self, handle: HandleRef<'_>) -> Bytes {
+        key::record_key(self.table_id, handle).into()
+    }
+}
+
+/// What reads a table, apart from where it stands: shared by scans and index joins.
+pub(crate) struct TableAccess<'p> {
+    pub scan: &'p TableScan,
+    builder: KeyBuilder,
+    rows: RowReader,
+    entries: Option<EntryReader>,
+    filter_subqueries: Vec<SubqueryId>,
+}
+
+impl<'p> TableAccess<'p> {
+    pub fn new(scan: &'p TableScan) -> Result<Self> {
+        let (builder, entries) = match &scan.path {
+            Path::Table { .. } => (KeyBuilder::for_rows(&scan.table)?, None),
+            Path::Index { index, .. } => {
+                let info = scan
+                    .table
+                    .index_by_id(*index)
+                    .ok_or_else(|| Error::bug(format!("table {} has no index {index}", scan.table.name)))?;
+                (
+                    KeyBuilder::for_index(&scan.table, info)?,
+                    Some(EntryReader::new(scan, *index)?),
+                )
+            }
+        };
+        Ok(TableAccess {
+            scan,
+            builder,
+            rows: RowReader::new(scan)?,
+            entries,
+            filter_subqueries: used_subqueries(&scan.filter),
+        })
+    }
+
+    pub fn is_point(&self) -> bool {
+        matches!(
+            self.scan.path,
+            Path::Table { point: true, .. } | Path::Index { point: true, .. }
+        )
+    }
+
+    fn covering(&self) -> bool {
+        matches!(self.scan.path, Path::Index { covering: true, .. })
+    }
+
+    /// The key ranges for this outer row.
+    pub fn ranges(&self, row: &[Datum], eval: &EvalContext) -> Result<Vec<BytesRange>> {
+        let (Path::Table { bounds, .. } | Path::Index { bounds, .. }) = &self.scan.path;
+        self.builder.ranges(bounds, row, eval)
+    }
+
+    /// The key that a point range is about.
+    pub fn point_key(&self, range: BytesRange) -> Bytes {
+        let mut key = range.start;
+        if self.entries.is_none() {
+            // Handles of columns are padded to this length.
+            let least = key::RECORD_PREFIX_LEN + key::COMMON_HANDLE_MIN_LEN;
+            if self.scan.table.is_common_handle && key.len() < least {
+                key.resize(least, 0);
+            }
+        }
+        key.into()
+    }
+
+    async fn keep(&self, row: Row, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<()> {
+        if self.scan.filter.is_empty() || holds(&self.scan.filter, &self.filter_subqueries, &row, rt).await? {
+            out.push(row);
+        }
+        Ok(())
+    }
+
+    /// Adds the rows of these keys (each with the row it is joined to, if any). Keys without a row are passed over.
+    pub async fn get_rows(
+        &mut self,
+        keys: &[Bytes],
+        lefts: Option<&[&[Datum]]>,
+        rt: &Runtime<'_>,
+        out: &mut Vec<Row>,
+        origins: Option<&mut Vec<usize>>,
+    ) -> Result<()> {
+        let found = rt.view.batch_get(keys).await?;
+        let zone = rt.eval.time_zone.clone();
+        let mut origins = origins;
+        if !self.covering()
+            && let Some(entries) = &self.entries
+        {
+            // Points of a unique index: through the entries to the rows.
+            let mut row_keys = Vec::with_capacity(keys.len());
+            let mut whose = Vec::with_capacity(keys.len());
+            for (at, value) in found.iter().enumerate() {
+                if let Some(value) = value {
+                    row_keys.push(entries.handle_key(&keys[at], value)?);
+                    whose.push(at);
+                }
+            }
+            let rows = rt.view.batch_get(&row_keys).await?;
+            for ((key, value), at) in row_keys.iter().zip(rows).zip(whose) {
+                let value = value.ok_or_else(|| self.dangling(key))?;
+                let row = self.rows.read(lefts.map(|lefts| lefts[at]), key, &value, &zone)?;
+                self.keep_from(row, at, rt, out, &mut origins).await?;
+            }
+            return Ok(());
+        }
+        for (at, value) in found.iter().enumerate() {
+            let Some(value) = value else { continue };
+            let left = lefts.map(|lefts| lefts[at]);
+            let row = match &mut self.entries {
+                Some(entries) => entries.read(left, &keys[at], value, &zone)?.0,
+                None => self.rows.read(left, &keys[at], value, &zone)?,
+            };
+            self.keep_from(row, at, rt, out, &mut origins).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_from(
+        &self,
+        row: Row,
+        at: usize,
+        rt: &Runtime<'_>,
+        out: &mut Vec<Row>,
+        origins: &mut Option<&mut Vec<usize>>,
+    ) -> Result<()> {
+        let before = out.len();
+        self.keep(row, rt, out).await?;
+        if out.len() > before
+            && let Some(origins) = origins
+        {
+            origins.push(at);
+        }
+        Ok(())
+    }
+
+    fn dangling(&self, key: &[u8]) -> Error {
+        let handle = match key::decode_record_handle(key) {
+            Ok(HandleRef::Int(id)) => id.to_string(),
+            Ok(HandleRef::Common(bytes)) => format!("{bytes:02x?}"),
+            Err(_) => format!("{key:02x?}"),
+        };
+        let index = match &self.scan.path {
+            Path::Index { index, .. } => self
+                .scan
+                .table
+                .index_by_id(*index)
+                .map_or("", |i| &i.name.original),
+            Path::Table { .. } => "PRIMARY",
+        };
+        let detail = format!("handle: {handle}, index-values:\"(entry)\" != record-values:\"(no row)\"");
+        Error::data_inconsistent(&self.scan.table.name, index, detail)
+    }
+
+    /// Adds the rows of a batch of stored pairs.
+    async fn take_batch(
+        &mut self,
+        batch: KvBatch,
+        left: Option<&[Datum]>,
+        rt: &Runtime<'_>,
+        pending: &mut VecDeque<Bytes>,
+        out: &mut Vec<Row>,
+    ) -> Result<()> {
+        let zone = rt.eval.time_zone.clone();
+        let before = out.len();
+        let (data, entries) = batch.into_parts();
+        let count = entries.len();
+        for (start, mid, end) in entries {
+            let key = data.slice(start as usize..mid as usize);
+            let value = data.slice(mid as usize..end as usize);
+            match &mut self.entries {
+                None => {
+                    let row = self.rows.read(left, &key, &value, &zone)?;
+                    self.keep(row, rt, out).await?;
+                }
+                Some(reader) if matches!(self.scan.path, Path::Index { covering: true, .. }) => {
+                    let (row, _) = reader.read(left, &key, &value, &zone)?;
+                    self.keep(row, rt, out).await?;
+                }
+                Some(reader) if self.scan.index_filter.is_empty() => {
+                    pending.push_back(reader.handle_key(&key, &value)?);
+                }
+                Some(reader) => {
+                    let (row, row_key) = reader.read(left, &key, &value, &zone)?;
+                    if super::runtime::holds_now(&self.scan.index_filter, &row, &rt.eval)? {
+                        pending.push_back(row_key);
+                    }
+                }
+            }
+        }
+        // Few rows must not hold on to the whole batch.
+        let kept = out.len() - before;
+        if kept * 8 < count {
+            out[before..].iter_mut().for_each(|row| detach(row));
+        }
+        Ok(())
+    }
+
+    /// Adds the rows behind index entries.
+    async fn fetch(
+        &mut self,
+        keys: &[Bytes],
+        left: Option<&[Datum]>,
+        rt: &Runtime<'_>,
+        out: &mut Vec<Row>,
+    ) -> Result<()> {
+        let zone = rt.eval.time_zone.clone();
+        let values = rt.view.batch_get(keys).await?;
+        for (key, value) in keys.iter().zip(values) {
+            let value = value.ok_or_else(|| self.dangling(key))?;
+            let row = self.rows.read(left, key, &value, &zone)?;
+            self.keep(row, rt, out).await?;
+        }
+        Ok(())
+    }
+
+    /// All rows for one outer row: of ranges, for index joins.
+    pub async fn read_all(&mut self, left: &[Datum], rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<()> {
+        let ranges = self.ranges(left, &rt.eval)?;
+        let mut position = Position::new(self, ranges, Some(left.to_vec()));
+        let mut batch = Vec::new();
+        while position.next(self, rt, &mut batch).await? {
+            out.append(&mut batch);
+        }
+        Ok(())
+    }
+}
+
+/// Where a scan stands.
+pub(crate) struct Position {
+    ranges: VecDeque<BytesRange>,
+    points: bool,
+    open: Option<Box<dyn Scan>>,
+    /// Keys of rows that index entries named, not fetched yet.
+    pending: VecDeque<Bytes>,
+    fetch: usize,
+    /// How many more pairs are wanted, when no filter throws any away.
+    remaining: u64,
+    left: Option<Row>,
+    options: ScanOptions,
+}
+
+impl Position {
+    pub fn new(access: &TableAccess<'_>, ranges: Vec<BytesRange>, left: Option<Row>) -> Self {
+        let scan = access.scan;
+        let points = access.is_point() && ranges.iter().all(|range| range.point);
+        let mut ranges: VecDeque<BytesRange> = ranges.into();
+        if scan.reverse {
+            ranges = ranges.into_iter().rev().collect();
+        }
+        let remaining = scan.limit.unwrap_or(u64::MAX);
+        let key_only = scan.columns.is_empty()
+            && scan.raw_slot.is_none()
+            && scan.filter.is_empty()
+            && scan.index_filter.is_empty()
+            && matches!(scan.path, Path::Table { .. });
+        let options = ScanOptions {
+            reverse: scan.reverse,
+            key_only,
+            limit: usize::try_from(remaining).unwrap_or(usize::MAX),
+            batch_bytes: if scan.scan_rows < 200.0 || scan.limit.is_some_and(|limit| limit < 200) {
+                SMALL_BATCH_BYTES
+            } else {
+                ScanOptions::default().batch_bytes
+            },
+            bypass_cache: false,
+        };
+        Position {
+            ranges,
+            points,
+            open: None,
+            pending: VecDeque::new(),
+            fetch: FIRST_FETCH,
+            remaining,
+            left,
+            options,
+        }
+    }
+
+    /// The next rows, at least one; `false` at the end.
+    pub async fn next(
+        &mut self,
+        access: &mut TableAccess<'_>,
+        rt: &Runtime<'_>,
+        out: &mut Vec<Row>,
+    ) -> Result<bool> {
+        out.clear();
+        while out.is_empty() {
+            rt.env.statement.check()?;
+            if self.remaining == 0 && self.pending.is_empty() {
+                return Ok(false);
+            }
+            if self.points {
+                if self.ranges.is_empty() {
+                    return Ok(false);
+                }
+                let count = self.ranges.len().min(POINTS_AT_ONCE);
+                let keys: Vec<Bytes> = self
+                    .ranges
+                    .drain(..count)
+                    .map(|range| access.point_key(range))
+                    .collect();
+                match &self.left {
+                    None => access.get_rows(&keys, None, rt, out, None).await?,
+                    Some(left) => {
+                        let lefts = vec![&left[..]; keys.len()];
+                        access.get_rows(&keys, Some(&lefts), rt, out, None).await?;
+                    }
+                }
+                continue;
+            }
+            if self.pending.len() >= self.fetch
+                || (self.open.is_none() && self.ranges.is_empty() && !self.pending.is_empty())
+            {
+                let count = self.pending.len().min(self.fetch);
+                let keys: Vec<Bytes> = self.pending.drain(..count).collect();
+                self.fetch = (self.fetch * 4).min(MAX_FETCH);
+                access.fetch(&keys, self.left.as_deref(), rt, out).await?;
+                continue;
+            }
+            if self.open.is_none() {
+                let Some(range) = self.ranges.pop_front() else {
+                    return Ok(false);
+                };
+                let options = ScanOptions {
+                    limit: self
+                        .options
+                        .limit
+                        .min(usize::try_from(self.remaining).unwrap_or(usize::MAX)),
+                    ..self.options
+                };
+                self.open = Some(rt.view.scan(KeyRange::new(range.start, range.end), options)?);
+            }
+            let mut batch = KvBatch::new();
+            let more = match &mut self.open {
+                Some(scan) => scan.next_batch(&mut batch).await?,
+                None => false,
+            };
+            if !more {
+                self.open = None;
+                continue;
+            }
+            self.remaining = self.remaining.saturating_sub(batch.len() as u64);
+            access
+                .take_batch(batch, self.left.as_deref(), rt, &mut self.pending, out)
+                .await?;
+            if self.remaining == 0 {
+                self.open = None;
+                self.ranges.clear();
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// One table by itself.
+pub(crate) struct TableExecutor<'p> {
+    access: TableAccess<'p>,
+    position: Option<Position>,
+}
+
+impl<'p> TableExecutor<'p> {
+    pub fn new(scan: &'p TableScan) -> Result<Self> {
+        Ok(TableExecutor {
+            access: TableAccess::new(scan)?,
+            position: None,
+        })
+    }
+}
+
+#[async_trait]
+impl Executor for TableExecutor<'_> {
+    async fn next(&mut self, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<bool> {
+        if self.position.is_none() {
+            let ranges = self.access.ranges(&[], &rt.eval)?;
+            self.position = Some(Position::new(&self.access, ranges, None));
+        }
+        match &mut self.position {
+            Some(position) => position.next(&mut self.access, rt, out).await,
+            None => Ok(false),
+        }
+    }
+}

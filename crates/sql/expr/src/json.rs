@@ -1,0 +1,113 @@
+//! JSON values from and to the other kinds.
+
+use std::cmp::Ordering;
+
+use ilmenite_types::{Datum, FieldType, Json, JsonKind, TypeCode};
+
+use super::context::EvalContext;
+use super::types;
+use super::value;
+use ilmenite_error::{Error, Result};
+
+pub(crate) fn compare(l: &Json, r: &Json) -> Ordering {
+    l.root().compare(&r.root())
+}
+
+pub(crate) fn text(j: &Json) -> String {
+    j.to_string()
+}
+
+pub(crate) fn unquoted(j: &Json) -> String {
+    j.root().unquoted()
+}
+
+pub(crate) fn to_f64(j: &Json, ctx: &EvalContext) -> Result<f64> {
+    Ok(match j.root().kind() {
+        JsonKind::Bool(b) => f64::from(u8::from(b)),
+        JsonKind::Int(n) => n as f64,
+        JsonKind::UInt(n) => n as f64,
+        JsonKind::Double(d) => d,
+        JsonKind::String(s) => value::text_to_f64(s.as_bytes(), ctx)?,
+        JsonKind::Time(t) => t.to_decimal().to_f64(),
+        JsonKind::Duration(d) => d.to_decimal().to_f64(),
+        _ => {
+            ctx.lossy(Error::truncated_wrong_value(
+                "DOUBLE",
+                value::shown(text(j).as_bytes()),
+            ))?;
+            0.0
+        }
+    })
+}
+
+/// A value as a JSON scalar; texts become JSON strings, and JSON stays what it is.
+pub(crate) fn from_datum(value: &Datum) -> Result<Json> {
+    Ok(match value {
+        Datum::Null => Json::null(),
+        Datum::Int(n) => Json::int(*n),
+        Datum::UInt(n) | Datum::Enum(n) | Datum::Set(n) => Json::uint(*n),
+        Datum::Float(f) => Json::double(f64::from(*f))?,
+        Datum::Double(d) => Json::double(*d)?,
+        Datum::Decimal(d) => Json::double(d.to_f64())?,
+        Datum::Bytes(b) => match std::str::from_utf8(b) {
+            Ok(s) => Json::string(s),
+            Err(_) => Json::opaque(TypeCode::Blob, b),
+        },
+        Datum::Time(t) => Json::time(t),
+        Datum::Duration(d) => Json::duration(d),
+        Datum::Bit(_) => Json::opaque(TypeCode::Bit, &value::to_text(value)),
+        Datum::Json(j) => j.clone(),
+    })
+}
+
+/// Where in a text JSON stops being JSON, and why.
+pub(crate) struct Fault {
+    pub(crate) detail: String,
+    pub(crate) position: usize,
+}
+
+/// JSON text as JSON.
+pub(crate) fn parse(text: &[u8]) -> Result<Json, Fault> {
+    Json::parse(text).map_err(|e| {
+        // The parser of the codec reports the text only; where it stops is what people look for.
+        match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+            Err(fault) => Fault {
+                detail: "Invalid value.".into(),
+                position: if fault.is_eof() {
+                    text.len()
+                } else {
+                    offset_of(text, fault.line(), fault.column())
+                },
+            },
+            Ok(_) => Fault {
+                detail: e.to_string(),
+                position: 0,
+            },
+        }
+    })
+}
+
+fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
+    let before: usize = text
+        .split_inclusive(|b| *b == b'\n')
+        .take(line.saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
+    (before + column.saturating_sub(1)).min(text.len())
+}
+
+/// CAST(x AS JSON): texts are parsed, other values become scalars.
+pub(crate) fn parse_datum(x: &Datum, from: &FieldType) -> Result<Datum> {
+    let is_text = types::eval_type(from) == types::EvalType::String;
+    match x {
+        Datum::Bytes(b) if is_text => {
+            if from.charset == "binary" {
+                return Err(Error::invalid_json_charset("binary"));
+            }
+            parse(b)
+                .map(Datum::Json)
+                .map_err(|f| Error::invalid_json_text_in_param(1, "cast_as_json", f.detail, f.position))
+        }
+        other => from_datum(other).map(Datum::Json),
+    }
+}

@@ -1,0 +1,191 @@
+//! From text to statements: our lexer, sqlparser for queries and DML, and our own grammar for everything around them.
+
+mod account;
+mod admin;
+mod alter;
+pub mod ast;
+mod cache;
+mod column;
+mod create;
+mod cursor;
+mod dialect;
+mod lexer;
+mod literal;
+mod load_data;
+mod rewrite;
+mod set;
+mod show;
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+pub use ast::*;
+pub use cache::ParseCache;
+use cursor::{Cursor, RESERVED, Stop};
+use ilmenite_error::{Error, Result};
+pub use lexer::LexMode;
+pub use literal::literal_value;
+
+/// Texts quoted in syntax errors are cut to this many characters, as MySQL does.
+const MAX_QUOTED_CHARS: usize = 80;
+
+/// All statements of `text`, separated by semicolons. Empty ones are left out; a text without any is 1065.
+pub fn parse(text: &[u8], mode: LexMode) -> Result<Vec<Parsed>> {
+    let tokens = lexer::tokenize(text, mode).map_err(|e| syntax_error(text, e.offset))?;
+    let mut statements = Vec::new();
+    let mut rest = tokens;
+    let mut start = 0;
+    loop {
+        let end = rest.iter().position(|t| t.token == Token::SemiColon);
+        let (tokens, after) = match end {
+            Some(at) => {
+                let after = rest.split_off(at + 1);
+                let semicolon = rest.pop();
+                let stop = semicolon.map_or(text.len(), |t| t.span.start.column as usize - 1);
+                statements.extend(parse_one(text, start, stop, rest)?);
+                (None, Some((after, stop + 1)))
+            }
+            None => (Some(rest), None),
+        };
+        match (tokens, after) {
+            (Some(last), _) => {
+                statements.extend(parse_one(text, start, text.len(), last)?);
+                break;
+            }
+            (None, Some((after, next))) => {
+                rest = after;
+                start = next;
+            }
+            (None, None) => break,
+        }
+    }
+    if statements.is_empty() {
+        return Err(Error::empty_query());
+    }
+    Ok(statements)
+}
+
+/// The one statement of `text`; 1064 when there are several.
+pub fn parse_single(text: &[u8], mode: LexMode) -> Result<Parsed> {
+    let mut statements = parse(text, mode)?;
+    match (statements.pop(), statements.pop()) {
+        (Some(only), None) => Ok(only),
+        (Some(second), Some(_)) => {
+            let at = text.len().saturating_sub(second.text.len());
+            Err(syntax_error(text, at))
+        }
+        (None, _) => Err(Error::empty_query()),
+    }
+}
+
+fn parse_one(
+    text: &[u8],
+    start: usize,
+    end: usize,
+    mut tokens: Vec<TokenWithSpan>,
+) -> Result<Option<Parsed>> {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
+        return Ok(None);
+    };
+    let from = (first.span.start.column as usize - 1).max(start);
+    let to = (last.span.end.column as usize - 1).min(end);
+    // Each `?` carries its number from here on: what reads the tree does not see them in the order they are written.
+    let placeholders = tokens.iter_mut().filter_map(|t| match &mut t.token {
+        Token::Placeholder(name) => Some(name),
+        _ => None,
+    });
+    let mut params = 0;
+    for name in placeholders {
+        *name = format!("?{params}");
+        params += 1;
+    }
+    let strings: Vec<(usize, usize)> = tokens
+        .iter()
+        .filter(|t| matches!(t.token, Token::SingleQuotedString(_) | Token::HexStringLiteral(_)))
+        .map(|t| (t.span.start.column as usize - 1, t.span.end.column as usize - 1))
+        .collect();
+    let mut tokens = rewrite::before_parsing(tokens);
+    let into = rewrite::take_into(&mut tokens);
+    let mut cursor = Cursor::new(tokens, end);
+    let parsed = statement::parse(&mut cursor, text).map(|statement| match statement {
+        Statement::Query(query) if !into.is_empty() => Statement::QueryInto {
+            query,
+            variables: into,
+        },
+        other => other,
+    });
+    let statement = parsed.map_err(|stop| match stop {
+        Stop::At(offset) => syntax_error(text, offset.min(end)),
+        Stop::TooDeep => Error::stack_overrun(),
+        Stop::Error(error) => error,
+    })?;
+    if params > usize::from(u16::MAX) {
+        return Err(Error::too_many_placeholders());
+    }
+    if has_secrets(&statement) {
+        return Ok(Some(Parsed {
+            text: masked(text, from..to.max(from), &strings).into(),
+            statement,
+            params,
+        }));
+    }
+    // Comments that are run would end before their `*/`: the text runs to the statement's end.
+    let text = String::from_utf8_lossy(&text[from..to.max(from)]);
+    Ok(Some(Parsed {
+        text: text.trim_end().into(),
+        statement,
+        params,
+    }))
+}
+
+/// May a string of the statement be a password or a storage URI? Its text is shown in process lists and logs.
+fn has_secrets(statement: &Statement) -> bool {
+    match statement {
+        Statement::Account(Account::Create { .. } | Account::Alter { .. } | Account::Grant { .. }) => true,
+        Statement::Set(items) => items.iter().any(|item| match item {
+            SetItem::Password { .. } | SetItem::UserVariable { .. } => true,
+            SetItem::Variable { name, .. } => name == "tidb_cloud_storage_uri",
+            _ => false,
+        }),
+        Statement::Prepare { .. } => true,
+        _ => false,
+    }
+}
+
+/// The text with its string literals masked: of URIs the secret parts, of others all.
+fn masked(text: &[u8], range: std::ops::Range<usize>, strings: &[(usize, usize)]) -> String {
+    let mut out = String::new();
+    let mut at = range.start;
+    let inside = strings
+        .iter()
+        .filter(|(start, end)| *start >= range.start && *end <= range.end);
+    for (start, end) in inside {
+        out.push_str(&String::from_utf8_lossy(&text[at..*start]));
+        let literal = String::from_utf8_lossy(&text[*start..*end]);
+        let inner = literal.trim_matches(['\'', '"']);
+        if inner.contains("://") && !inner.contains(char::is_whitespace) {
+            out.push_str(&format!("'{}'", ilmenite_base::redact::redact_uri(inner)));
+        } else {
+            out.push_str("'***'");
+        }
+        at = *end;
+    }
+    out.push_str(&String::from_utf8_lossy(&text[at..range.end]));
+    out
+}
+
+/// 1064, quoting the text from where it stopped making sense.
+fn syntax_error(text: &[u8], offset: usize) -> Error {
+    let offset = offset.min(text.len());
+    let line = 1 + text[..offset].iter().filter(|b| **b == b'\n').count();
+    let rest = String::from_utf8_lossy(&text[offset..]);
+    let near: String = rest.chars().take(MAX_QUOTED_CHARS).collect();
+    Error::syntax(format!("near '{near}' at line {line}"))
+}
+
+/// All reserved words, for information_schema.keywords.
+pub fn reserved_words() -> &'static [&'static str] {
+    RESERVED
+}

@@ -1,0 +1,269 @@
+//! UPDATE and DELETE: which rows of which tables, and what becomes of them.
+
+use super::*;
+
+/// FROM of an UPDATE or DELETE: Select is checked of what is read, the other privilege of what is written.
+fn bind_targets(binder: &mut Binder<'_>, level: usize, from: &[TableWithJoins]) -> Result<FromTree> {
+    binder.bind_from(level, from)?.ok_or_else(|| Error::syntax("''"))
+}
+
+fn make_target(
+    binder: &mut Binder<'_>,
+    level: usize,
+    source: usize,
+    privilege: Privilege,
+) -> Result<TargetTable> {
+    let block = &mut binder.blocks[level];
+    let Some(table) = block.sources[source].table().cloned() else {
+        return Err(Error::non_updatable_table(
+            &block.sources[source].alias,
+            privilege.as_str(),
+        ));
+    };
+    let target = TargetTable {
+        key_slot: block.key_slot(source),
+        raw_slot: block.raw_slot(source),
+        table,
+    };
+    binder.env.context.check(
+        privilege,
+        &target.table.database,
+        &target.table.info.name.original,
+    )?;
+    Ok(target)
+}
+
+/// Rows of FROM with WHERE, ORDER BY and LIMIT.
+fn target_rows(
+    binder: &mut Binder<'_>,
+    level: usize,
+    tree: FromTree,
+    selection: Option<&Ast>,
+    order_by: &[OrderByExpr],
+    limit: Option<&Ast>,
+) -> Result<Node> {
+    let mut conditions = Vec::new();
+    if let Some(selection) = selection {
+        let condition = binder.expr(level, Clause::Where, selection)?;
+        split_and(condition, &mut conditions);
+    }
+    let order: Vec<(Expr, bool)> = order_by
+        .iter()
+        .map(|item| Ok((binder.expr(level, Clause::OrderBy, &item.expr)?, descending(item))))
+        .collect::<Result<_>>()?;
+    let limit: Option<Limit> = binder.limit(limit, None)?;
+    let pushed = limit
+        .as_ref()
+        .and_then(|limit| limit.known_rows)
+        .filter(|_| order.is_empty());
+    let joined = binder.plan_from(level, tree, conditions, &[], pushed)?;
+    let mut node = joined.node;
+    if !order.is_empty() {
+        let width = binder.blocks[level].width;
+        let mut exprs: Vec<Expr> = (0..width)
+            .map(|slot| Expr::column(slot, FieldType::new(TypeCode::Null), ""))
+            .collect();
+        let mut keys = Vec::with_capacity(order.len());
+        for (expr, descending) in order {
+            let comparer = ilmenite_expr::Comparer::for_type(expr.field_type());
+            let mut key = sort_key(&mut exprs, expr, descending);
+            key.comparer = comparer;
+            keys.push(key);
+        }
+        let rows = node.rows;
+        node = Node::new(
+            rows,
+            NodeKind::Project {
+                input: Box::new(node),
+                exprs,
+            },
+        );
+        node = Node::new(
+            rows,
+            NodeKind::Sort {
+                input: Box::new(node),
+                keys,
+                limit: limit.clone(),
+            },
+        );
+    }
+    if let Some(limit) = limit {
+        node = limited(node, limit);
+    }
+    Ok(node)
+}
+
+pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePlan> {
+    if update.from.is_some() || update.returning.is_some() {
+        return Err(Error::syntax("'FROM'"));
+    }
+    let mut binder = Binder::new(env);
+    let level = binder.open_block(None);
+    let tree = bind_targets(&mut binder, level, std::slice::from_ref(&update.table))?;
+    let multiple = binder.blocks[level].sources.len() > 1;
+    if multiple && (!update.order_by.is_empty() || update.limit.is_some()) {
+        let clause = if update.limit.is_some() {
+            "LIMIT"
+        } else {
+            "ORDER BY"
+        };
+        return Err(Error::wrong_usage("UPDATE", clause));
+    }
+    let mut sources: Vec<usize> = Vec::new();
+    let mut assignments = Vec::with_capacity(update.assignments.len());
+    for assignment in &update.assignments {
+        let name = assignment_column(&assignment.target)?;
+        let (source, column) = binder.assigned_column(level, name)?;
+        let target = sources
+            .iter()
+            .position(|known| *known == source)
+            .unwrap_or_else(|| {
+                sources.push(source);
+                sources.len() - 1
+            });
+        let Some(table) = binder.blocks[level].sources[source].table().cloned() else {
+            return Err(Error::non_updatable_table(name, "UPDATE"));
+        };
+        let value = match value(&mut binder, level, &table, column, &assignment.value)? {
+            Some(value) => value,
+            None => default_expr(env, &table.info.columns[column])?,
+        };
+        assignments.push(AssignmentPlan {
+            target,
+            column,
+            slot: None,
+            value,
+            automatic: false,
+        });
+    }
+    let mut targets = Vec::with_capacity(sources.len());
+    for (at, source) in sources.iter().enumerate() {
+        let target = make_target(&mut binder, level, *source, Privilege::Update)?;
+        add_on_update(env, &target.table, at, &mut assignments, |_| None)?;
+        targets.push(target);
+    }
+    let rows = target_rows(
+        &mut binder,
+        level,
+        tree,
+        update.selection.as_ref(),
+        &update.order_by,
+        update.limit.as_ref(),
+    )?;
+    for assignment in &mut assignments {
+        assignment.slot = binder.blocks[level].sources[sources[assignment.target]].slots[assignment.column];
+    }
+    binder.close_block()?;
+    let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
+    Ok(UpdatePlan {
+        rows,
+        targets,
+        assignments,
+        ignore,
+        subqueries: binder.finish()?,
+    })
+}
+
+impl Binder<'_> {
+    /// The column an UPDATE assigns to.
+    fn assigned_column(&mut self, level: usize, name: &ObjectName) -> Result<(usize, usize)> {
+        let parts: Vec<&str> = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
+            .collect();
+        let (schema, table, column) = match &parts[..] {
+            [column] => (None, None, *column),
+            [table, column] => (None, Some(*table), *column),
+            [schema, table, column] => (Some(*schema), Some(*table), *column),
+            _ => return Err(Error::syntax(format!("'{name}'"))),
+        };
+        let name = ilmenite_expr::ColumnName {
+            schema,
+            table,
+            column,
+        };
+        self.find_in_block(level, &name, Clause::Fields)?
+            .ok_or_else(|| Error::unknown_column(name, Clause::Fields.as_str()))
+    }
+}
+
+pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePlan> {
+    if delete.returning.is_some() {
+        return Err(Error::not_supported_yet("RETURNING"));
+    }
+    let listed = match &delete.from {
+        FromTable::WithFromKeyword(list) | FromTable::WithoutKeyword(list) => list,
+    };
+    let mut binder = Binder::new(env);
+    let level = binder.open_block(None);
+    let (tree, names): (FromTree, Vec<ObjectName>) = if let Some(using) = &delete.using {
+        // DELETE FROM t1, t2 USING …
+        let names = listed
+            .iter()
+            .map(|item| table_name(&item.relation))
+            .collect::<Result<_>>()?;
+        (bind_targets(&mut binder, level, using)?, names)
+    } else if !delete.tables.is_empty() {
+        // DELETE t1, t2 FROM …
+        (bind_targets(&mut binder, level, listed)?, delete.tables.clone())
+    } else {
+        (bind_targets(&mut binder, level, listed)?, Vec::new())
+    };
+    let multiple = !names.is_empty();
+    if multiple && (!delete.order_by.is_empty() || delete.limit.is_some()) {
+        let clause = if delete.limit.is_some() {
+            "LIMIT"
+        } else {
+            "ORDER BY"
+        };
+        return Err(Error::wrong_usage("DELETE", clause));
+    }
+    let mut targets = Vec::new();
+    if multiple {
+        for name in &names {
+            // `t.*` names t as well.
+            let parts: Vec<&str> = name
+                .0
+                .iter()
+                .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
+                .filter(|part| *part != "*")
+                .collect();
+            let (database, table) = match &parts[..] {
+                [table] => (None, *table),
+                [database, table] => (Some(*database), *table),
+                _ => return Err(Error::syntax(format!("'{name}'"))),
+            };
+            let source = binder.blocks[level].sources.iter().position(|source| {
+                same_name(&source.alias, table)
+                    && database
+                        .is_none_or(|db| source.database.as_deref().is_some_and(|own| same_name(own, db)))
+            });
+            let source = source.ok_or_else(|| Error::unknown_table(table, "MULTI DELETE"))?;
+            targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
+        }
+    } else {
+        targets.push(make_target(&mut binder, level, 0, Privilege::Delete)?);
+    }
+    let rows = target_rows(
+        &mut binder,
+        level,
+        tree,
+        delete.selection.as_ref(),
+        &delete.order_by,
+        delete.limit.as_ref(),
+    )?;
+    binder.close_block()?;
+    Ok(DeletePlan {
+        rows,
+        targets,
+        subqueries: binder.finish()?,
+    })
+}
+
+fn table_name(factor: &TableFactor) -> Result<ObjectName> {
+    match factor {
+        TableFactor::Table { name, .. } => Ok(name.clone()),
+        other => Err(Error::syntax(format!("'{other}'"))),
+    }
+}

@@ -1,0 +1,274 @@
+//! The engine: what all sessions of one node share, and its life.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ilmenite_base::ErrorClass;
+use ilmenite_catalog::{Catalog, CatalogConfig, Settings};
+use ilmenite_ddl::Ddl;
+use ilmenite_error::{Error, Result};
+use ilmenite_executor::{StopReason, TableCache};
+use ilmenite_node::{Node, NodeConfig, cluster_id, local_id, memory_bytes};
+use ilmenite_parser::ParseCache;
+use ilmenite_sort::MemoryBudget;
+use ilmenite_store::StoreRef;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::{self, Account, FastAuth, Login};
+use crate::registry::{Registry, SessionEntry};
+use crate::statement::RowCounts;
+use crate::user_locks::UserLockTable;
+use crate::variables::Globals;
+
+/// How often variables that another node may have set are looked at.
+const SETTINGS_POLL: Duration = Duration::from_secs(2);
+
+/// At shutdown, how long steps of jobs and subtasks have to stop.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// What a node is told at its start.
+pub struct EngineConfig {
+    pub store: StoreRef,
+    /// For sorting without object storage, and for spilling.
+    pub data_dir: PathBuf,
+    /// `host:port` other nodes and people know this node by.
+    pub address: String,
+    pub service_scope: String,
+    /// Subtasks at once.
+    pub slots: u32,
+}
+
+impl EngineConfig {
+    pub fn new(store: StoreRef, data_dir: PathBuf) -> Self {
+        let slots = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        EngineConfig {
+            store,
+            data_dir,
+            address: String::new(),
+            service_scope: String::new(),
+            slots,
+        }
+    }
+}
+
+pub struct Engine {
+    pub store: StoreRef,
+    pub catalog: Arc<Catalog>,
+    pub ddl: Arc<Ddl>,
+    node: Node,
+    pub globals: Arc<Globals>,
+    pub parses: ParseCache,
+    pub table_cache: TableCache,
+    pub(crate) row_counts: RowCounts,
+    pub(crate) registry: Registry,
+    /// What GET_LOCK took.
+    pub user_locks: Arc<UserLockTable>,
+    /// Where statements spill.
+    pub spill_dir: PathBuf,
+    accounts: Mutex<Arc<Vec<Account>>>,
+    fast_auth: Arc<FastAuth>,
+    started: Instant,
+    next_connection: AtomicU64,
+    stop: CancellationToken,
+}
+
+/// `8.0.36-Ilmenite-0.1.0`
+pub const SERVER_VERSION: &str = concat!("8.0.36-Ilmenite-", env!("CARGO_PKG_VERSION"));
+/// What `tidb_version()` says.
+pub(crate) const SERVER_VERSION_DETAIL: &str = concat!(
+    "Release Version: 8.0.36-Ilmenite-",
+    env!("CARGO_PKG_VERSION"),
+    "\nEdition: Community"
+);
+
+impl Engine {
+    pub async fn open(config: EngineConfig) -> Result<Arc<Engine>> {
+        let globals = Arc::new(Globals::new(&fixed_variables(&config.data_dir)));
+        let spill_dir = config.data_dir.join("tmp");
+        std::fs::create_dir_all(&spill_dir)
+            .map_err(|e| Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display())))?;
+        let catalog = CatalogConfig {
+            address: config.address,
+            version: SERVER_VERSION.into(),
+            service_scope: config.service_scope,
+            local_id: local_id(&config.data_dir)?,
+            slots: config.slots,
+            ..CatalogConfig::new(config.store.clone())
+        };
+        let cluster_id = cluster_id(&config.store).await?;
+        let scratch = config.data_dir.join("sort");
+        let memory = MemoryBudget::new(globals.number("ilmenite_ddl_memory_budget"));
+        let node = Node::open(NodeConfig::new(catalog, cluster_id, scratch, memory)).await?;
+        let engine = Arc::new(Engine {
+            store: node.store.clone(),
+            catalog: node.catalog.clone(),
+            ddl: node.ddl.clone(),
+            node,
+            globals,
+            parses: ParseCache::default(),
+            table_cache: TableCache::default(),
+            row_counts: RowCounts::default(),
+            registry: Registry::default(),
+            user_locks: Arc::default(),
+            spill_dir,
+            accounts: Mutex::default(),
+            fast_auth: Arc::default(),
+            started: Instant::now(),
+            next_connection: AtomicU64::new(1),
+            stop: CancellationToken::new(),
+        });
+        engine.load_settings().await?;
+        if engine.accounts().is_empty() {
+            let root = Account::root();
+            Account::store(
+                &engine.catalog,
+                vec![(root.user.clone(), root.host.clone(), Some(root))],
+            )
+            .await?;
+            engine.load_settings().await?;
+        }
+        tokio::spawn(Self::keep_settings(Arc::downgrade(&engine), engine.stop.clone()));
+        Ok(engine)
+    }
+
+    /// Takes over the variables and accounts that are stored.
+    pub async fn load_settings(&self) -> Result<()> {
+        let stored = self.catalog.settings(Settings::Variables).await?;
+        let stored: Vec<(String, String)> = stored
+            .into_iter()
+            .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+            .collect();
+        self.globals
+            .load_stored(stored.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let accounts = Account::load_all(&self.catalog).await?;
+        *self.accounts.lock() = Arc::new(accounts);
+        self.apply_settings();
+        Ok(())
+    }
+
+    /// Variables that reach below the SQL layer.
+    fn apply_settings(&self) {
+        self.node
+            .memory
+            .set_limit(self.globals.number("ilmenite_ddl_memory_budget"));
+    }
+
+    async fn keep_settings(this: std::sync::Weak<Self>, stop: CancellationToken) {
+        let Some(mut changed) = this.upgrade().map(|e| e.catalog.settings_changed()) else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = stop.cancelled() => return,
+                result = changed.changed() => if result.is_err() { return },
+                _ = tokio::time::sleep(SETTINGS_POLL) => {}
+            }
+            let Some(engine) = this.upgrade() else { return };
+            if let Err(e) = engine.load_settings().await {
+                tracing::warn!(error = %e, "stored variables and accounts could not be read");
+            }
+        }
+    }
+
+    pub fn accounts(&self) -> Arc<Vec<Account>> {
+        self.accounts.lock().clone()
+    }
+
+    /// The account a client of that name and host logs in to.
+    pub async fn account(&self, user: &str, host: &str) -> Result<Option<Login>> {
+        let accounts = self.accounts();
+        let found = account::choose(&accounts, user, host).filter(|a| !a.locked);
+        Ok(found.map(|account| Login {
+            account: account.clone(),
+            cache: self.fast_auth.clone(),
+        }))
+    }
+
+    pub fn version(&self) -> &'static str {
+        SERVER_VERSION
+    }
+
+    pub fn next_connection_id(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn max_connections(&self) -> usize {
+        self.globals.number("max_connections") as usize
+    }
+
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Every session, for SHOW PROCESSLIST.
+    pub fn sessions(&self) -> Vec<Arc<SessionEntry>> {
+        self.registry.all()
+    }
+
+    /// Tells every running statement to end.
+    pub fn interrupt_all(&self) {
+        for session in self.registry.all() {
+            session.stop_statement(StopReason::ClientGone);
+        }
+    }
+
+    /// What the status port answers under /status.
+    pub async fn status_json(&self) -> serde_json::Value {
+        let node = self.catalog.node_info();
+        let (owner, problem) = match self.catalog.owner().await {
+            Ok(owner) => (owner.map(|o| o.node_id), None),
+            Err(e) => (None, Some(e.to_string())),
+        };
+        json!({
+            "version": SERVER_VERSION,
+            "connections": self.registry.count(),
+            "uptime_seconds": self.uptime().as_secs(),
+            "node_id": node.id,
+            "address": node.address,
+            "service_scope": node.service_scope,
+            "is_live": self.catalog.is_live(),
+            "schema_version": self.catalog.view().version(),
+            "owner_id": owner,
+            "is_owner": self.catalog.owner_term().is_some(),
+            "problem": problem,
+        })
+    }
+
+    /// Hands over what runs here and leaves the cluster.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.interrupt_all();
+        self.node.shutdown(HAND_OVER).await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Variables whose value this process knows best.
+fn fixed_variables(data_dir: &std::path::Path) -> Vec<(&'static str, String)> {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .unwrap_or_default()
+        .trim()
+        .to_string();
+    let mut fixed = vec![
+        ("version", SERVER_VERSION.to_string()),
+        (
+            "version_comment",
+            format!("Ilmenite {}", env!("CARGO_PKG_VERSION")),
+        ),
+        ("hostname", hostname),
+        ("datadir", data_dir.display().to_string()),
+    ];
+    if let Some(bytes) = memory_bytes() {
+        fixed.push(("ilmenite_ddl_memory_budget", (bytes / 4).to_string()));
+    }
+    fixed
+}

@@ -1,0 +1,107 @@
+//! SHOW GRANTS and SHOW CREATE USER.
+
+use ilmenite_types::Datum;
+
+use super::columns;
+use crate::account::Account;
+use crate::context::SessionContext;
+use crate::infoschema::{grantee, identifier, quoted};
+use crate::privilege::PrivilegeSet;
+use crate::rowset::RowSet;
+use ilmenite_error::{Error, Result};
+use ilmenite_parser::AccountName;
+use ilmenite_planner::Privilege;
+
+/// User and host an account name stands for; looking at others takes SELECT on `mysql`.
+fn resolve(ctx: &SessionContext, name: Option<&AccountName>) -> Result<(String, String)> {
+    let own = &ctx.privileges;
+    let name = match name {
+        Some(name) if !name.current => name,
+        _ => return Ok((own.user.clone(), own.account_host.clone())),
+    };
+    if name.user != own.user || !name.host.eq_ignore_ascii_case(&own.account_host) {
+        own.check(Privilege::Select, "mysql", "")?;
+    }
+    Ok((name.user.clone(), name.host.clone()))
+}
+
+fn find(ctx: &SessionContext, user: &str, host: &str) -> Option<Account> {
+    let accounts = ctx.engine.accounts();
+    let matches = |a: &&Account| a.user == user && a.host.eq_ignore_ascii_case(host);
+    accounts.iter().find(matches).cloned()
+}
+
+pub(super) fn grants(ctx: &SessionContext, name: Option<&AccountName>) -> Result<RowSet> {
+    let (user, host) = resolve(ctx, name)?;
+    let account = find(ctx, &user, &host).ok_or_else(|| Error::no_such_grant(&user, &host))?;
+    let title = format!("Grants for {user}@{host}");
+    let mut found = RowSet::new(columns(&[(&title, "varchar(1024) not null")]));
+    found.rows = grant_texts(&account)
+        .into_iter()
+        .map(|text| vec![Datum::text(text)])
+        .collect();
+    Ok(found)
+}
+
+/// The statements that give an account what it has.
+pub(super) fn grant_texts(account: &Account) -> Vec<String> {
+    let to = format!("{}@{}", identifier(&account.user), identifier(&account.host));
+    let grants = &account.grants;
+    let mut texts = vec![grant_text(grants.global, PrivilegeSet::all_global(), "*.*", &to)];
+    for (database, set) in &grants.databases {
+        let on = format!("{}.*", identifier(database));
+        texts.push(grant_text(*set, PrivilegeSet::all_database(), &on, &to));
+    }
+    for (database, tables) in &grants.tables {
+        for (table, set) in tables {
+            let on = format!("{}.{}", identifier(database), identifier(table));
+            texts.push(grant_text(*set, PrivilegeSet::all_table(), &on, &to));
+        }
+    }
+    texts
+}
+
+fn grant_text(set: PrivilegeSet, all: PrivilegeSet, on: &str, to: &str) -> String {
+    let option = PrivilegeSet::of([Privilege::GrantOption]);
+    let given = set.minus(option);
+    let names = if given.is_empty() {
+        "USAGE".to_string()
+    } else if given.contains(all) {
+        "ALL PRIVILEGES".to_string()
+    } else {
+        given.iter().map(Privilege::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let with = if set.contains(option) {
+        " WITH GRANT OPTION"
+    } else {
+        ""
+    };
+    format!("GRANT {names} ON {on} TO {to}{with}")
+}
+
+pub(super) fn create_user(ctx: &SessionContext, name: &AccountName) -> Result<RowSet> {
+    let (user, host) = resolve(ctx, Some(name))?;
+    let account = find(ctx, &user, &host)
+        .ok_or_else(|| Error::cannot_user("SHOW CREATE USER", grantee(&user, &host)))?;
+    let title = format!("CREATE USER for {user}@{host}");
+    let mut found = RowSet::new(columns(&[(&title, "varchar(2048) not null")]));
+    found.rows.push(vec![Datum::text(create_user_text(&account))]);
+    Ok(found)
+}
+
+fn create_user_text(account: &Account) -> String {
+    let proof = account.credential.text();
+    let proof = if proof.is_empty() {
+        String::new()
+    } else {
+        format!(" AS {}", quoted(&proof))
+    };
+    format!(
+        "CREATE USER {}@{} IDENTIFIED WITH {}{proof} REQUIRE NONE PASSWORD EXPIRE DEFAULT ACCOUNT {} \
+         PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT PASSWORD REQUIRE CURRENT DEFAULT",
+        identifier(&account.user),
+        identifier(&account.host),
+        quoted(account.credential.plugin()),
+        if account.locked { "LOCK" } else { "UNLOCK" },
+    )
+}

@@ -1,0 +1,183 @@
+//! The tables of a statement: found by name in one view of the schema, pinned for the transaction, and measured.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use ilmenite_catalog::{Pinned, TableId, TableRef};
+use ilmenite_error::{Error, Result};
+use ilmenite_planner::{
+    PlanContext, Privilege, TableUse, VirtualTable, same_name, split_name, virtual_schema,
+};
+use ilmenite_store::{KeyRange, StoreRef};
+use ilmenite_types::{Datum, FieldType};
+use parking_lot::Mutex;
+use sqlparser::ast::{ObjectName, Visit, visit_relations};
+
+use super::eval_context::variable_type;
+use crate::context::SessionContext;
+use crate::infoschema;
+
+/// What a statement's names stand for.
+#[derive(Debug, Default)]
+pub(crate) struct StatementTables {
+    tables: Vec<(String, String, TableUse)>,
+}
+
+/// How often a name is looked up again because the table changed meanwhile.
+const RESOLVE_ATTEMPTS: usize = 8;
+
+impl StatementTables {
+    /// Every table `statement` names, pinned for the session's transaction. Names that are no tables (aliases, CTEs) are
+    /// left alone: whether something is missing is found when it is bound.
+    pub async fn of<V: Visit>(ctx: &SessionContext, statement: &V) -> Result<Self> {
+        let mut names: Vec<(String, String)> = Vec::new();
+        let _ = visit_relations(statement, |name: &ObjectName| {
+            if let Ok((database, table)) = split_name(name)
+                && let Some(database) = database.or(ctx.database.as_deref())
+                && !names
+                    .iter()
+                    .any(|(d, t)| same_name(d, database) && same_name(t, table))
+            {
+                names.push((database.to_owned(), table.to_owned()));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        let mut tables = StatementTables::default();
+        for (database, table) in names {
+            tables.add(ctx, &database, &table).await?;
+        }
+        Ok(tables)
+    }
+
+    /// Pins one more table, if there is one of that name.
+    pub async fn add(&mut self, ctx: &SessionContext, database: &str, table: &str) -> Result<()> {
+        if virtual_schema(database).is_some() {
+            return Ok(());
+        }
+        for _ in 0..RESOLVE_ATTEMPTS {
+            let view = ctx.engine.catalog.view();
+            let Some(found) = view.table(database, table) else {
+                return Ok(());
+            };
+            match ctx.txn.pin(&view, found.id)? {
+                Pinned::As(info) => {
+                    let rows = ctx.engine.row_counts.rows(&ctx.engine.store, info.id).await?;
+                    let schema = view
+                        .schema(database)
+                        .map_or(database, |schema| schema.name.original.as_str());
+                    let found = TableUse {
+                        database: schema.into(),
+                        info,
+                        rows,
+                    };
+                    self.tables.push((database.to_owned(), table.to_owned(), found));
+                    return Ok(());
+                }
+                Pinned::Changed => {}
+            }
+        }
+        Err(Error::schema_changed())
+    }
+
+    /// The table of that name: 1049 or 1146 when there is none.
+    pub fn find(&self, database: &str, table: &str) -> Result<&TableUse> {
+        self.tables
+            .iter()
+            .find(|(d, t, _)| same_name(d, database) && same_name(t, table))
+            .map(|(.., found)| found)
+            .ok_or_else(|| Error::no_such_table(database, table))
+    }
+
+    /// (database, name, table): what a cached plan was made for.
+    pub fn used(&self) -> impl Iterator<Item = (&str, &str, &TableRef)> {
+        self.tables
+            .iter()
+            .map(|(database, name, found)| (database.as_str(), name.as_str(), &found.info))
+    }
+}
+
+/// The session, as planning sees it.
+pub(super) struct PlanView<'a> {
+    pub ctx: &'a SessionContext,
+    pub tables: &'a StatementTables,
+}
+
+impl PlanContext for PlanView<'_> {
+    fn database(&self) -> Option<&str> {
+        self.ctx.database.as_deref()
+    }
+
+    fn table(&self, database: &str, table: &str) -> Result<&TableUse> {
+        self.tables.find(database, table)
+    }
+
+    fn virtual_table(&self, database: &str, table: &str) -> Option<Arc<dyn VirtualTable>> {
+        infoschema::resolve(database, table).map(|table| table as Arc<dyn VirtualTable>)
+    }
+
+    fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
+        self.ctx.check(privilege, database, table)
+    }
+
+    fn user(&self) -> (&str, &str) {
+        (&self.ctx.user, &self.ctx.host)
+    }
+
+    fn user_variable(&self, name: &str) -> Option<&Datum> {
+        self.ctx.user_vars.get(name)
+    }
+
+    fn system_variable_type(&self, name: &str) -> Result<FieldType> {
+        variable_type(name)
+    }
+}
+
+/// How many rows tables have, from the store's regions, asked for now and then.
+#[derive(Default)]
+pub(crate) struct RowCounts {
+    tables: Mutex<AHashMap<TableId, (f64, Instant)>>,
+}
+
+impl std::fmt::Debug for RowCounts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RowCounts({} tables)", self.tables.lock().len())
+    }
+}
+
+const STATS_AGE: Duration = Duration::from_secs(10);
+/// A new table grows fast.
+const STATS_AGE_SMALL: Duration = Duration::from_millis(500);
+const SMALL_ROWS: f64 = 10_000.0;
+/// Tables known at most: beyond it all are forgotten, and asked for again.
+const STATS_TABLES: usize = 10_000;
+
+impl RowCounts {
+    pub async fn rows(&self, store: &StoreRef, table: TableId) -> Result<f64> {
+        let now = Instant::now();
+        if let Some((rows, at)) = self.tables.lock().get(&table) {
+            let age = if *rows < SMALL_ROWS {
+                STATS_AGE_SMALL
+            } else {
+                STATS_AGE
+            };
+            if now.duration_since(*at) < age {
+                return Ok(*rows);
+            }
+        }
+        let (start, end) = ilmenite_codec::record_range(table);
+        let regions = store.regions(&KeyRange::new(start, end)).await?;
+        let rows = regions
+            .iter()
+            .map(|region| region.approximate_keys as f64)
+            .sum::<f64>()
+            .max(1.0);
+        let mut tables = self.tables.lock();
+        if tables.len() >= STATS_TABLES {
+            tables.clear();
+        }
+        tables.insert(table, (rows, now));
+        Ok(rows)
+    }
+}
