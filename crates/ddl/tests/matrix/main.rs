@@ -120,7 +120,7 @@ async fn a_process_that_is_to_die() {
 fn the_matrix_has_every_point() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    for name in ["catalog", "ddl", "sort", "store", "task"] {
+    for name in ["catalog", "ddl", "embedded", "sort", "store", "task"] {
         failpoints_below(&crates.join(name).join("src"), &mut found);
     }
     assert!(found.len() > 15, "{found:?}");

@@ -51,7 +51,7 @@ async fn every_acknowledged_commit_survives_kill_9() {
     for round in 0..6 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
-                "embedded::tests::faults::child_commits_until_killed",
+                "tests::faults::child_commits_until_killed",
                 "--exact",
                 "--nocapture",
             ])

@@ -331,10 +331,10 @@ codes! {
         "Check which accounts there are (SELECT user, host FROM mysql.user).";
     data_too_long(column, row) = 1406 b"22001" User "Data too long for column '{column}' at row {row}",
         "Shorten the value or widen the column.";
-    cannot_create_with_grant() = 1410 b"42000" User "You are not allowed to create a user with GRANT",
-        "CREATE USER first.";
     text_too_long(length, max) = 1406 b"22001" User "Data too long: {length} characters where {max} are allowed",
         "Shorten the value.";
+    cannot_create_with_grant() = 1410 b"42000" User "You are not allowed to create a user with GRANT",
+        "CREATE USER first.";
     wrong_value_for_function(kind, value, function) = 1411 b"HY000" User "Incorrect {kind} value: '{value}' for function {function}",
         "Give a value of that type.";
     too_big_scale(scale, column, max) = 1425 b"42000" User "Too big scale {scale} specified for column '{column}'. Maximum is {max}.",

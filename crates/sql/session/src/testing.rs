@@ -159,6 +159,9 @@ pub async fn run_with_file(ctx: &mut SessionContext, text: &str, file: Bytes) ->
         Statement::Maintain { kind, tables } => admin::maintain(ctx, *kind, tables, &mut captured).await?,
         other => panic!("not for this: {other:?}"),
     };
+    if let Some(found) = captured.outcome.found_rows {
+        ctx.found_rows = found;
+    }
     Ok(captured)
 }
 
