@@ -57,7 +57,7 @@ fn bucket_of(id: TableId) -> usize {
 
 impl SchemaView {
     /// Version 0: nothing, not even the databases of the bootstrap.
-    pub(crate) fn empty() -> Self {
+    pub fn empty() -> Self {
         SchemaView {
             version: 0,
             schemas: BTreeMap::new(),

@@ -88,20 +88,23 @@ impl ColumnCodec {
             }
         };
         let collation = if shape == Shape::Str && !field_type.is_binary_string() {
-            Collation::by_name(&field_type.collate).ok_or_else(|| Error::Invalid {
-                what: "collation",
-                value: field_type.collate.clone(),
-            })?
+            field_type.collation
         } else {
             Collation::BINARY
         };
+        if !collation.is_known() {
+            return Err(Error::Invalid {
+                what: "collation",
+                value: collation.name().into(),
+            });
+        }
         let is_text = shape == Shape::Str && collation != Collation::BINARY;
         let is_varchar = matches!(field_type.tp, TypeCode::Varchar | TypeCode::VarString);
         Ok(ColumnCodec {
             shape,
             collation,
             prefix_len: prefix_len.filter(|_| shape == Shape::Str),
-            prefix_in_bytes: !is_text || field_type.charset == "ascii",
+            prefix_in_bytes: !is_text || field_type.charset().name == "ascii",
             needs_restoring: is_text
                 && (is_varchar || !collation.is_bin())
                 && collation.name() != "utf8mb4_0900_bin",

@@ -3,9 +3,7 @@
 //! Source of the formats: MySQL internals, "Text Protocol" and "Binary Protocol Value".
 
 use ilmenite_planner::ResultColumn;
-use ilmenite_types::{
-    Collation, DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Time, TimeKind, TypeCode,
-};
+use ilmenite_types::{DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Time, TimeKind, TypeCode};
 
 use crate::packet::{Malformed, Reader, put_lenenc_bytes, put_lenenc_int};
 
@@ -39,9 +37,7 @@ pub(crate) fn put_column(out: &mut Vec<u8>, column: &ResultColumn, collation: Op
     put_lenenc_int(out, 12);
     let textual = ft.is_string() || matches!(ft.tp, TypeCode::Enum | TypeCode::Set);
     let own = match textual && !ft.is_binary_string() {
-        true => {
-            collation.unwrap_or_else(|| Collation::by_name(&ft.collate).map_or(BINARY_COLLATION, |c| c.id()))
-        }
+        true => collation.unwrap_or_else(|| ft.collation.id()),
         false => BINARY_COLLATION,
     };
     out.extend_from_slice(&own.to_le_bytes());

@@ -1,6 +1,10 @@
 //! Column types, with the numbers and names MySQL's protocol and TiDB's schema JSON give them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Charset, Collation};
 
 /// A column's type code: MySQL's protocol number, which is also what TiDB's schema JSON stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -88,48 +92,106 @@ impl FieldFlags {
     }
 }
 
-/// The full type of a column or of an expression's result. JSON names are TiDB's.
+/// The full type of a column or of an expression's result. Cloning it allocates nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct FieldType {
-    #[serde(rename = "Tp")]
     pub tp: TypeCode,
-    #[serde(rename = "Flag", default)]
     pub flags: FieldFlags,
     /// Display length: characters for strings, digits for numbers, bits for BIT; -1 when not given.
-    #[serde(rename = "Flen")]
     pub flen: i32,
     /// Fractional digits of decimals and of times; -1 when not given.
-    #[serde(rename = "Decimal")]
     pub decimal: i32,
-    #[serde(rename = "Charset", default)]
-    pub charset: String,
-    #[serde(rename = "Collate", default)]
-    pub collate: String,
+    /// How strings compare, and which character set they have; `binary` for what is no string.
+    pub collation: Collation,
     /// Members of ENUM and SET, in order.
+    pub elems: Option<Arc<[String]>>,
+}
+
+/// As it stands in a schema's JSON, with TiDB's names.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(rename = "Tp")]
+    tp: TypeCode,
+    #[serde(rename = "Flag", default)]
+    flags: FieldFlags,
+    #[serde(rename = "Flen")]
+    flen: i32,
+    #[serde(rename = "Decimal")]
+    decimal: i32,
+    #[serde(rename = "Charset", default)]
+    charset: String,
+    #[serde(rename = "Collate", default)]
+    collate: String,
     #[serde(rename = "Elems", default)]
-    pub elems: Option<Vec<String>>,
+    elems: Option<Vec<String>>,
+}
+
+impl From<Stored> for FieldType {
+    fn from(stored: Stored) -> Self {
+        FieldType {
+            tp: stored.tp,
+            flags: stored.flags,
+            flen: stored.flen,
+            decimal: stored.decimal,
+            collation: match (stored.charset.as_str(), stored.collate.as_str()) {
+                ("", "") => Collation::BINARY,
+                (charset, collate) => Collation::stored(charset, collate),
+            },
+            elems: stored.elems.map(Arc::from),
+        }
+    }
+}
+
+impl From<FieldType> for Stored {
+    fn from(ty: FieldType) -> Self {
+        Stored {
+            tp: ty.tp,
+            flags: ty.flags,
+            flen: ty.flen,
+            decimal: ty.decimal,
+            charset: stored_name(ty.collation.charset().name),
+            collate: stored_name(ty.collation.name()),
+            elems: ty.elems.map(|elems| elems.to_vec()),
+        }
+    }
+}
+
+/// TiDB writes `utf8` where MySQL says `utf8mb3`.
+fn stored_name(name: &str) -> String {
+    match name.strip_prefix("utf8mb3") {
+        Some(rest) => format!("utf8{rest}"),
+        None => name.into(),
+    }
 }
 
 impl FieldType {
     pub fn new(tp: TypeCode) -> Self {
-        let (charset, collate) = match tp {
-            TypeCode::Varchar | TypeCode::VarString | TypeCode::String | TypeCode::Enum | TypeCode::Set => {
-                ("utf8mb4", "utf8mb4_bin")
-            }
-            TypeCode::TinyBlob | TypeCode::MediumBlob | TypeCode::LongBlob | TypeCode::Blob => {
-                ("utf8mb4", "utf8mb4_bin")
-            }
-            _ => ("binary", "binary"),
+        let collation = match tp {
+            TypeCode::Varchar
+            | TypeCode::VarString
+            | TypeCode::String
+            | TypeCode::Enum
+            | TypeCode::Set
+            | TypeCode::TinyBlob
+            | TypeCode::MediumBlob
+            | TypeCode::LongBlob
+            | TypeCode::Blob => Collation::UTF8MB4_BIN,
+            _ => Collation::BINARY,
         };
         FieldType {
             tp,
             flags: FieldFlags::default(),
             flen: -1,
             decimal: -1,
-            charset: charset.into(),
-            collate: collate.into(),
+            collation,
             elems: None,
         }
+    }
+
+    /// Of strings: characters; of others `binary`.
+    pub fn charset(&self) -> &'static Charset {
+        self.collation.charset()
     }
 
     pub fn is_unsigned(&self) -> bool {
@@ -171,7 +233,7 @@ impl FieldType {
 
     /// A string of bytes rather than characters: BINARY, VARBINARY, BLOB.
     pub fn is_binary_string(&self) -> bool {
-        self.is_string() && self.charset == "binary"
+        self.is_string() && self.collation.is_binary()
     }
 
     /// Least and greatest value of an integer column; of other types, those of BIGINT.
@@ -203,5 +265,29 @@ impl FieldType {
 
     pub fn is_time(&self) -> bool {
         matches!(self.tp, TypeCode::Date | TypeCode::DateTime | TypeCode::Timestamp)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_is_tidbs_and_comes_back_as_it_was() {
+        let text = r#"{"Tp":15,"Flag":1,"Flen":20,"Decimal":0,"Charset":"utf8mb4","Collate":"utf8mb4_general_ci","Elems":null}"#;
+        let ty: FieldType = serde_json::from_str(text).unwrap();
+        assert_eq!(ty.collation, Collation::UTF8MB4_GENERAL_CI);
+        assert_eq!(serde_json::to_string(&ty).unwrap(), text);
+        // A collation of another version, and members.
+        let text = r#"{"Tp":247,"Flag":0,"Flen":1,"Decimal":0,"Charset":"gbk","Collate":"gbk_chinese_ci","Elems":["a","b"]}"#;
+        let ty: FieldType = serde_json::from_str(text).unwrap();
+        assert!(!ty.collation.is_known());
+        assert_eq!(serde_json::to_string(&ty).unwrap(), text);
+        let text = r#"{"Tp":15,"Flag":0,"Flen":1,"Decimal":0,"Charset":"utf8","Collate":"utf8_general_ci","Elems":null}"#;
+        let ty: FieldType = serde_json::from_str(text).unwrap();
+        assert_eq!(ty.collation.name(), "utf8mb3_general_ci");
+        assert_eq!(serde_json::to_string(&ty).unwrap(), text);
+        let bare: FieldType = serde_json::from_str(r#"{"Tp":8,"Flen":20,"Decimal":0}"#).unwrap();
+        assert_eq!(bare.collation, Collation::BINARY);
     }
 }

@@ -3,7 +3,6 @@
 //! Pure functions: no I/O, no clock. [`Datum`] is one value, [`FieldType`] what its column says of it; then, each in a
 //! module of its own, decimals of 65 digits, dates and times, JSON in TiDB's binary form, and collations.
 
-pub mod charset;
 mod collation;
 mod datum;
 pub mod decimal;
@@ -14,7 +13,7 @@ mod text;
 pub mod time;
 pub mod uvarint;
 
-pub use collation::Collation;
+pub use collation::{Charset, Collation};
 pub use datum::Datum;
 pub use decimal::{Decimal, ParsedDecimal};
 pub use error::{Error, Result};

@@ -299,7 +299,7 @@ fn parse_set(text: &[u8], field_type: &FieldType) -> Option<Datum> {
 }
 
 fn find_member(name: &[u8], field_type: &FieldType) -> Option<usize> {
-    let collation = Collation::by_name(&field_type.collate).unwrap_or(Collation::UTF8MB4_BIN);
+    let collation = field_type.collation;
     // Trailing spaces of members are dropped when the table is made.
     let name = Collation::UTF8MB4_BIN.trimmed(name);
     let members = field_type.elems.as_deref()?;

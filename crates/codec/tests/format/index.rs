@@ -5,7 +5,7 @@ use ilmenite_codec::{
     Handle, HandleColumn, HandleEncoder, HandleLayout, HandleRef, IndexColumn, IndexDecoder, IndexEncoder,
     IndexLayout, RowColumn, RowEncoder,
 };
-use ilmenite_types::{Collation, Datum, FieldType, TypeCode};
+use ilmenite_types::{Datum, FieldType, TypeCode};
 use proptest::prelude::*;
 
 use crate::values::*;
@@ -548,7 +548,7 @@ proptest! {
             .iter()
             .zip(case.indexed(0).iter().zip(&case.indexed(1)))
             .map(|(c, (a, b))| {
-                let collation = Collation::by_name(&c.field_type.collate).unwrap();
+                let collation = c.field_type.collation;
                 a.compare_same_type(b, collation)
             })
             .find(|order| order.is_ne());

@@ -1,7 +1,7 @@
 //! Column types and values of them, for property tests.
 
 use ilmenite_types::{
-    DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Json, Time, TimeKind, TypeCode,
+    Collation, DateFlags, Datum, Decimal, Duration, FieldFlags, FieldType, Json, Time, TimeKind, TypeCode,
 };
 use proptest::prelude::*;
 
@@ -17,8 +17,7 @@ pub fn unsigned(tp: TypeCode) -> FieldType {
 
 pub fn string(tp: TypeCode, collate: &str) -> FieldType {
     let mut ft = of(tp);
-    ft.collate = collate.into();
-    ft.charset = collate.split('_').next().unwrap_or("binary").into();
+    ft.collation = Collation::by_name(collate).unwrap();
     ft
 }
 
@@ -36,7 +35,7 @@ pub fn time(tp: TypeCode, fsp: i32) -> FieldType {
 
 pub fn members(tp: TypeCode) -> FieldType {
     let mut ft = of(tp);
-    ft.elems = Some(vec!["red".into(), "green".into(), "blue".into()]);
+    ft.elems = Some(["red", "green", "blue"].map(String::from).into());
     ft
 }
 

@@ -142,7 +142,7 @@ pub(super) fn check_modify(table: &TableInfo, old: &ColumnInfo, new: &ColumnInfo
     if o.is_unsigned() != n.is_unsigned() {
         return refuse("a change of sign");
     }
-    if o.charset != n.charset || o.collate != n.collate {
+    if o.collation != n.collation {
         return refuse("a change of character set or collation");
     }
     let width = |tp: TypeCode| match tp {

@@ -174,7 +174,7 @@ fn part_length(column: &ColumnInfo, length: Option<u32>) -> Result<i32> {
 fn key_bytes(ft: &FieldType, length: i32) -> usize {
     if ft.is_string() {
         let chars = if length >= 0 { length } else { ft.flen.max(0) } as usize;
-        return chars * max_char_bytes(&ft.charset);
+        return chars * ft.charset().max_len as usize;
     }
     match ft.tp {
         TypeCode::Tiny | TypeCode::Year => 1,
@@ -191,15 +191,6 @@ fn key_bytes(ft: &FieldType, length: i32) -> usize {
         }
         TypeCode::Enum => 2,
         _ => 8,
-    }
-}
-
-fn max_char_bytes(charset: &str) -> usize {
-    match charset {
-        "utf8mb4" => 4,
-        "utf8" | "utf8mb3" => 3,
-        "gbk" => 2,
-        _ => 1,
     }
 }
 

@@ -306,9 +306,9 @@ impl Expr {
                 let slot = indexable(&args[0], &Comparer::Bytes(*collation))?;
                 let (prefix, exact) = pattern.prefix(*collation);
                 // In a collation that does not go by bytes, or pads, equality in LIKE is not that of the index.
-                let bytes = collation.orders_by_bytes();
+                let bytes = collation.is_bin();
                 // Where trailing blanks do not count, a string that ends in them sorts before the blanks of the prefix.
-                let significant = collation.significant(&prefix).len();
+                let significant = collation.trimmed(&prefix).len();
                 let whole = significant == prefix.len();
                 (bytes && significant > 0).then(|| ColumnPredicate::LikePrefix {
                     slot,

@@ -7,7 +7,7 @@ mod placeholders;
 
 use std::cell::OnceCell;
 
-use ilmenite_types::FieldType;
+use ilmenite_types::{Collation, FieldType};
 use sqlparser::ast::{
     self, BinaryOperator, CeilFloorKind, Expr as Ast, Ident, ObjectName, Query, UnaryOperator,
 };
@@ -81,7 +81,7 @@ pub trait Scope {
 
     /// The type of user variable `name`'s value.
     fn user_variable(&mut self, _name: &str) -> FieldType {
-        types::string(types::MAX_TEXT, types::DEFAULT_CHARSET, types::DEFAULT_COLLATION)
+        types::string(types::MAX_TEXT, types::DEFAULT_COLLATION)
     }
 
     /// The type of a system variable; 1193 when there is none.
@@ -106,7 +106,7 @@ pub struct BuildOptions {
     /// For 1305.
     pub database: Option<String>,
     /// `collation_connection`: that of string literals.
-    pub collation: String,
+    pub collation: Collation,
     pub div_precision_increment: u8,
 }
 
@@ -115,7 +115,7 @@ impl Default for BuildOptions {
         BuildOptions {
             sql_mode: SqlMode::default(),
             database: None,
-            collation: types::DEFAULT_COLLATION.into(),
+            collation: types::DEFAULT_COLLATION,
             div_precision_increment: 4,
         }
     }

@@ -1,7 +1,7 @@
 //! CAST, CONVERT, and the conversions put in where an operand's type must change.
 
 use bytes::Bytes;
-use ilmenite_types::{Datum, Decimal, FieldType, TimeKind, TypeCode};
+use ilmenite_types::{Charset, Datum, Decimal, FieldType, TimeKind, TypeCode};
 use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum CastTarget {
     /// Text of at most `length` characters in `charset`.
     Char {
         length: Option<usize>,
-        charset: String,
+        charset: &'static Charset,
     },
     /// Bytes; padded with zeros to `length` when CAST to BINARY(n) says so.
     Binary {
@@ -102,10 +102,10 @@ impl CastTarget {
             },
             EvalType::Duration => CastTarget::Duration { fsp },
             EvalType::Json => CastTarget::JsonValue,
-            EvalType::String if ty.charset == "binary" => CastTarget::Binary { length: None },
+            EvalType::String if ty.collation.is_binary() => CastTarget::Binary { length: None },
             EvalType::String => CastTarget::Char {
                 length: None,
-                charset: ty.charset.clone(),
+                charset: ty.charset(),
             },
         }
     }
@@ -163,7 +163,7 @@ pub(crate) fn members_to_text(x: Expr) -> Expr {
     if !matches!(x.ty.tp, TypeCode::Enum | TypeCode::Set) {
         return x;
     }
-    let ty = types::string(types::text_length(&x.ty), &x.ty.charset, &x.ty.collate);
+    let ty = types::string(types::text_length(&x.ty), x.ty.collation);
     implicit(x, ty)
 }
 
@@ -206,19 +206,14 @@ pub(crate) fn build(x: Expr, data_type: &DataType) -> Result<Expr> {
                 Some(CharacterLength::IntegerLength { length, .. }) => usize::try_from(*length).ok(),
                 _ => None,
             };
-            let charset = if x.ty.charset == "binary" {
-                types::DEFAULT_CHARSET
-            } else {
-                x.ty.charset.as_str()
-            };
-            let collate = if x.ty.charset == charset {
-                x.ty.collate.as_str()
-            } else {
+            let collation = if x.ty.collation.is_binary() {
                 types::DEFAULT_COLLATION
+            } else {
+                x.ty.collation
             };
             let flen = length.map_or_else(|| types::text_length(&x.ty), |n| n.min(i32::MAX as usize) as i32);
-            let ty = types::string(flen, charset, collate);
-            let charset = charset.to_string();
+            let ty = types::string(flen, collation);
+            let charset = collation.charset();
             (CastTarget::Char { length, charset }, ty)
         }
         DataType::Binary(length) => {
@@ -291,14 +286,14 @@ pub(crate) fn checked_fsp(fsp: u64, what: &str) -> Result<u8> {
 
 /// CONVERT(x USING charset).
 pub(crate) fn build_using(x: Expr, charset: &str) -> Result<Expr> {
-    let (charset, collate) = coll::charset_named(charset)?;
-    let ty = types::string(types::text_length(&x.ty), charset, collate);
-    let target = if charset == "binary" {
+    let collation = coll::charset_named(charset)?;
+    let ty = types::string(types::text_length(&x.ty), collation);
+    let target = if collation.is_binary() {
         CastTarget::Binary { length: None }
     } else {
         CastTarget::Char {
             length: None,
-            charset: charset.into(),
+            charset: collation.charset(),
         }
     };
     Ok(node(x, target, ty, false))
@@ -461,14 +456,14 @@ fn to_char(
     x: &Datum,
     from: &FieldType,
     length: Option<usize>,
-    charset: &str,
+    charset: &Charset,
     ctx: &EvalContext,
 ) -> Result<Datum> {
     let mut text = value::text_of(x, from);
     // Bytes become characters only if they are some.
-    let bytes_in = from.charset == "binary" && matches!(x, Datum::Bytes(_) | Datum::Bit(_));
-    if bytes_in && charset != "latin1" && std::str::from_utf8(&text).is_err() {
-        ctx.lossy(Error::invalid_character_string(charset, hex_of(&text)))?;
+    let bytes_in = from.collation.is_binary() && matches!(x, Datum::Bytes(_) | Datum::Bit(_));
+    if bytes_in && charset.name != "latin1" && std::str::from_utf8(&text).is_err() {
+        ctx.lossy(Error::invalid_character_string(charset.name, hex_of(&text)))?;
         return Ok(Datum::Null);
     }
     if let Some(length) = length

@@ -6,13 +6,14 @@ use ahash::AHashSet;
 use bytes::Bytes;
 use ilmenite_types::{Datum, FieldType, TypeCode};
 
-use super::coll::{self, Handle};
+use super::coll;
 use super::context::EvalContext;
 use super::node::{Coercibility, Expr, Op};
 use super::types::{self, EvalType};
 use super::value::TimeConstant;
 use super::{cast, value};
 use ilmenite_error::{Error, Result};
+use ilmenite_types::Collation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CmpOp {
@@ -83,7 +84,7 @@ pub enum Comparer {
     Int,
     Real,
     Decimal,
-    Bytes(Handle),
+    Bytes(Collation),
     Time,
     Duration,
     Json,
@@ -99,7 +100,7 @@ impl Comparer {
             EvalType::Int => Comparer::Int,
             EvalType::Real => Comparer::Real,
             EvalType::Decimal => Comparer::Decimal,
-            EvalType::String => Comparer::Bytes(Handle::of(ty)),
+            EvalType::String => Comparer::Bytes(ty.collation),
             EvalType::Time => Comparer::Time,
             EvalType::Duration => Comparer::Duration,
             EvalType::Json => Comparer::Json,
@@ -207,7 +208,7 @@ impl InSet {
             )
         } else if comparers
             .iter()
-            .all(|c| matches!(c, Comparer::Bytes(collation) if collation.orders_by_bytes()))
+            .all(|c| matches!(c, Comparer::Bytes(collation) if collation.is_bin()))
         {
             let Some(Comparer::Bytes(collation)) = comparers.first() else {
                 return None;
@@ -215,7 +216,7 @@ impl InSet {
             Members::Bytes(
                 known()
                     .map(|value| match value {
-                        Datum::Bytes(b) => Some(b.slice(..collation.significant(b).len())),
+                        Datum::Bytes(b) => Some(b.slice(..collation.trimmed(b).len())),
                         _ => None,
                     })
                     .collect::<Option<_>>()?,

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use ilmenite_types::{Datum, Decimal, Duration, FieldType, Time, TimeKind, TypeCode};
 
 use super::cast;
-use super::coll::Handle;
 use super::context::EvalContext;
 use super::json;
 use super::mode::SqlMode;
@@ -362,7 +361,7 @@ impl Target<'_> {
 
     /// The number of the member of that name, from 1.
     fn member_number(&self, name: &[u8]) -> Option<u64> {
-        let collation = Handle::of(self.ty);
+        let collation = self.ty.collation;
         let name = match name.iter().rposition(|b| *b != b' ') {
             Some(end) => &name[..=end],
             None => &[],
@@ -478,7 +477,7 @@ impl Target<'_> {
         match value {
             Datum::Json(_) => Ok(value),
             Datum::Bytes(b) => {
-                if from.charset == "binary" && types::eval_type(from) == EvalType::String {
+                if from.collation.is_binary() && types::eval_type(from) == EvalType::String {
                     return Err(Error::invalid_json_charset("binary"));
                 }
                 json::parse(&b)
@@ -507,7 +506,7 @@ impl Target<'_> {
 
     fn text(&self, value: &Datum, from: &FieldType) -> Result<Datum> {
         let mut text = value::text_of(value, from);
-        let binary = self.ty.charset == "binary";
+        let binary = self.ty.collation.is_binary();
         if !binary {
             text = self.checked_charset(text)?;
         }
@@ -541,7 +540,7 @@ impl Target<'_> {
     }
 
     fn cut(&self, text: Bytes, mut end: usize, by_bytes: bool) -> Result<Bytes> {
-        let binary = self.ty.charset == "binary";
+        let binary = self.ty.collation.is_binary();
         while by_bytes && !binary && end > 0 && text[end] & 0xC0 == 0x80 {
             end -= 1;
         }
@@ -561,9 +560,9 @@ impl Target<'_> {
 
     /// Text in the column's character set: 1366 for bytes that are none of its characters.
     fn checked_charset(&self, text: Bytes) -> Result<Bytes> {
-        let bad_from = match self.ty.charset.as_str() {
+        let bad_from = match self.ty.charset().name {
             "ascii" => text.iter().position(|b| !b.is_ascii()),
-            "utf8mb3" | "utf8" => match std::str::from_utf8(&text) {
+            "utf8mb3" => match std::str::from_utf8(&text) {
                 Ok(s) => s.char_indices().find(|(_, c)| c.len_utf8() > 3).map(|(at, _)| at),
                 Err(e) => Some(e.valid_up_to()),
             },
@@ -583,8 +582,8 @@ impl Target<'_> {
         ))?;
         // What is no character becomes a question mark.
         let question = String::from_utf8_lossy(&text).replace('\u{FFFD}', "?");
-        let wide = matches!(self.ty.charset.as_str(), "ascii" | "utf8mb3" | "utf8");
-        let limit = if self.ty.charset == "ascii" { 1 } else { 3 };
+        let wide = matches!(self.ty.charset().name, "ascii" | "utf8mb3");
+        let limit = if self.ty.charset().name == "ascii" { 1 } else { 3 };
         let kept: String = question
             .chars()
             .map(|c| if wide && c.len_utf8() > limit { '?' } else { c })

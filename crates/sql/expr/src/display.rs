@@ -83,7 +83,7 @@ impl fmt::Display for Expr {
             Op::Negate(_) => write!(f, "-({})", args[0]),
             Op::Bit(op) => infix(args, op.symbol(), f),
             Op::BitNot => write!(f, "~({})", args[0]),
-            Op::Collate => write!(f, "({} collate {})", args[0], self.ty.collate),
+            Op::Collate => write!(f, "({} collate {})", args[0], self.ty.collation),
             Op::Row => call("", args, f),
             Op::Subquery { id, usage, .. } => {
                 let number = id.0;
@@ -133,7 +133,7 @@ impl fmt::Display for Expr {
 fn constant(value: &Datum, expr: &Expr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match (value, types::eval_type(&expr.ty)) {
         (Datum::Null, _) => f.write_str("NULL"),
-        (Datum::Bytes(b), _) if expr.ty.charset == "binary" => {
+        (Datum::Bytes(b), _) if expr.ty.collation.is_binary() => {
             f.write_str("0x")?;
             b.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
         }

@@ -101,7 +101,7 @@ pub(crate) fn parse_datum(x: &Datum, from: &FieldType) -> Result<Datum> {
     let is_text = types::eval_type(from) == types::EvalType::String;
     match x {
         Datum::Bytes(b) if is_text => {
-            if from.charset == "binary" {
+            if from.collation.is_binary() {
                 return Err(Error::invalid_json_charset("binary"));
             }
             parse(b)

@@ -34,7 +34,6 @@ pub use build::{
     BoundSubquery, BuildOptions, ColumnName, ExprBuilder, NoColumns, Scope, number_placeholders,
 };
 pub use cast::coerced;
-pub use coll::Handle as CollationHandle;
 pub use compare::{CmpOp, Comparer, build as comparison, compare};
 pub use context::{
     EvalContext, StatementFacts, Subqueries, SubqueryId, SubqueryNeed, UserLocks, UserNames, Variables,

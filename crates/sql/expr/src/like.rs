@@ -7,11 +7,12 @@ use ilmenite_types::Datum;
 use parking_lot::Mutex;
 use regex::{Regex, RegexBuilder};
 
-use super::coll::{self, Handle};
+use super::coll;
 use super::context::EvalContext;
 use super::node::{Expr, Op};
 use super::{cast, types, value};
 use ilmenite_error::{Error, Result};
+use ilmenite_types::Collation;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
@@ -31,7 +32,7 @@ pub struct LikePattern {
 }
 
 impl LikePattern {
-    pub(crate) fn compile(pattern: &[u8], escape: Option<char>, collation: Handle) -> LikePattern {
+    pub(crate) fn compile(pattern: &[u8], escape: Option<char>, collation: Collation) -> LikePattern {
         let mut pieces = Vec::with_capacity(pattern.len());
         let mut at = 0;
         while at < pattern.len() {
@@ -53,7 +54,7 @@ impl LikePattern {
             }
         }
         let plain = collation
-            .orders_by_bytes()
+            .is_bin()
             .then(|| plain_prefix(&pieces, collation))
             .filter(|(_, rest)| *rest <= 1)
             .and_then(|(prefix, rest)| match (rest, pieces.last()) {
@@ -65,7 +66,7 @@ impl LikePattern {
     }
 
     /// The characters before the first wildcard, and whether the pattern is those and then only `%`.
-    pub(crate) fn prefix(&self, collation: Handle) -> (Bytes, bool) {
+    pub(crate) fn prefix(&self, collation: Collation) -> (Bytes, bool) {
         let (prefix, rest) = plain_prefix(&self.pieces, collation);
         (prefix, rest == 1 && self.pieces.last() == Some(&Piece::Many))
     }
@@ -75,7 +76,7 @@ impl LikePattern {
         self.pieces.iter().all(|p| matches!(p, Piece::Char(_)))
     }
 
-    pub(crate) fn matches(&self, text: &[u8], collation: Handle) -> bool {
+    pub(crate) fn matches(&self, text: &[u8], collation: Collation) -> bool {
         if let Some((prefix, open)) = &self.plain {
             return if *open {
                 text.starts_with(prefix)
@@ -96,7 +97,7 @@ impl LikePattern {
                 Some(expected) if at < text.len() => {
                     let (c, len) = next_char(&text[at..], collation);
                     let fits = match expected {
-                        Piece::Char(p) => collation.same_char(*p, c),
+                        Piece::Char(p) => collation.chars_equal(*p, c),
                         _ => true,
                     };
                     if fits {
@@ -122,7 +123,7 @@ impl LikePattern {
 }
 
 /// The literal characters a pattern starts with, and how many pieces follow.
-fn plain_prefix(pieces: &[Piece], collation: Handle) -> (Bytes, usize) {
+fn plain_prefix(pieces: &[Piece], collation: Collation) -> (Bytes, usize) {
     let mut prefix = Vec::new();
     let mut used = 0;
     for piece in pieces {
@@ -138,7 +139,7 @@ fn plain_prefix(pieces: &[Piece], collation: Handle) -> (Bytes, usize) {
 }
 
 /// The first character and its length; a byte that is no character stands for itself.
-fn next_char(text: &[u8], collation: Handle) -> (char, usize) {
+fn next_char(text: &[u8], collation: Collation) -> (char, usize) {
     let first = text[0];
     if first < 0x80 || collation.is_binary() {
         return (first as char, 1);
@@ -180,7 +181,7 @@ pub(crate) fn eval_like(
     row: &[Datum],
     ctx: &EvalContext,
     escape: Option<char>,
-    collation: Handle,
+    collation: Collation,
     compiled: Option<&LikePattern>,
 ) -> Result<Option<bool>> {
     let text = expr.args[0].eval_ref(row, ctx)?;
@@ -245,7 +246,7 @@ pub(crate) fn build_regexp(x: Expr, pattern: Expr, negated: bool) -> Result<Expr
     let collation = coll::of_operands(&[&x, &pattern], "regexp")?;
     let op = Op::Regexp {
         negated,
-        case_insensitive: !collation.orders_by_bytes(),
+        case_insensitive: !collation.is_bin(),
         cache: RegexCell::default(),
     };
     Ok(Expr::new(op, vec![x, pattern], types::boolean()))

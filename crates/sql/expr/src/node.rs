@@ -7,7 +7,6 @@ use ilmenite_types::{Datum, FieldType, TypeCode};
 
 use super::arith::{self, ArithOp, BitOp, NumberKind};
 use super::cast::CastTarget;
-use super::coll::Handle;
 use super::compare::{CmpOp, Comparer, InSet};
 use super::context::{EvalContext, SubqueryId};
 use super::func::FuncDef;
@@ -15,6 +14,7 @@ use super::like::{LikePattern, RegexCell};
 use super::time_unit::Unit;
 use super::{cast, compare, func, like, subquery, time_arith, types, value};
 use ilmenite_error::{Error, Result};
+use ilmenite_types::Collation;
 
 /// A compiled expression. Immutable; cheap to share, fairly cheap to clone.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ pub enum Op {
     Like {
         negated: bool,
         escape: Option<char>,
-        collation: Handle,
+        collation: Collation,
         /// The pattern, when it is constant.
         pattern: Option<Arc<LikePattern>>,
     },

@@ -11,7 +11,7 @@ mod operators;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{Collation, Datum, FieldFlags, FieldType, TypeCode};
 use parking_lot::Mutex;
 use sqlparser::ast::{Expr as Ast, SelectItem, SetExpr, Statement as SqlStatement};
 
@@ -111,12 +111,7 @@ pub(super) fn unsigned(tp: TypeCode) -> FieldType {
 pub(super) fn varchar(flen: i32, collate: &str) -> FieldType {
     let mut ty = FieldType::new(TypeCode::Varchar);
     ty.flen = flen;
-    ty.collate = collate.into();
-    ty.charset = if collate == "binary" {
-        "binary".into()
-    } else {
-        "utf8mb4".into()
-    };
+    ty.collation = Collation::by_name(collate).unwrap();
     ty
 }
 

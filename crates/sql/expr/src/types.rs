@@ -1,6 +1,6 @@
 //! Result types: constructors, the kind of value a type is computed with, and the common type of several.
 
-use ilmenite_types::{FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{Collation, FieldFlags, FieldType, TypeCode};
 
 /// What a value of a type is computed and compared as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +39,13 @@ pub(crate) const MAX_DECIMAL_SCALE: i32 = 30;
 pub(crate) const FLOATING_DECIMALS: i32 = 31;
 /// Characters of a LONGTEXT, as far as an i32 says.
 pub(crate) const MAX_TEXT: i32 = i32::MAX;
-pub(crate) const DEFAULT_CHARSET: &str = "utf8mb4";
-pub(crate) const DEFAULT_COLLATION: &str = "utf8mb4_bin";
+pub(crate) const DEFAULT_COLLATION: Collation = Collation::UTF8MB4_BIN;
 
 fn make(tp: TypeCode, flen: i32, decimal: i32) -> FieldType {
     let mut ty = FieldType::new(tp);
     ty.flen = flen;
     ty.decimal = decimal;
-    if ty.charset == "binary" {
+    if ty.collation.is_binary() {
         ty.flags.set(FieldFlags::BINARY, true);
     }
     ty
@@ -94,26 +93,25 @@ pub(crate) fn decimal(precision: i32, scale: i32) -> FieldType {
     )
 }
 
-/// A character string of at most `flen` characters in `collate`; TEXT beyond what VARCHAR holds.
-pub(crate) fn string(flen: i32, charset: &str, collate: &str) -> FieldType {
+/// A string of at most `flen` characters; TEXT beyond what VARCHAR holds.
+pub(crate) fn string(flen: i32, collation: Collation) -> FieldType {
     let tp = if flen > 65_535 {
         TypeCode::LongBlob
     } else {
         TypeCode::VarString
     };
     let mut ty = make(tp, flen, FLOATING_DECIMALS);
-    ty.charset = charset.into();
-    ty.collate = collate.into();
-    ty.flags.set(FieldFlags::BINARY, collate == "binary");
+    ty.collation = collation;
+    ty.flags.set(FieldFlags::BINARY, collation.is_binary());
     ty
 }
 
 pub(crate) fn ascii(flen: i32) -> FieldType {
-    string(flen, DEFAULT_CHARSET, DEFAULT_COLLATION)
+    string(flen, DEFAULT_COLLATION)
 }
 
 pub(crate) fn binary(flen: i32) -> FieldType {
-    string(flen, "binary", "binary")
+    string(flen, Collation::BINARY)
 }
 
 pub(crate) fn date() -> FieldType {
@@ -130,8 +128,7 @@ pub(crate) fn time(fsp: i32) -> FieldType {
 
 pub(crate) fn json() -> FieldType {
     let mut ty = make(TypeCode::Json, i32::MAX, 0);
-    ty.charset = DEFAULT_CHARSET.into();
-    ty.collate = DEFAULT_COLLATION.into();
+    ty.collation = DEFAULT_COLLATION;
     ty
 }
 
@@ -186,11 +183,11 @@ pub(crate) fn text_length(ty: &FieldType) -> i32 {
         Year => 4,
         Bit => return (ty.flen.max(1) + 7) / 8,
         Enum => {
-            let members = ty.elems.iter().flatten();
+            let members = ty.elems.iter().flat_map(|elems| elems.iter());
             return members.map(|m| m.chars().count()).max().unwrap_or(0) as i32;
         }
         Set => {
-            let members = ty.elems.iter().flatten();
+            let members = ty.elems.iter().flat_map(|elems| elems.iter());
             return members.map(|m| m.chars().count() as i32 + 1).sum::<i32>().max(1) - 1;
         }
         TinyBlob => return if ty.flen > 0 { ty.flen } else { 255 },

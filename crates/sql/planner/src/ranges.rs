@@ -181,10 +181,7 @@ pub(crate) fn match_condition(
             let [x, pattern] = &condition.args[..] else {
                 return None;
             };
-            if !is_column(x)
-                || !collation.orders_by_bytes()
-                || *collation != ilmenite_expr::CollationHandle::of(ty)
-            {
+            if !is_column(x) || !collation.is_bin() || *collation != ty.collation {
                 return None;
             }
             let Op::Const {
@@ -273,7 +270,7 @@ fn comparison(
 fn like_prefix(
     pattern: &[u8],
     escape: Option<char>,
-    collation: ilmenite_expr::CollationHandle,
+    collation: ilmenite_types::Collation,
     column: &Expr,
 ) -> Option<Matched> {
     let text = std::str::from_utf8(pattern).ok()?;
@@ -330,9 +327,7 @@ fn comparer_fits(comparer: &Comparer, ty: &FieldType, value: &Expr) -> bool {
         Comparer::Real => is_int || matches!(ty.tp, TypeCode::Float | TypeCode::Double),
         Comparer::Decimal => is_int || ty.tp == TypeCode::NewDecimal,
         Comparer::Bytes(collation) => {
-            ty.is_string()
-                && *collation == ilmenite_expr::CollationHandle::of(ty)
-                && !value.field_type().is_time()
+            ty.is_string() && *collation == ty.collation && !value.field_type().is_time()
         }
         Comparer::Time => ty.is_time(),
         Comparer::Duration => ty.tp == TypeCode::Duration,

@@ -86,7 +86,7 @@ impl RowSet {
         let options = BuildOptions {
             sql_mode: ctx.vars.sql_mode,
             database: ctx.database.clone(),
-            collation: ctx.vars.collation_connection.to_string(),
+            collation: ctx.vars.collation_connection,
             div_precision_increment: ctx.vars.div_precision_increment,
         };
         let mut scope = RowScope(&self.columns);

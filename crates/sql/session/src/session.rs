@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_types::Collation;
+use ilmenite_types::{Charset, Collation};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Login;
@@ -102,7 +102,7 @@ impl Session {
     /// Variables that follow from the handshake.
     fn greet(&mut self) -> Result<()> {
         if let Some(collation) = Collation::by_id(u16::from(self.collation)) {
-            let (charset, name) = (collation.charset(), collation.name());
+            let (charset, name) = (collation.charset().name, collation.name());
             for variable in [
                 "character_set_client",
                 "character_set_connection",
@@ -138,9 +138,9 @@ impl Session {
     pub fn results_collation(&self) -> Option<u16> {
         match &*self.ctx.vars.character_set_results {
             "" => None,
-            "utf8mb4" => Collation::by_name(&self.ctx.vars.collation_connection).map(|c| c.id()),
+            "utf8mb4" => Some(self.ctx.vars.collation_connection.id()),
             "binary" => Some(63),
-            charset => Collation::default_of(charset).map(|c| c.id()),
+            name => Charset::by_name(name).map(|charset| charset.default_collation().id()),
         }
     }
 

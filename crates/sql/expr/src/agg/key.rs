@@ -39,8 +39,8 @@ pub fn append_group_key(
             let text = value::to_text(value);
             let start = out.len();
             out.extend_from_slice(&[0; 4]);
-            if collation.orders_by_bytes() {
-                out.extend_from_slice(collation.significant(&text));
+            if collation.is_bin() {
+                out.extend_from_slice(collation.trimmed(&text));
             } else {
                 collation.sort_key(&text, out);
             }

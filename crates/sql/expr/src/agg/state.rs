@@ -481,7 +481,7 @@ fn concat(mut pieces: Vec<(Vec<Datum>, Bytes)>, call: &AggregateCall, ctx: &Eval
         if out.len() > limit {
             // Cut where a character begins.
             let mut end = limit;
-            while call.field_type().charset != "binary" && end > 0 && out[end] & 0xC0 == 0x80 {
+            while !call.field_type().collation.is_binary() && end > 0 && out[end] & 0xC0 == 0x80 {
                 end -= 1;
             }
             out.truncate(end);

@@ -1,7 +1,7 @@
 //! Literals.
 
 use bytes::Bytes;
-use ilmenite_types::{Datum, Decimal, Duration, TimeKind};
+use ilmenite_types::{Collation, Datum, Decimal, Duration, TimeKind};
 use sqlparser::ast::{DataType, Expr as Ast, Ident, TypedString, Value};
 
 use super::super::node::{Coercibility, Expr, Op};
@@ -9,7 +9,6 @@ use super::super::{cast, coll, types, value};
 use super::{ColumnName, ExprBuilder};
 use crate::mode::SqlMode;
 use ilmenite_error::{Error, Result};
-use ilmenite_types::charset::find_collation;
 
 impl ExprBuilder<'_> {
     pub(super) fn value(&mut self, value: &Value) -> Result<Expr> {
@@ -24,9 +23,7 @@ impl ExprBuilder<'_> {
                 })
             }
             Value::DoubleQuotedString(text) => Ok(self.string(text)),
-            Value::NationalStringLiteral(text) => {
-                Ok(literal(text.as_bytes(), "utf8mb3", "utf8mb3_general_ci"))
-            }
+            Value::NationalStringLiteral(text) => Ok(literal(text.as_bytes(), Collation::UTF8MB3_GENERAL_CI)),
             Value::HexStringLiteral(digits) => hex(digits),
             Value::SingleQuotedByteStringLiteral(bits) | Value::DoubleQuotedByteStringLiteral(bits) => {
                 bit_string(bits)
@@ -46,17 +43,14 @@ impl ExprBuilder<'_> {
     }
 
     fn string(&self, text: &str) -> Expr {
-        let (charset, collate) = match find_collation(&self.options.collation) {
-            Some(collation) => (collation.charset, collation.name),
-            None => (types::DEFAULT_CHARSET, types::DEFAULT_COLLATION),
-        };
-        literal(text.as_bytes(), charset, collate)
+        literal(text.as_bytes(), self.options.collation)
     }
 
     /// `_utf8mb4'…'`.
     pub(super) fn introduced(&mut self, prefix: &Ident, value: &Ast) -> Result<Expr> {
         let name = prefix.value.trim_start_matches('_');
-        let (charset, collate) = coll::charset_named(name)?;
+        let collation = coll::charset_named(name)?;
+        let charset = collation.charset().name;
         let bytes = match value {
             Ast::Value(v) => match self.value(&v.value)?.op {
                 Op::Const {
@@ -70,7 +64,7 @@ impl ExprBuilder<'_> {
         if charset.starts_with("utf8") && std::str::from_utf8(&bytes).is_err() {
             return Err(Error::invalid_character_string(charset, cast::hex_of(&bytes)));
         }
-        Ok(literal(&bytes, charset, collate))
+        Ok(literal(&bytes, collation))
     }
 
     /// `DATE '…'`, `TIME '…'`, `TIMESTAMP '…'`.
@@ -123,13 +117,13 @@ impl ExprBuilder<'_> {
     }
 }
 
-fn literal(bytes: &[u8], charset: &str, collate: &str) -> Expr {
-    let flen = if charset == "binary" {
+fn literal(bytes: &[u8], collation: Collation) -> Expr {
+    let flen = if collation.is_binary() {
         bytes.len()
     } else {
         String::from_utf8_lossy(bytes).chars().count()
     };
-    let ty = types::string(flen.min(i32::MAX as usize) as i32, charset, collate);
+    let ty = types::string(flen.min(i32::MAX as usize) as i32, collation);
     Expr::constant(Datum::Bytes(Bytes::copy_from_slice(bytes)), ty)
 }
 

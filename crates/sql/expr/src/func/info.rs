@@ -87,11 +87,11 @@ fn found_rows(a: &Args<'_>) -> Result<Datum> {
 }
 
 fn charset(a: &Args<'_>) -> Result<Datum> {
-    text(a.ty(0).charset.clone())
+    text(a.ty(0).charset().name)
 }
 
 fn collation(a: &Args<'_>) -> Result<Datum> {
-    text(a.ty(0).collate.clone())
+    text(a.ty(0).collation.name())
 }
 
 fn coercibility(a: &Args<'_>) -> Result<Datum> {

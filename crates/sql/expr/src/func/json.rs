@@ -32,7 +32,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
 ];
 
 fn t_text(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
-    let ty = types::string(types::MAX_TEXT, types::DEFAULT_CHARSET, types::DEFAULT_COLLATION);
+    let ty = types::string(types::MAX_TEXT, types::DEFAULT_COLLATION);
     Ok((ty, Coercibility::Coercible))
 }
 

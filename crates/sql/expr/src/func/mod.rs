@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use ilmenite_types::{Datum, Decimal, Duration, FieldType, Time};
+use ilmenite_types::{Collation, Datum, Decimal, Duration, FieldType, Time};
 
 use super::build::BuildOptions;
 use super::coll;
@@ -224,7 +224,7 @@ impl<'a> Args<'a> {
 
     /// Whether the text of argument `at` is bytes rather than characters.
     pub(crate) fn is_binary(&self, at: usize) -> bool {
-        self.ty(at).charset == "binary" && types::eval_type(self.ty(at)) == types::EvalType::String
+        self.ty(at).collation.is_binary() && types::eval_type(self.ty(at)) == types::EvalType::String
     }
 
     /// The result, or NULL with a warning when it is longer than a packet may be.
@@ -281,20 +281,12 @@ pub(crate) fn t_double(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, C
 
 /// Text of digits and the like, in the connection's collation.
 pub(crate) fn t_ascii(_: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
-    let (charset, collate) = connection(options);
-    Ok((types::string(255, charset, collate), Coercibility::Coercible))
-}
-
-fn connection(options: &BuildOptions) -> (&'static str, &'static str) {
-    match ilmenite_types::charset::find_collation(&options.collation) {
-        Some(collation) => (collation.charset, collation.name),
-        None => (types::DEFAULT_CHARSET, types::DEFAULT_COLLATION),
-    }
+    Ok((types::string(255, options.collation), Coercibility::Coercible))
 }
 
 pub(crate) fn t_system(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
     Ok((
-        types::string(288, "utf8mb3", "utf8mb3_general_ci"),
+        types::string(288, Collation::UTF8MB3_GENERAL_CI),
         Coercibility::SystemConstant,
     ))
 }

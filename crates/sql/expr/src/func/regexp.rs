@@ -18,7 +18,7 @@ fn regex_of(a: &Args<'_>, flags_at: Option<usize>) -> Result<Option<regex::Regex
         return Ok(None);
     };
     let collation = coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "regexp")?;
-    let mut case_insensitive = !collation.orders_by_bytes();
+    let mut case_insensitive = !collation.is_bin();
     let mut inline = String::new();
     if let Some(at) = flags_at.filter(|at| *at < a.len()) {
         let Some(flags) = a.string(at)? else {

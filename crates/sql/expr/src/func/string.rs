@@ -4,11 +4,12 @@ use bytes::Bytes;
 use ilmenite_types::{Datum, FieldType};
 
 use super::super::build::BuildOptions;
-use super::super::coll::{self, Handle};
+use super::super::coll;
 use super::super::compare::{Comparer, settle};
 use super::super::node::{Coercibility, Expr};
 use super::super::{cast, types, value};
 use super::*;
+use ilmenite_types::Collation;
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("CONCAT", 1, MANY, t_sum, concat),
@@ -358,13 +359,13 @@ fn reverse(a: &Args<'_>) -> Result<Datum> {
 }
 
 /// The position of `needle` in `s` from character `from` on, both counted from 1; 0 when it is not there.
-fn position(s: &Bytes, needle: &Bytes, from: i64, collation: Handle, binary: bool) -> Result<Datum> {
+fn position(s: &Bytes, needle: &Bytes, from: i64, collation: Collation, binary: bool) -> Result<Datum> {
     let places = offsets(s, binary);
     let chars = (places.len() - 1) as i64;
     if from < 1 || from > chars + 1 {
         return int(0);
     }
-    if collation.orders_by_bytes() {
+    if collation.is_bin() {
         let found = find(s, needle, places[from as usize - 1]);
         let index = found.and_then(|byte| places.binary_search(&byte).ok());
         return int(index.map_or(0, |i| i as i64 + 1));
@@ -372,9 +373,11 @@ fn position(s: &Bytes, needle: &Bytes, from: i64, collation: Handle, binary: boo
     let haystack: Vec<char> = String::from_utf8_lossy(s).chars().collect();
     let needle: Vec<char> = String::from_utf8_lossy(needle).chars().collect();
     let same = |at: usize| {
-        haystack
-            .get(at..at + needle.len())
-            .is_some_and(|part| part.iter().zip(&needle).all(|(l, r)| collation.same_char(*l, *r)))
+        haystack.get(at..at + needle.len()).is_some_and(|part| {
+            part.iter()
+                .zip(&needle)
+                .all(|(l, r)| collation.chars_equal(*l, *r))
+        })
     };
     int((from as usize - 1..=haystack.len())
         .find(|at| same(*at))

@@ -1,4 +1,5 @@
 use super::*;
+use ilmenite_types::Collation;
 
 fn columns() -> Table {
     Table::new(&[
@@ -166,10 +167,10 @@ fn equal_values_have_equal_keys() {
         key(&Datum::Null, &Comparer::Int),
         key(&Datum::Int(0), &Comparer::Int)
     );
-    let ci = Comparer::Bytes(CollationHandle::named("utf8mb4_general_ci"));
+    let ci = Comparer::Bytes(Collation::by_name("utf8mb4_general_ci").unwrap());
     let text = |s: &'static str| Datum::Bytes(s.into());
     assert_eq!(key(&text("Ab "), &ci), key(&text("aB"), &ci));
-    let bin = Comparer::Bytes(CollationHandle::named("utf8mb4_bin"));
+    let bin = Comparer::Bytes(Collation::by_name("utf8mb4_bin").unwrap());
     assert_ne!(key(&text("Ab"), &bin), key(&text("ab"), &bin));
     let decimal = |s: &str| Datum::Decimal(ilmenite_types::Decimal::parse(s).expect("a decimal"));
     assert_eq!(

@@ -150,8 +150,8 @@ fn collations_are_derived() {
         build_in(&mut table(), text)
             .expect(text)
             .field_type()
-            .collate
-            .clone()
+            .collation
+            .name()
     };
     assert_eq!(collate("CONCAT(ci, 'x')"), "utf8mb4_general_ci");
     assert_eq!(collate("CONCAT(s, 'x')"), "utf8mb4_bin");

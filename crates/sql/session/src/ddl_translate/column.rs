@@ -1,52 +1,47 @@
 //! Column definitions: from what is written to `ColumnInfo`, with MySQL's limits.
 
 use ilmenite_catalog::{ColumnInfo, Name, SchemaState};
-use ilmenite_types::{DateFlags, Datum, FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{Charset, Collation, DateFlags, Datum, FieldFlags, FieldType, TypeCode};
 use sqlparser::ast as sql;
 
 use ilmenite_error::{Error, Result};
-use ilmenite_parser::{ColumnDef, DataType, TypeName};
-use ilmenite_types::charset;
+use ilmenite_parser::{CharsetOptions, ColumnDef, DataType, TypeName};
 
 /// Bytes a VARCHAR's or VARBINARY's values may have.
 const MAX_VARCHAR_BYTES: u64 = 65535;
 const MAX_FSP: u64 = 6;
 
 /// What a definition may refer to.
-pub struct ColumnContext<'a> {
+pub struct ColumnContext {
     /// The table's, for string columns that do not say.
-    pub charset: &'a str,
-    pub collate: &'a str,
+    pub collation: Collation,
     pub dates: DateFlags,
 }
 
-/// The character set and collation meant by what was said, each allowed to be missing.
-pub fn charset_and_collation(
-    said_charset: Option<&str>,
-    said_collation: Option<&str>,
-    default: (&str, &str),
-) -> Result<(String, String)> {
-    let known_charset = said_charset
-        .map(|name| charset::find_charset(name).ok_or_else(|| Error::unknown_charset(name)))
+/// The collation meant by a character set and a collation, each allowed to be missing.
+pub fn collation_said(said: &CharsetOptions, default: Collation) -> Result<Collation> {
+    collation_of(said.charset.as_deref(), said.collate.as_deref(), default)
+}
+
+fn collation_of(charset: Option<&str>, collate: Option<&str>, default: Collation) -> Result<Collation> {
+    let charset = charset
+        .map(|name| Charset::by_name(name).ok_or_else(|| Error::unknown_charset(name)))
         .transpose()?;
-    let known_collation = said_collation
-        .map(|name| charset::find_collation(name).ok_or_else(|| Error::unknown_collation(name)))
+    let collation = collate
+        .map(|name| Collation::by_name(name).ok_or_else(|| Error::unknown_collation(name)))
         .transpose()?;
-    Ok(match (known_charset, known_collation) {
-        (None, None) => (default.0.into(), default.1.into()),
-        (Some(charset), None) => (charset.name.into(), charset.default_collation.into()),
-        (None, Some(collation)) => (collation.charset.into(), collation.name.into()),
-        (Some(charset), Some(collation)) => {
-            if collation.charset != charset.name {
-                return Err(Error::collation_charset_mismatch(collation.name, charset.name));
-            }
-            (charset.name.into(), collation.name.into())
+    match (charset, collation) {
+        (None, None) => Ok(default),
+        (Some(charset), None) => Ok(charset.default_collation()),
+        (Some(charset), Some(collation)) if collation.charset() != charset => {
+            Err(Error::collation_charset_mismatch(collation, charset.name))
         }
-    })
+        (_, Some(collation)) => Ok(collation),
+    }
 }
 
 /// The column as the catalog keeps it. Key flags are not set: they follow from the table's keys.
-pub fn column_info(def: &ColumnDef, ctx: &ColumnContext<'_>) -> Result<ColumnInfo> {
+pub fn column_info(def: &ColumnDef, ctx: &ColumnContext) -> Result<ColumnInfo> {
     if def.generated {
         return Err(Error::not_supported_yet("generated columns"));
     }
@@ -156,7 +151,7 @@ pub fn default_of(
     column: &str,
     expr: &sql::Expr,
     field_type: &FieldType,
-    ctx: &ColumnContext<'_>,
+    ctx: &ColumnContext,
 ) -> Result<ColumnDefault> {
     let invalid = || Error::invalid_default(column);
     if let Some(fsp) = current_timestamp(expr) {
@@ -248,7 +243,7 @@ fn literal(expr: &sql::Expr) -> Option<Option<Literal>> {
 }
 
 /// The type of a column as the catalog keeps it.
-pub fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext<'_>) -> Result<FieldType> {
+pub fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext) -> Result<FieldType> {
     use TypeName as T;
     let mut name = data_type.name;
     let length = data_type.length;
@@ -341,8 +336,7 @@ pub fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext<'_>) -
         T::Json => {
             ft.flen = i32::MAX;
             ft.decimal = 0;
-            ft.charset = "utf8mb4".into();
-            ft.collate = "utf8mb4_bin".into();
+            ft.collation = Collation::UTF8MB4_BIN;
         }
         T::Spatial => return Err(Error::not_supported_yet("spatial types")),
         _ => string_type(column, name, data_type, ctx, &mut ft)?,
@@ -353,17 +347,12 @@ pub fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext<'_>) -
     ft.flags.set(FieldFlags::ENUM, tp == TypeCode::Enum);
     ft.flags.set(FieldFlags::SET, tp == TypeCode::Set);
     ft.flags.set(FieldFlags::TIMESTAMP, tp == TypeCode::Timestamp);
-    let binary_order = !ft.is_string() || ft.collate == "binary" || ft.collate.ends_with("_bin");
+    let binary_order = !ft.is_string() || ft.collation.is_bin();
     ft.flags.set(FieldFlags::BINARY, binary_order && !ft.is_integer());
     Ok(ft)
 }
 
-fn type_code(
-    column: &str,
-    name: TypeName,
-    data_type: &DataType,
-    ctx: &ColumnContext<'_>,
-) -> Result<TypeCode> {
+fn type_code(column: &str, name: TypeName, data_type: &DataType, ctx: &ColumnContext) -> Result<TypeCode> {
     use TypeName as T;
     Ok(match name {
         T::TinyInt | T::Bool => TypeCode::Tiny,
@@ -390,8 +379,8 @@ fn type_code(
             None => TypeCode::Blob,
             Some(n) => {
                 let bytes = if name == T::Text {
-                    let (charset, _) = string_charset(column, data_type, ctx)?;
-                    n.saturating_mul(max_char_bytes(&charset))
+                    let collation = string_collation(data_type, ctx)?;
+                    n.saturating_mul(u64::from(collation.charset().max_len))
                 } else {
                     n
                 };
@@ -411,10 +400,6 @@ fn type_code(
     })
 }
 
-fn max_char_bytes(name: &str) -> u64 {
-    charset::find_charset(name).map_or(1, |c| u64::from(c.max_len))
-}
-
 fn precision_and_scale(column: &str, data_type: &DataType, max_m: u64, max_d: u64) -> Result<()> {
     let (m, d) = (data_type.length.unwrap_or(10), data_type.scale.unwrap_or(0));
     if d > max_d {
@@ -429,26 +414,21 @@ fn precision_and_scale(column: &str, data_type: &DataType, max_m: u64, max_d: u6
     Ok(())
 }
 
-fn string_charset(_column: &str, data_type: &DataType, ctx: &ColumnContext<'_>) -> Result<(String, String)> {
-    let (charset, collate) = charset_and_collation(
-        data_type.charset.as_deref(),
-        data_type.collate.as_deref(),
-        (ctx.charset, ctx.collate),
-    )?;
-    if data_type.binary && data_type.collate.is_none() {
-        let collate = format!("{charset}_bin");
-        if charset::find_collation(&collate).is_some() {
-            return Ok((charset, collate));
-        }
+fn string_collation(data_type: &DataType, ctx: &ColumnContext) -> Result<Collation> {
+    let (charset, collate) = (data_type.charset.as_deref(), data_type.collate.as_deref());
+    let collation = collation_of(charset, collate, ctx.collation)?;
+    if data_type.binary && collate.is_none() {
+        let bin = format!("{}_bin", collation.charset().name);
+        return Ok(Collation::by_name(&bin).unwrap_or(collation));
     }
-    Ok((charset, collate))
+    Ok(collation)
 }
 
 fn string_type(
     column: &str,
     name: TypeName,
     data_type: &DataType,
-    ctx: &ColumnContext<'_>,
+    ctx: &ColumnContext,
     ft: &mut FieldType,
 ) -> Result<()> {
     use TypeName as T;
@@ -456,13 +436,13 @@ fn string_type(
         name,
         T::Binary | T::Varbinary | T::TinyBlob | T::Blob | T::MediumBlob | T::LongBlob
     );
-    (ft.charset, ft.collate) = if is_bytes {
-        ("binary".into(), "binary".into())
+    ft.collation = if is_bytes {
+        Collation::BINARY
     } else {
-        string_charset(column, data_type, ctx)?
+        string_collation(data_type, ctx)?
     };
     // The table's default may be binary too.
-    let char_bytes = max_char_bytes(&ft.charset);
+    let char_bytes = u64::from(ft.charset().max_len);
     let length = data_type.length;
     match name {
         T::Char | T::Binary => {
@@ -482,7 +462,7 @@ fn string_type(
         }
         T::Enum | T::Set => {
             let kind = if name == T::Enum { "ENUM" } else { "SET" };
-            ft.elems = Some(members(column, kind, data_type, &ft.collate)?);
+            ft.elems = Some(members(column, kind, data_type, ft.collation)?.into());
             let lengths = data_type.members.iter().map(|m| m.chars().count());
             ft.flen = if name == T::Enum {
                 lengths.max().unwrap_or(0) as i32
@@ -503,7 +483,7 @@ fn string_type(
 }
 
 /// The members of an ENUM or SET: trailing spaces dropped, none twice, none of a SET with a comma.
-fn members(column: &str, kind: &str, data_type: &DataType, collate: &str) -> Result<Vec<String>> {
+fn members(column: &str, kind: &str, data_type: &DataType, collation: Collation) -> Result<Vec<String>> {
     let members: Vec<String> = data_type
         .members
         .iter()
@@ -518,7 +498,7 @@ fn members(column: &str, kind: &str, data_type: &DataType, collate: &str) -> Res
         return Err(Error::illegal_value_for_type("set", bad));
     }
     let fold = |m: &str| {
-        if collate.ends_with("_ci") {
+        if !collation.is_bin() {
             m.to_lowercase()
         } else {
             m.to_string()

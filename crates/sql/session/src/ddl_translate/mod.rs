@@ -5,12 +5,12 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use ilmenite_catalog::{Name, SchemaState, TableInfo};
+use ilmenite_catalog::{ColumnInfo, Name, SchemaState, SchemaView, TableInfo, TableRef};
 use ilmenite_ddl::{
     AlterAction as Action, ColumnPosition as Position, CreateTable as NewTable, DdlStatement, IndexPart,
     IndexSpec, TableName as Target,
 };
-use ilmenite_types::DateFlags;
+use ilmenite_types::{Collation, DateFlags};
 use jiff::tz::TimeZone;
 
 use crate::context::Warnings;
@@ -21,18 +21,14 @@ use ilmenite_parser::{
 };
 pub use run::run;
 
-use column::{ColumnContext, ColumnDefault, charset_and_collation, column_info, default_of, origin_default};
+use column::{ColumnContext, ColumnDefault, collation_said, column_info, default_of, origin_default};
 
 /// What translation needs to know of the session and the schema.
 pub struct TranslateContext<'a> {
     pub database: Option<&'a str>,
-    /// The character set and collation of a database, where it exists.
-    pub database_charset: &'a (dyn Fn(&str) -> Option<(String, String)> + Sync),
-    /// The type of an existing table's column, for SET DEFAULT.
-    pub existing_column: &'a (dyn Fn(&Target, &str) -> Option<ilmenite_catalog::ColumnInfo> + Sync),
-    pub existing_table_charset: &'a (dyn Fn(&Target) -> Option<(String, String)> + Sync),
-    /// `character_set_server`, `collation_server`.
-    pub server_charset: (&'a str, &'a str),
+    pub view: &'a SchemaView,
+    /// `collation_server`.
+    pub server_collation: Collation,
     pub dates: DateFlags,
     pub now: jiff::Timestamp,
     pub time_zone: &'a TimeZone,
@@ -50,9 +46,17 @@ impl TranslateContext<'_> {
         Ok(Target::new(database, &name.name))
     }
 
-    fn charset_of(&self, database: &str) -> (String, String) {
-        (self.database_charset)(database)
-            .unwrap_or_else(|| (self.server_charset.0.into(), self.server_charset.1.into()))
+    /// The default of a database; the server's where there is no such database.
+    fn collation_of(&self, database: &str) -> Collation {
+        self.view
+            .schema(database)
+            .map_or(self.server_collation, |schema| {
+                Collation::stored(&schema.charset, &schema.collate)
+            })
+    }
+
+    fn table(&self, target: &Target) -> Option<&TableRef> {
+        self.view.table(&target.schema.original, &target.table.original)
     }
 }
 
@@ -64,15 +68,11 @@ pub fn translate(ddl: &Ddl, ctx: &TranslateContext<'_>, warnings: &mut Warnings)
             if_not_exists,
             options,
         } => {
-            let (charset, collate) = charset_and_collation(
-                options.charset.as_deref(),
-                options.collate.as_deref(),
-                ctx.server_charset,
-            )?;
+            let collation = collation_said(options, ctx.server_collation)?;
             DdlStatement::CreateDatabase {
                 name: Name::new(name),
-                charset,
-                collate,
+                charset: collation.charset().name.into(),
+                collate: collation.name().into(),
                 if_not_exists: *if_not_exists,
             }
         }
@@ -81,16 +81,11 @@ pub fn translate(ddl: &Ddl, ctx: &TranslateContext<'_>, warnings: &mut Warnings)
                 Some(name) => name.as_str(),
                 None => ctx.database.ok_or_else(Error::no_database_selected)?,
             };
-            let (old_charset, old_collate) = ctx.charset_of(name);
-            let (charset, collate) = charset_and_collation(
-                options.charset.as_deref(),
-                options.collate.as_deref(),
-                (&old_charset, &old_collate),
-            )?;
+            let collation = collation_said(options, ctx.collation_of(name))?;
             DdlStatement::AlterDatabase {
                 name: Name::new(name),
-                charset,
-                collate,
+                charset: collation.charset().name.into(),
+                collate: collation.name().into(),
             }
         }
         Ddl::DropDatabase { name, if_exists } => DdlStatement::DropDatabase {
@@ -207,6 +202,13 @@ fn check_engine(options: &TableOptions, table: &str, warnings: &mut Warnings) {
     }
 }
 
+/// The public column of an existing table.
+fn existing_column(ctx: &TranslateContext<'_>, target: &Target, name: &str) -> Option<ColumnInfo> {
+    let lower = Name::new(name).lower;
+    let mut columns = ctx.table(target)?.public_columns();
+    columns.find(|column| column.name.lower == lower).cloned()
+}
+
 fn create_table(
     create: &CreateTable,
     ctx: &TranslateContext<'_>,
@@ -233,16 +235,10 @@ fn create_table(
         return Err(Error::not_supported_yet("CHECK constraints"));
     }
     check_engine(&create.options, &create.table.name, warnings);
-    let (db_charset, db_collate) = ctx.charset_of(&target.schema.original);
     let options = &create.options;
-    let (charset, collate) = charset_and_collation(
-        options.charset.charset.as_deref(),
-        options.charset.collate.as_deref(),
-        (&db_charset, &db_collate),
-    )?;
+    let collation = collation_said(&options.charset, ctx.collation_of(&target.schema.original))?;
     let column_ctx = ColumnContext {
-        charset: &charset,
-        collate: &collate,
+        collation,
         dates: ctx.dates,
     };
     let mut columns = Vec::with_capacity(create.columns.len());
@@ -287,8 +283,8 @@ fn create_table(
     let table = TableInfo {
         id: 0,
         name: target.table.clone(),
-        charset,
-        collate,
+        charset: collation.charset().name.into(),
+        collate: collation.name().into(),
         columns,
         indexes: Vec::new(),
         state: SchemaState::None,
@@ -388,11 +384,12 @@ fn alter_table(
     let target = ctx.target(table)?;
     let builds = actions.iter().any(|a| matches!(a, AlterAction::AddIndex(_)));
     check_online(online, !builds)?;
-    let (charset, collate) =
-        (ctx.existing_table_charset)(&target).unwrap_or_else(|| ctx.charset_of(&target.schema.original));
+    let collation = match ctx.table(&target) {
+        Some(table) => Collation::stored(&table.charset, &table.collate),
+        None => ctx.collation_of(&target.schema.original),
+    };
     let column_ctx = ColumnContext {
-        charset: &charset,
-        collate: &collate,
+        collation,
         dates: ctx.dates,
     };
     let mut out = Vec::new();
@@ -408,7 +405,7 @@ fn alter_table(
 fn one_action(
     action: &AlterAction,
     target: &Target,
-    column_ctx: &ColumnContext<'_>,
+    column_ctx: &ColumnContext,
     ctx: &TranslateContext<'_>,
     warnings: &mut Warnings,
     out: &mut Vec<Action>,
@@ -465,7 +462,7 @@ fn one_action(
             to: Name::new(to),
         }),
         AlterAction::SetDefault { column, default } => {
-            let existing = (ctx.existing_column)(target, column)
+            let existing = existing_column(ctx, target, column)
                 .ok_or_else(|| Error::unknown_column(column, &target.table))?;
             let found = default_of(column, default, &existing.field_type, column_ctx)?;
             let (default, is_expr) = match found {
@@ -519,24 +516,20 @@ fn one_action(
                 out.push(Action::AutoIncrement(i64::try_from(next).unwrap_or(i64::MAX)));
             }
             if options.charset.charset.is_some() || options.charset.collate.is_some() {
-                let (charset, collate) = charset_and_collation(
-                    options.charset.charset.as_deref(),
-                    options.charset.collate.as_deref(),
-                    (column_ctx.charset, column_ctx.collate),
-                )?;
-                out.push(Action::Charset { charset, collate });
+                let collation = collation_said(&options.charset, column_ctx.collation)?;
+                out.push(Action::Charset {
+                    charset: collation.charset().name.into(),
+                    collate: collation.name().into(),
+                });
             }
         }
         AlterAction::ConvertCharset(options) => {
-            let (charset, collate) = charset_and_collation(
-                options.charset.as_deref(),
-                options.collate.as_deref(),
-                (ctx.server_charset.0, ctx.server_charset.1),
-            )?;
+            let collation = collation_said(options, ctx.server_collation)?;
             // Without string columns of another kind there is nothing to convert.
-            if (charset.as_str(), collate.as_str()) != (column_ctx.charset, column_ctx.collate) {
+            if collation != column_ctx.collation {
                 return Err(Error::unsupported_ddl(format!(
-                    "CONVERT TO CHARACTER SET {charset} COLLATE {collate}: it would need the rows to be rewritten"
+                    "CONVERT TO CHARACTER SET {} COLLATE {collation}: it would need the rows to be rewritten",
+                    collation.charset().name
                 )));
             }
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ilmenite_catalog::{Name, SchemaView};
-use ilmenite_ddl::{DdlError, DdlStatement, JobRequest, JobSettings, TableName as Target, Verify};
-use ilmenite_types::DateFlags;
+use ilmenite_catalog::SchemaView;
+use ilmenite_ddl::{DdlError, DdlStatement, JobRequest, JobSettings, Verify};
+use ilmenite_types::{Collation, DateFlags};
 
 use super::{TranslateContext, translate};
 use crate::context::SessionContext;
@@ -73,27 +73,13 @@ fn in_context<T>(
     view: &Arc<SchemaView>,
     work: impl FnOnce(&TranslateContext<'_>) -> Result<T>,
 ) -> Result<T> {
-    let server_charset = ctx.variable("character_set_server", Scope::Session)?;
     let server_collation = ctx.variable("collation_server", Scope::Session)?;
     let clustered_index = ctx.variable("tidb_enable_clustered_index", Scope::Session)?;
-    let database_charset = |name: &str| {
-        view.schema(name)
-            .map(|schema| (schema.charset.clone(), schema.collate.clone()))
-    };
-    let table_of = |target: &Target| view.table(&target.schema.original, &target.table.original);
-    let existing_column = |target: &Target, name: &str| {
-        let lower = Name::new(name).lower;
-        let table = table_of(target)?;
-        table.public_columns().find(|c| c.name.lower == lower).cloned()
-    };
-    let existing_table_charset =
-        |target: &Target| table_of(target).map(|table| (table.charset.clone(), table.collate.clone()));
     work(&TranslateContext {
         database: ctx.database.as_deref(),
-        database_charset: &database_charset,
-        existing_column: &existing_column,
-        existing_table_charset: &existing_table_charset,
-        server_charset: (&server_charset, &server_collation),
+        view,
+        server_collation: Collation::by_name(&server_collation)
+            .ok_or_else(|| Error::unknown_collation(&server_collation))?,
         dates: date_flags(ctx.vars.sql_mode),
         now: ctx.statement.now,
         time_zone: &ctx.vars.time_zone,

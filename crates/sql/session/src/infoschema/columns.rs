@@ -11,7 +11,6 @@ use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
 use ilmenite_planner::Privilege;
-use ilmenite_types::charset::find_charset;
 
 pub(super) const TABLES: &[Definition] = &[Definition {
     schema: "information_schema",
@@ -44,7 +43,7 @@ pub(super) const TABLES: &[Definition] = &[Definition {
 
 /// A column's length in characters and in bytes, of those that have one.
 fn lengths(field_type: &FieldType) -> Option<(i64, i64)> {
-    let bytes_per_char = find_charset(&field_type.charset).map_or(1, |c| i64::from(c.max_len));
+    let bytes_per_char = i64::from(field_type.charset().max_len);
     let members = || field_type.elems.as_deref().unwrap_or_default().iter();
     let chars = match field_type.tp {
         TypeCode::TinyBlob => return Some((255, 255)),
@@ -86,7 +85,7 @@ fn precision(field_type: &FieldType) -> (Option<u64>, Option<u64>) {
 /// Has the type characters, and so a character set?
 fn has_charset(field_type: &FieldType) -> bool {
     let texts = field_type.is_string() || matches!(field_type.tp, TypeCode::Enum | TypeCode::Set);
-    texts && field_type.charset != "binary"
+    texts && !field_type.collation.is_binary()
 }
 
 /// A default as SQL writes it, without quotes: a bit string for BIT.
@@ -169,8 +168,8 @@ fn columns(ctx: &SessionContext, filter: &VirtualFilter) -> Result<Vec<Row>> {
                 digits.map_or(Datum::Null, Datum::UInt),
                 scale.map_or(Datum::Null, Datum::UInt),
                 fsp,
-                maybe_text(charset.then_some(ty.charset.as_str())),
-                maybe_text(charset.then_some(ty.collate.as_str())),
+                maybe_text(charset.then_some(ty.charset().name)),
+                maybe_text(charset.then_some(ty.collation.name())),
                 Datum::text(type_text(ty)),
                 Datum::text(column_key(&keys, column)),
                 Datum::text(extra(column)),

@@ -1,7 +1,7 @@
 //! Virtual tables from lists: one line a column, with its name and type as MySQL documents it.
 
 use futures::future::BoxFuture;
-use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
+use ilmenite_types::{Collation, Datum, FieldFlags, FieldType, TypeCode};
 
 use crate::context::SessionContext;
 use ilmenite_error::{Error, Result};
@@ -10,7 +10,7 @@ use ilmenite_executor::VirtualFilter;
 use ilmenite_planner::{VirtualColumn, VirtualTable};
 
 /// Names are compared without regard to case.
-pub(crate) const COLLATION: &str = "utf8mb4_general_ci";
+pub(crate) const COLLATION: Collation = Collation::UTF8MB4_GENERAL_CI;
 
 /// Where a table's rows come from.
 #[derive(Clone, Copy)]
@@ -161,10 +161,9 @@ fn field_type(spec: &str) -> Option<FieldType> {
     field_type.flen = flen;
     field_type.decimal = decimal;
     if matches!(name, "varbinary" | "binary" | "blob") {
-        field_type.charset = "binary".into();
-        field_type.collate = "binary".into();
-    } else if field_type.charset == "utf8mb4" {
-        field_type.collate = COLLATION.into();
+        field_type.collation = Collation::BINARY;
+    } else if !field_type.collation.is_binary() {
+        field_type.collation = COLLATION;
     }
     if tp == TypeCode::Enum {
         let members: Vec<String> = argument?
@@ -172,7 +171,7 @@ fn field_type(spec: &str) -> Option<FieldType> {
             .map(|m| m.trim().trim_matches('\'').to_string())
             .collect();
         field_type.flen = members.iter().map(|m| m.chars().count() as i32).max()?;
-        field_type.elems = Some(members);
+        field_type.elems = Some(members.into());
     }
     let flags = &mut field_type.flags;
     flags.set(FieldFlags::UNSIGNED, rest.ends_with("unsigned"));

@@ -88,7 +88,7 @@ fn virtual_info(table: &dyn VirtualTable) -> TableInfo {
         id: 0,
         name: Name::new(table.name()),
         charset: "utf8mb4".into(),
-        collate: COLLATION.into(),
+        collate: COLLATION.name().into(),
         max_col_id: columns.len() as i64,
         columns,
         indexes: Vec::new(),
@@ -122,7 +122,7 @@ pub(super) fn schema_entries(ctx: &SessionContext, filter: &VirtualFilter, colum
         .map(|table| SchemaEntry {
             name: table.schema().into(),
             charset: "utf8mb4".into(),
-            collate: COLLATION.into(),
+            collate: COLLATION.name().into(),
         })
         .map(|entry| (entry.name.clone(), entry))
         .collect();

@@ -1,6 +1,6 @@
 //! What the server is and who uses it: ENGINES, CHARACTER_SETS, COLLATIONS, PLUGINS, PROCESSLIST, privileges, KEYWORDS.
 
-use ilmenite_types::Datum;
+use ilmenite_types::{Charset, Collation, Datum};
 
 use super::VirtualFilter;
 use super::define::{Definition, Source, maybe_text, yes_no};
@@ -12,7 +12,6 @@ use ilmenite_error::Result;
 use ilmenite_executor::Row;
 use ilmenite_parser::reserved_words;
 use ilmenite_planner::Privilege;
-use ilmenite_types::charset::{CHARSETS, COLLATIONS};
 
 pub(super) const TABLES: &[Definition] = &[
     Definition {
@@ -250,10 +249,10 @@ fn engines(_: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
 }
 
 fn character_sets(_: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
-    let rows = CHARSETS.iter().map(|charset| {
+    let rows = Charset::all().map(|charset| {
         vec![
             Datum::text(charset.name),
-            Datum::text(charset.default_collation),
+            Datum::text(charset.default_collation().name()),
             Datum::text(charset.description),
             Datum::UInt(charset.max_len.into()),
         ]
@@ -262,24 +261,31 @@ fn character_sets(_: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
 }
 
 fn collations(_: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
-    let rows = COLLATIONS.iter().map(|collation| {
+    let rows = Collation::all().map(|collation| {
         vec![
-            Datum::text(collation.name),
-            Datum::text(collation.charset),
-            Datum::UInt(collation.id.into()),
-            Datum::text(if collation.is_default { "Yes" } else { "" }),
+            Datum::text(collation.name()),
+            Datum::text(collation.charset().name),
+            Datum::UInt(collation.id().into()),
+            Datum::text(if collation.is_default() { "Yes" } else { "" }),
             Datum::text("Yes"),
-            Datum::UInt(collation.sort_len.into()),
-            Datum::text(if collation.pads { "PAD SPACE" } else { "NO PAD" }),
+            Datum::UInt(collation.sort_len().into()),
+            Datum::text(if collation.is_pad_space() {
+                "PAD SPACE"
+            } else {
+                "NO PAD"
+            }),
         ]
     });
     Ok(rows.collect())
 }
 
 fn applicability(_: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
-    let rows = COLLATIONS
-        .iter()
-        .map(|collation| vec![Datum::text(collation.name), Datum::text(collation.charset)]);
+    let rows = Collation::all().map(|collation| {
+        vec![
+            Datum::text(collation.name()),
+            Datum::text(collation.charset().name),
+        ]
+    });
     Ok(rows.collect())
 }
 

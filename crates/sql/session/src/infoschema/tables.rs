@@ -203,7 +203,7 @@ fn virtual_row(table: &TableLike) -> Row {
     row.extend(std::iter::repeat_n(Datum::UInt(0), 6));
     row.extend(std::iter::repeat_n(Datum::Null, 4));
     row.extend([
-        Datum::text(super::define::COLLATION),
+        Datum::text(super::define::COLLATION.name()),
         Datum::Null,
         Datum::text(""),
         Datum::text(""),

@@ -145,7 +145,7 @@ fn types_are_printed_as_mysql_prints_them() {
     assert_eq!(with(TypeCode::Year, 4, 0, 0), "year");
     assert_eq!(with(TypeCode::Duration, 14, 3, 0), "time(3)");
     let mut set = FieldType::new(TypeCode::Set);
-    set.elems = Some(vec!["it's".into(), "b".into()]);
+    set.elems = Some(["it's", "b"].map(String::from).into());
     assert_eq!(type_text(&set), "set('it''s','b')");
 }
 

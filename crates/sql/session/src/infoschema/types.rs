@@ -7,7 +7,7 @@ use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 /// The type without length or attributes: DATA_TYPE.
 pub fn type_name(field_type: &FieldType) -> &'static str {
     use TypeCode::*;
-    let binary = field_type.charset == "binary";
+    let binary = field_type.collation.is_binary();
     match field_type.tp {
         Tiny => "tinyint",
         Short => "smallint",

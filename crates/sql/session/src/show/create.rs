@@ -88,8 +88,13 @@ fn column_line(table: &TableInfo, column: &ColumnInfo) -> String {
     let ty = &column.field_type;
     let mut line = format!("{} {}", identifier(&column.name.original), type_text(ty));
     let texts = ty.is_string() || matches!(ty.tp, TypeCode::Enum | TypeCode::Set);
-    if texts && ty.charset != "binary" && (ty.collate != table.collate || ty.charset != table.charset) {
-        let _ = write!(line, " CHARACTER SET {} COLLATE {}", ty.charset, ty.collate);
+    if texts && !ty.collation.is_binary() && ty.collation.name() != table.collate {
+        let _ = write!(
+            line,
+            " CHARACTER SET {} COLLATE {}",
+            ty.charset().name,
+            ty.collation
+        );
     }
     if ty.is_not_null() {
         line.push_str(" NOT NULL");

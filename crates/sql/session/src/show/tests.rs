@@ -25,10 +25,8 @@ fn table(text: &str) -> TableInfo {
     };
     let ctx = TranslateContext {
         database: Some("d"),
-        database_charset: &|_| None,
-        existing_column: &|_, _| None,
-        existing_table_charset: &|_| None,
-        server_charset: ("utf8mb4", "utf8mb4_bin"),
+        view: &ilmenite_catalog::SchemaView::empty(),
+        server_collation: ilmenite_types::Collation::UTF8MB4_BIN,
         dates: DateFlags::STRICT,
         now: jiff::Timestamp::UNIX_EPOCH,
         time_zone: &TimeZone::UTC,

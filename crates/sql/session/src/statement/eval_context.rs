@@ -90,7 +90,7 @@ pub(crate) fn build_options(ctx: &SessionContext) -> BuildOptions {
     BuildOptions {
         sql_mode: ctx.vars.sql_mode,
         database: ctx.database.clone(),
-        collation: ctx.vars.collation_connection.to_string(),
+        collation: ctx.vars.collation_connection,
         div_precision_increment: ctx.vars.div_precision_increment,
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ilmenite_catalog::Pinned;
 use ilmenite_store::Timestamp;
-use ilmenite_types::{Datum, TimeKind};
+use ilmenite_types::{Collation, Datum, TimeKind};
 use sqlparser::ast::Statement;
 
 use super::tables::StatementTables;
@@ -60,7 +60,7 @@ impl ParamType {
 struct Settings {
     database: Option<String>,
     sql_mode: u64,
-    collation: Arc<str>,
+    collation: Collation,
     user: Arc<crate::privilege::UserPrivileges>,
 }
 
@@ -69,7 +69,7 @@ impl Settings {
         Settings {
             database: ctx.database.clone(),
             sql_mode: ctx.vars.sql_mode.0,
-            collation: ctx.vars.collation_connection.clone(),
+            collation: ctx.vars.collation_connection,
             user: ctx.privileges.clone(),
         }
     }

@@ -17,7 +17,7 @@ use ilmenite_error::{Error, Result};
 use ilmenite_executor::StatementOutcome;
 use ilmenite_parser::{SetExpr, SetItem, SetScope};
 use ilmenite_planner::Privilege;
-use ilmenite_types::charset;
+use ilmenite_types::{Charset, Collation};
 
 /// One thing to do once everything is found right.
 enum Change {
@@ -76,7 +76,7 @@ async fn prepare(
         SetItem::Names { charset, collate } => names(charset.as_deref(), collate.as_deref(), changes)?,
         SetItem::CharacterSet(name) => {
             let name = name.as_deref().unwrap_or("utf8mb4");
-            let found = charset::find_charset(name).ok_or_else(|| Error::unknown_charset(name))?;
+            let found = Charset::by_name(name).ok_or_else(|| Error::unknown_charset(name))?;
             session(changes, "character_set_client", found.name);
             session(changes, "character_set_results", found.name);
             let database_charset = ctx.variable("character_set_database", super::Scope::Session)?;
@@ -137,16 +137,15 @@ fn session(changes: &mut Vec<Change>, name: &str, text: &str) {
 
 fn names(charset: Option<&str>, collate: Option<&str>, changes: &mut Vec<Change>) -> Result<()> {
     let name = charset.unwrap_or("utf8mb4");
-    let found = charset::find_charset(name).ok_or_else(|| Error::unknown_charset(name))?;
+    let found = Charset::by_name(name).ok_or_else(|| Error::unknown_charset(name))?;
     let collation = match collate {
-        None => found.default_collation,
+        None => found.default_collation(),
         Some(wanted) => {
-            let collation =
-                charset::find_collation(wanted).ok_or_else(|| Error::unknown_collation(wanted))?;
-            if collation.charset != found.name {
-                return Err(Error::collation_charset_mismatch(collation.name, found.name));
+            let collation = Collation::by_name(wanted).ok_or_else(|| Error::unknown_collation(wanted))?;
+            if collation.charset() != found {
+                return Err(Error::collation_charset_mismatch(collation, found.name));
             }
-            collation.name
+            collation
         }
     };
     for variable in [
@@ -156,7 +155,7 @@ fn names(charset: Option<&str>, collate: Option<&str>, changes: &mut Vec<Change>
     ] {
         session(changes, variable, found.name);
     }
-    session(changes, "collation_connection", collation);
+    session(changes, "collation_connection", collation.name());
     Ok(())
 }
 
@@ -234,8 +233,8 @@ async fn variable(
 }
 
 fn companion(name: &str, text: &str) -> Option<(&'static str, &'static str)> {
-    let of_charset = || charset::find_charset(text).map(|c| c.default_collation);
-    let of_collation = || charset::find_collation(text).map(|c| c.charset);
+    let of_charset = || Charset::by_name(text).map(|c| c.default_collation().name());
+    let of_collation = || Collation::by_name(text).map(|c| c.charset().name);
     Some(match name {
         "character_set_connection" => ("collation_connection", of_charset()?),
         "character_set_server" => ("collation_server", of_charset()?),

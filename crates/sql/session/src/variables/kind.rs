@@ -3,7 +3,7 @@
 use ilmenite_types::{Datum, FieldType, TypeCode};
 
 use ilmenite_error::{Error, Result};
-use ilmenite_types::charset;
+use ilmenite_types::{Charset, Collation};
 
 /// Where a variable lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl VarDef {
             Kind::Charset { .. } => {
                 let text = value.text();
                 exact(
-                    charset::find_charset(&text)
+                    Charset::by_name(&text)
                         .ok_or_else(|| Error::unknown_charset(&text))?
                         .name
                         .into(),
@@ -273,9 +273,9 @@ impl VarDef {
             Kind::Collation => {
                 let text = value.text();
                 exact(
-                    charset::find_collation(&text)
+                    Collation::by_name(&text)
                         .ok_or_else(|| Error::unknown_collation(&text))?
-                        .name
+                        .name()
                         .into(),
                 )
             }

@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 pub use assign::run_set;
 use ilmenite_error::{Error, Result};
 use ilmenite_expr::SqlMode;
+use ilmenite_types::Collation;
 pub use kind::{Kind, SetValue, VarDef};
 pub use table::VARIABLES;
 
@@ -113,7 +114,7 @@ pub struct TypedVars {
     pub character_set_connection: Arc<str>,
     /// Empty: send as stored.
     pub character_set_results: Arc<str>,
-    pub collation_connection: Arc<str>,
+    pub collation_connection: Collation,
     pub slow_statement_ms: u64,
     /// `SET timestamp = …`: what NOW() says, seconds since 1970.
     pub fixed_timestamp: Option<f64>,
@@ -150,7 +151,8 @@ impl TypedVars {
             character_set_client: value("character_set_client"),
             character_set_connection: value("character_set_connection"),
             character_set_results: value("character_set_results"),
-            collation_connection: value("collation_connection"),
+            collation_connection: Collation::by_name(&value("collation_connection"))
+                .unwrap_or(Collation::UTF8MB4_BIN),
             slow_statement_ms: number("ilmenite_slow_statement_ms"),
             fixed_timestamp: value("timestamp").parse().ok().filter(|t: &f64| *t > 0.0),
             insert_id: Some(number("insert_id")).filter(|id| *id != 0),
