@@ -49,7 +49,7 @@ struct Round {
 }
 
 impl<'p> AggregateExecutor<'p> {
-    pub fn new(node: &'p Aggregate) -> Result<Self> {
+    pub(crate) fn new(node: &'p Aggregate) -> Result<Self> {
         let args = node
             .calls
             .iter()

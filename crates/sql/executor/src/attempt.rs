@@ -78,7 +78,7 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     /// For operators: the newest rows, with the transaction's own writes over them.
-    pub fn reading<'t>(&'t self, transaction: &'t Transaction) -> Runtime<'t> {
+    pub(crate) fn reading<'t>(&'t self, transaction: &'t Transaction) -> Runtime<'t> {
         Runtime {
             env: self.write.env,
             view: ReadView {

@@ -320,7 +320,7 @@ struct Members {
 }
 
 impl<'p> SemiJoinExecutor<'p> {
-    pub fn new(join: &'p SemiJoin) -> Result<Self> {
+    pub(crate) fn new(join: &'p SemiJoin) -> Result<Self> {
         Ok(SemiJoinExecutor {
             join,
             input: build_node(&join.input)?,

@@ -10,6 +10,8 @@
 //!   out once for a version of a table;
 //! - `statement`: how a statement is told to stop, and what memory it may take; `result`: where rows go.
 
+#![warn(unreachable_pub)]
+
 mod agg;
 mod attempt;
 mod env;

@@ -138,7 +138,7 @@ pub(crate) struct MemoryGuard {
 }
 
 impl MemoryGuard {
-    pub fn new(rt: &Runtime<'_>) -> Self {
+    pub(crate) fn new(rt: &Runtime<'_>) -> Self {
         MemoryGuard {
             tracker: rt.env.statement.memory.clone(),
             bytes: 0,
@@ -146,18 +146,18 @@ impl MemoryGuard {
     }
 
     /// 8175 when there is not that much left.
-    pub fn grow(&mut self, bytes: u64) -> Result<()> {
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<()> {
         self.tracker.consume(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
     /// `grow`, or `false`.
-    pub fn try_grow(&mut self, bytes: u64) -> bool {
+    pub(crate) fn try_grow(&mut self, bytes: u64) -> bool {
         self.grow(bytes).is_ok()
     }
 
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tracker.release(self.bytes);
         self.bytes = 0;
     }
@@ -213,7 +213,7 @@ pub(crate) struct SubqueryRunner<'a> {
 }
 
 impl<'a> SubqueryRunner<'a> {
-    pub fn new(plans: &'a [SubqueryPlan], rows: Arc<SubqueryRows>) -> Self {
+    pub(crate) fn new(plans: &'a [SubqueryPlan], rows: Arc<SubqueryRows>) -> Self {
         let caches = plans.iter().map(|_| RunCache::default()).collect();
         SubqueryRunner {
             plans,
@@ -222,14 +222,14 @@ impl<'a> SubqueryRunner<'a> {
         }
     }
 
-    pub fn plan(&self, id: usize) -> Result<&'a SubqueryPlan> {
+    pub(crate) fn plan(&self, id: usize) -> Result<&'a SubqueryPlan> {
         self.plans
             .get(id)
             .ok_or_else(|| Error::bug(format!("there is no subquery {id}")))
     }
 
     /// Has the rows of these subqueries ready for evaluating an expression over `row`.
-    pub fn prepare<'f>(
+    pub(crate) fn prepare<'f>(
         &'f self,
         rt: &'f Runtime<'_>,
         ids: &'f [SubqueryId],

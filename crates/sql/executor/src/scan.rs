@@ -36,7 +36,7 @@ pub(crate) struct RowReader {
 }
 
 impl RowReader {
-    pub fn new(scan: &TableScan) -> Result<Self> {
+    pub(crate) fn new(scan: &TableScan) -> Result<Self> {
         let layout = ilmenite_table::handle_layout(&scan.table)?;
         let mut columns: Vec<RowColumn> = Vec::with_capacity(scan.columns.len());
         for (column, _) in &scan.columns {
@@ -56,7 +56,7 @@ impl RowReader {
     }
 
     /// The row of a key and its value, over the slots of `left` when it is joined to a row.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         left: Option<&[Datum]>,
         key: &Bytes,
@@ -176,7 +176,7 @@ pub(crate) struct TableAccess<'p> {
 }
 
 impl<'p> TableAccess<'p> {
-    pub fn new(scan: &'p TableScan) -> Result<Self> {
+    pub(crate) fn new(scan: &'p TableScan) -> Result<Self> {
         let (builder, entries) = match &scan.path {
             Path::Table { .. } => (KeyBuilder::for_rows(&scan.table)?, None),
             Path::Index { index, .. } => {
@@ -199,7 +199,7 @@ impl<'p> TableAccess<'p> {
         })
     }
 
-    pub fn is_point(&self) -> bool {
+    pub(crate) fn is_point(&self) -> bool {
         matches!(
             self.scan.path,
             Path::Table { point: true, .. } | Path::Index { point: true, .. }
@@ -211,13 +211,13 @@ impl<'p> TableAccess<'p> {
     }
 
     /// The key ranges for this outer row.
-    pub fn ranges(&self, row: &[Datum], eval: &EvalContext) -> Result<Vec<BytesRange>> {
+    pub(crate) fn ranges(&self, row: &[Datum], eval: &EvalContext) -> Result<Vec<BytesRange>> {
         let (Path::Table { bounds, .. } | Path::Index { bounds, .. }) = &self.scan.path;
         self.builder.ranges(bounds, row, eval)
     }
 
     /// The key that a point range is about.
-    pub fn point_key(&self, range: BytesRange) -> Bytes {
+    pub(crate) fn point_key(&self, range: BytesRange) -> Bytes {
         let mut key = range.start;
         if self.entries.is_none() {
             // Handles of columns are padded to this length.
@@ -237,7 +237,7 @@ impl<'p> TableAccess<'p> {
     }
 
     /// Adds the rows of these keys (each with the row it is joined to, if any). Keys without a row are passed over.
-    pub async fn get_rows(
+    pub(crate) async fn get_rows(
         &mut self,
         keys: &[Bytes],
         lefts: Option<&[&[Datum]]>,
@@ -379,7 +379,12 @@ impl<'p> TableAccess<'p> {
     }
 
     /// All rows for one outer row: of ranges, for index joins.
-    pub async fn read_all(&mut self, left: &[Datum], rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<()> {
+    pub(crate) async fn read_all(
+        &mut self,
+        left: &[Datum],
+        rt: &Runtime<'_>,
+        out: &mut Vec<Row>,
+    ) -> Result<()> {
         let ranges = self.ranges(left, &rt.eval)?;
         let mut position = Position::new(self, ranges, Some(left.to_vec()));
         let mut batch = Vec::new();
@@ -405,7 +410,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    pub fn new(access: &TableAccess<'_>, ranges: Vec<BytesRange>, left: Option<Row>) -> Self {
+    pub(crate) fn new(access: &TableAccess<'_>, ranges: Vec<BytesRange>, left: Option<Row>) -> Self {
         let scan = access.scan;
         let points = access.is_point() && ranges.iter().all(|range| range.point);
         let mut ranges: VecDeque<BytesRange> = ranges.into();
@@ -442,7 +447,7 @@ impl Position {
     }
 
     /// The next rows, at least one; `false` at the end.
-    pub async fn next(
+    pub(crate) async fn next(
         &mut self,
         access: &mut TableAccess<'_>,
         rt: &Runtime<'_>,
@@ -524,7 +529,7 @@ pub(crate) struct TableExecutor<'p> {
 }
 
 impl<'p> TableExecutor<'p> {
-    pub fn new(scan: &'p TableScan) -> Result<Self> {
+    pub(crate) fn new(scan: &'p TableScan) -> Result<Self> {
         Ok(TableExecutor {
             access: TableAccess::new(scan)?,
             position: None,

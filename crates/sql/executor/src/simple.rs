@@ -18,7 +18,7 @@ pub(crate) struct Dual {
 }
 
 impl Dual {
-    pub fn new(width: usize) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Dual {
             row: Some(vec![Datum::Null; width]),
         }
@@ -52,7 +52,7 @@ pub(crate) struct Virtual<'p> {
 }
 
 impl<'p> Virtual<'p> {
-    pub fn new(scan: &'p VirtualScan) -> Self {
+    pub(crate) fn new(scan: &'p VirtualScan) -> Self {
         Virtual {
             scan,
             subqueries: used_subqueries(&scan.filter),
@@ -109,7 +109,7 @@ pub(crate) struct Derived<'p> {
 }
 
 impl<'p> Derived<'p> {
-    pub fn new(scan: &'p DerivedScan) -> Result<Self> {
+    pub(crate) fn new(scan: &'p DerivedScan) -> Result<Self> {
         let input = build(&scan.query.root)?;
         Ok(Derived {
             scan,
@@ -144,7 +144,7 @@ pub(crate) struct Values<'p> {
 }
 
 impl<'p> Values<'p> {
-    pub fn new(rows: &'p [Vec<Expr>]) -> Self {
+    pub(crate) fn new(rows: &'p [Vec<Expr>]) -> Self {
         Values { rows: rows.iter() }
     }
 }
@@ -175,7 +175,7 @@ pub(crate) struct Filter<'p> {
 }
 
 impl<'p> Filter<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, conditions: &'p [Expr]) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, conditions: &'p [Expr]) -> Self {
         Filter {
             input,
             conditions,
@@ -212,7 +212,7 @@ pub(crate) struct Project<'p> {
 }
 
 impl<'p> Project<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, exprs: &'p [Expr]) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, exprs: &'p [Expr]) -> Self {
         Project {
             input,
             exprs,
@@ -261,7 +261,7 @@ pub(crate) struct Distinct<'p> {
 }
 
 impl<'p> Distinct<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, keys: &'p [Comparer]) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, keys: &'p [Comparer]) -> Self {
         Distinct {
             input,
             keys,
@@ -315,7 +315,7 @@ pub(crate) struct LimitExecutor<'p> {
 }
 
 impl<'p> LimitExecutor<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, limit: &'p Limit) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, limit: &'p Limit) -> Self {
         LimitExecutor {
             input,
             limit,
@@ -355,7 +355,7 @@ pub(crate) struct Cut<'p> {
 }
 
 impl<'p> Cut<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, width: usize) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, width: usize) -> Self {
         Cut { input, width }
     }
 }
@@ -382,7 +382,7 @@ pub(crate) struct SetOpExecutor<'p> {
 }
 
 impl<'p> SetOpExecutor<'p> {
-    pub fn new(set: &'p SetOp) -> Result<Self> {
+    pub(crate) fn new(set: &'p SetOp) -> Result<Self> {
         Ok(SetOpExecutor {
             set,
             left: Some(build(&set.left)?),

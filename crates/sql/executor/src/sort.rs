@@ -30,7 +30,7 @@ enum Sorted {
 }
 
 impl<'p> SortExecutor<'p> {
-    pub fn new(input: Box<dyn Executor + 'p>, keys: &'p [SortKey], limit: Option<&'p Limit>) -> Self {
+    pub(crate) fn new(input: Box<dyn Executor + 'p>, keys: &'p [SortKey], limit: Option<&'p Limit>) -> Self {
         SortExecutor {
             input,
             keys,

@@ -44,7 +44,7 @@ fn damaged() -> Error {
 }
 
 impl SpillWriter {
-    pub fn new(dir: &Path) -> Result<Self> {
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(dir).map_err(io_error)?;
         Ok(SpillWriter {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
@@ -53,11 +53,11 @@ impl SpillWriter {
         })
     }
 
-    pub fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
 
-    pub fn write(&mut self, row: &[Datum]) -> Result<()> {
+    pub(crate) fn write(&mut self, row: &[Datum]) -> Result<()> {
         self.scratch.clear();
         for datum in row {
             encode(datum, &mut self.scratch)?;
@@ -73,7 +73,7 @@ impl SpillWriter {
         Ok(())
     }
 
-    pub fn finish(self) -> Result<SpillReader> {
+    pub(crate) fn finish(self) -> Result<SpillReader> {
         let mut file = self.file.into_inner().map_err(|e| io_error(e.into_error()))?;
         file.seek(SeekFrom::Start(0)).map_err(io_error)?;
         Ok(SpillReader {
@@ -85,7 +85,7 @@ impl SpillWriter {
 }
 
 impl SpillReader {
-    pub fn next(&mut self) -> Result<Option<Row>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Row>> {
         if self.rows == 0 {
             return Ok(None);
         }

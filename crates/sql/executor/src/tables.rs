@@ -99,17 +99,17 @@ impl WritableTable {
         })
     }
 
-    pub fn info(&self) -> &TableInfo {
+    pub(crate) fn info(&self) -> &TableInfo {
         self.writer.table()
     }
 
     /// Rows get a number that is no column's.
-    pub fn generates_handles(&self) -> bool {
+    pub(crate) fn generates_handles(&self) -> bool {
         matches!(self.handles, HandleMaker::Generated)
     }
 
     /// The handle of a row with these values. `generated`: the number for a table without a clustered key.
-    pub fn handle(
+    pub(crate) fn handle(
         &self,
         datums: &[Datum],
         generated: Option<i64>,
@@ -135,7 +135,7 @@ impl WritableTable {
     }
 
     /// All columns of a stored row, TIMESTAMPs in `zone` or in UTC.
-    pub fn decode(
+    pub(crate) fn decode(
         &self,
         handle: HandleRef<'_>,
         stored: &bytes::Bytes,

@@ -22,14 +22,14 @@ pub(crate) struct WriteContext<'a> {
 
 impl WriteContext<'_> {
     /// For rows whose TIMESTAMPs are in the session's zone.
-    pub fn options(&self) -> WriteOptions<'_> {
+    pub(crate) fn options(&self) -> WriteOptions<'_> {
         WriteOptions {
             zone: Some(&self.eval.time_zone),
             ..self.options_utc()
         }
     }
 
-    pub fn options_utc(&self) -> WriteOptions<'_> {
+    pub(crate) fn options_utc(&self) -> WriteOptions<'_> {
         WriteOptions {
             for_update_ts: self.for_update_ts,
             wait: self.env.settings.lock_wait_timeout,
@@ -38,7 +38,11 @@ impl WriteContext<'_> {
     }
 
     /// The newest value of a key, locked when the transaction locks.
-    pub async fn current(&self, txn: &mut Transaction, key: bytes::Bytes) -> Result<Option<bytes::Bytes>> {
+    pub(crate) async fn current(
+        &self,
+        txn: &mut Transaction,
+        key: bytes::Bytes,
+    ) -> Result<Option<bytes::Bytes>> {
         match txn.mode() {
             TxnMode::Optimistic => Ok(txn.get(&key).await?),
             TxnMode::Pessimistic => {

@@ -15,8 +15,8 @@ use crate::privilege::Grants;
 use ilmenite_error::{Error, Result};
 use parking_lot::Mutex;
 
-pub const NATIVE: &str = "mysql_native_password";
-pub const CACHING_SHA2: &str = "caching_sha2_password";
+pub(crate) const NATIVE: &str = "mysql_native_password";
+pub(crate) const CACHING_SHA2: &str = "caching_sha2_password";
 
 /// How often a password is hashed before it is kept, for `caching_sha2_password`: what MySQL does by default.
 const ROUNDS: u32 = 5000;
@@ -25,7 +25,7 @@ const SALT_BYTES: usize = 20;
 /// How an account proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "plugin")]
-pub enum Credential {
+pub(crate) enum Credential {
     /// SHA-1 of SHA-1 of the password, as MySQL keeps it: `*` and 40 hex digits; empty without a password.
     #[serde(rename = "mysql_native_password")]
     Native { hash: String },
@@ -36,7 +36,7 @@ pub enum Credential {
 
 impl Credential {
     /// For a password in plain text; `plugin` is one of the two names, or 1524.
-    pub fn new(plugin: &str, password: &str) -> Result<Credential> {
+    pub(crate) fn new(plugin: &str, password: &str) -> Result<Credential> {
         match plugin {
             NATIVE if password.is_empty() => Ok(Credential::Native { hash: String::new() }),
             NATIVE => {
@@ -62,21 +62,21 @@ impl Credential {
         }
     }
 
-    pub fn plugin(&self) -> &'static str {
+    pub(crate) fn plugin(&self) -> &'static str {
         match self {
             Credential::Native { .. } => NATIVE,
             Credential::CachingSha2 { .. } => CACHING_SHA2,
         }
     }
 
-    pub fn is_passwordless(&self) -> bool {
+    pub(crate) fn is_passwordless(&self) -> bool {
         match self {
             Credential::Native { hash } | Credential::CachingSha2 { hash, .. } => hash.is_empty(),
         }
     }
 
     /// As `mysql.user.authentication_string` shows it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Credential::Native { hash } => hash.clone(),
             Credential::CachingSha2 { hash, .. } if hash.is_empty() => String::new(),
@@ -104,7 +104,7 @@ fn stretch(password: &[u8], salt: &[u8]) -> [u8; 32] {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
+pub(crate) struct Account {
     pub user: String,
     /// A host name or address, with `%` and `_` as wildcards.
     pub host: String,
@@ -120,7 +120,7 @@ impl Account {
         format!("{user}@{host}")
     }
 
-    pub async fn load_all(catalog: &Catalog) -> Result<Vec<Account>> {
+    pub(crate) async fn load_all(catalog: &Catalog) -> Result<Vec<Account>> {
         let rows = catalog.settings(Settings::Users).await?;
         rows.into_iter()
             .map(|(name, raw)| {
@@ -131,7 +131,10 @@ impl Account {
     }
 
     /// Writes accounts as they now are (`Some`) or removes them, all or none.
-    pub async fn store(catalog: &Catalog, changes: Vec<(String, String, Option<Account>)>) -> Result<()> {
+    pub(crate) async fn store(
+        catalog: &Catalog,
+        changes: Vec<(String, String, Option<Account>)>,
+    ) -> Result<()> {
         let mut rows = Vec::new();
         for (user, host, account) in changes {
             let raw = match account {
@@ -148,7 +151,7 @@ impl Account {
     }
 
     /// `root` with an empty password, who may do everything: what an empty server starts with.
-    pub fn root() -> Account {
+    pub(crate) fn root() -> Account {
         Account {
             user: "root".into(),
             host: "%".into(),
@@ -160,7 +163,7 @@ impl Account {
 }
 
 /// The account that a client from `host` acts as: the most specific host that matches.
-pub fn choose<'a>(accounts: &'a [Account], user: &str, host: &str) -> Option<&'a Account> {
+pub(crate) fn choose<'a>(accounts: &'a [Account], user: &str, host: &str) -> Option<&'a Account> {
     let local = host == "127.0.0.1" || host == "::1";
     accounts
         .iter()
@@ -187,7 +190,7 @@ fn host_matches(pattern: &str, host: &str) -> bool {
 /// An account during a login, with what is remembered of earlier ones.
 #[derive(Clone)]
 pub struct Login {
-    pub account: Account,
+    pub(crate) account: Account,
     pub(crate) cache: Arc<FastAuth>,
 }
 
@@ -257,7 +260,7 @@ type AccountKey = (String, String);
 
 /// What full logins with `caching_sha2_password` left behind: SHA-256 of SHA-256 of passwords, by account row.
 #[derive(Default)]
-pub struct FastAuth {
+pub(crate) struct FastAuth {
     known: Mutex<HashMap<AccountKey, (Credential, [u8; 32])>>,
 }
 

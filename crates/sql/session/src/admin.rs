@@ -23,7 +23,7 @@ const HISTORY_JOBS: u64 = 10;
 /// More are not read at once, whatever is asked for.
 const MAX_HISTORY_JOBS: u64 = 10_000;
 
-pub async fn run(
+pub(crate) async fn run(
     ctx: &mut SessionContext,
     statement: &Admin,
     sink: &mut dyn ResultSink,
@@ -190,7 +190,7 @@ async fn show_ddl(ctx: &SessionContext) -> Result<RowSet> {
 }
 
 /// The rows of ADMIN SHOW DDL JOBS.
-pub fn job_rows(ctx: &SessionContext, jobs: &[JobRow]) -> Result<RowSet> {
+pub(crate) fn job_rows(ctx: &SessionContext, jobs: &[JobRow]) -> Result<RowSet> {
     let mut rows = RowSet::new(vec![
         int_column("JOB_ID"),
         text_column("DB_NAME", 64),
@@ -263,7 +263,7 @@ async fn checksum(ctx: &SessionContext, tables: &[TableName]) -> Result<RowSet> 
 }
 
 /// ANALYZE, OPTIMIZE, CHECK, REPAIR, CHECKSUM TABLE: a row or two for each table, and no error for one that is missing.
-pub async fn maintain(
+pub(crate) async fn maintain(
     ctx: &mut SessionContext,
     kind: Maintenance,
     tables: &[TableName],

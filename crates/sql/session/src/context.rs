@@ -16,7 +16,7 @@ use crate::txn::SessionTxn;
 use crate::variables::{Scope, SessionVars};
 
 /// Everything a statement may use; one per connection, lives in the session.
-pub struct SessionContext {
+pub(crate) struct SessionContext {
     pub engine: Arc<Engine>,
     pub connection_id: u64,
     pub user: String,
@@ -43,7 +43,7 @@ pub struct SessionContext {
 }
 
 impl SessionContext {
-    pub fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
         connection_id: u64,
         user: String,
@@ -52,7 +52,7 @@ impl SessionContext {
     ) -> Self {
         let vars = SessionVars::new(&engine.globals);
         let memory = Arc::new(MemoryTracker::new(vars.mem_quota_query_bytes, connection_id));
-        let txn = SessionTxn::new(engine.catalog.clone(), connection_id, &user);
+        let txn = SessionTxn::new(engine.store.clone(), engine.catalog.clone(), connection_id, &user);
         let users = Arc::new(UserNames {
             user: format!("{user}@{host}"),
             account: format!("{}@{}", privileges.user, privileges.account_host),
@@ -78,10 +78,11 @@ impl SessionContext {
     }
 
     /// A statement begins. `clear_warnings`: all but those that look at the warnings of the one before.
-    pub fn begin_statement(&mut self, text: Arc<str>, clear_warnings: bool) {
+    pub(crate) fn begin_statement(&mut self, text: Arc<str>, clear_warnings: bool) {
         if clear_warnings {
             self.warnings.clear();
         }
+        self.warnings.without_notes = !self.vars.sql_notes;
         let memory = Arc::new(MemoryTracker::new(
             self.vars.mem_quota_query_bytes,
             self.connection_id,
@@ -91,7 +92,7 @@ impl SessionContext {
     }
 
     /// As after connecting; the transaction must be over.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.release_user_locks();
         self.vars = SessionVars::new(&self.engine.globals);
         self.user_vars.clear();
@@ -102,12 +103,12 @@ impl SessionContext {
     }
 
     /// Gives back what GET_LOCK took.
-    pub fn release_user_locks(&self) {
+    pub(crate) fn release_user_locks(&self) {
         self.engine.user_locks.release_all(self.connection_id);
     }
 
     /// Makes it the current database: 1049 when there is none of that name, 1044 when the user may not see it.
-    pub fn use_database(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn use_database(&mut self, name: &str) -> Result<()> {
         let view = self.engine.catalog.view();
         let found = match view.schema(name) {
             Some(schema) => schema.name.original.clone(),
@@ -146,7 +147,7 @@ impl SessionContext {
     }
 
     /// How this session's `sql_mode` has text read.
-    pub fn lex_mode(&self) -> LexMode {
+    pub(crate) fn lex_mode(&self) -> LexMode {
         let mode = self.vars.sql_mode;
         LexMode {
             ansi_quotes: mode.has(SqlMode::ANSI_QUOTES),
@@ -156,7 +157,7 @@ impl SessionContext {
     }
 
     /// The text in a user variable; empty when it has none.
-    pub fn user_variable_text(&self, name: &str) -> String {
+    pub(crate) fn user_variable_text(&self, name: &str) -> String {
         match self.user_vars.get(name) {
             Some(Datum::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
             _ => String::new(),
@@ -164,7 +165,7 @@ impl SessionContext {
     }
 
     /// The text of system variable `name` in `scope`.
-    pub fn variable(&self, name: &str, scope: Scope) -> Result<Arc<str>> {
+    pub(crate) fn variable(&self, name: &str, scope: Scope) -> Result<Arc<str>> {
         if let Some(computed) = self.computed(name, scope)? {
             return Ok(computed.into());
         }
@@ -172,7 +173,7 @@ impl SessionContext {
     }
 
     /// May the user do this? `table` empty: to the database as a whole; `database` empty too: globally.
-    pub fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
+    pub(crate) fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
         if virtual_schema(database).is_some() && privilege == Privilege::Select {
             return Ok(());
         }
@@ -180,22 +181,27 @@ impl SessionContext {
     }
 
     /// The current database, or 1046.
-    pub fn current_database(&self) -> Result<&str> {
+    pub(crate) fn current_database(&self) -> Result<&str> {
         self.database.as_deref().ok_or_else(Error::no_database_selected)
     }
 }
 
 /// The diagnostics of the last statement. Kept are the first 1024 (max_error_count), counted are all.
 #[derive(Debug, Default)]
-pub struct Warnings {
+pub(crate) struct Warnings {
     kept: Vec<Warning>,
     count: u64,
+    /// `sql_notes = OFF`.
+    without_notes: bool,
 }
 
 const MAX_KEPT_WARNINGS: usize = 1024;
 
 impl Warnings {
-    pub fn push(&mut self, level: WarningLevel, code: u16, message: impl Into<String>) {
+    pub(crate) fn push(&mut self, level: WarningLevel, code: u16, message: impl Into<String>) {
+        if level == WarningLevel::Note && self.without_notes {
+            return;
+        }
         self.count += 1;
         if self.kept.len() < MAX_KEPT_WARNINGS {
             self.kept.push(Warning {
@@ -207,29 +213,29 @@ impl Warnings {
     }
 
     /// An error taken as a warning: what a laxer sql_mode or IGNORE makes of it.
-    pub fn warn(&mut self, error: &Error) {
+    pub(crate) fn warn(&mut self, error: &Error) {
         self.push(WarningLevel::Warning, error.code, error.message.clone());
     }
 
-    pub fn note(&mut self, error: &Error) {
+    pub(crate) fn note(&mut self, error: &Error) {
         self.push(WarningLevel::Note, error.code, error.message.clone());
     }
 
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.kept.clear();
         self.count = 0;
     }
 
-    pub fn kept(&self) -> &[Warning] {
+    pub(crate) fn kept(&self) -> &[Warning] {
         &self.kept
     }
 
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count
     }
 
     /// As the OK packet carries it.
-    pub fn count_u16(&self) -> u16 {
+    pub(crate) fn count_u16(&self) -> u16 {
         self.count.min(u64::from(u16::MAX)) as u16
     }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -29,13 +29,6 @@ static STATEMENT_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         ],
     )
 });
-
-static STATEMENTS: AtomicU64 = AtomicU64::new(0);
-
-/// Statements run since the process began.
-pub(crate) fn statements_total() -> u64 {
-    STATEMENTS.load(Ordering::Relaxed)
-}
 
 /// What a statement is to do.
 pub(crate) enum Work<'a> {
@@ -98,7 +91,7 @@ impl Session {
         work: Work<'_>,
     ) -> Result<()> {
         let began = Instant::now();
-        STATEMENTS.fetch_add(1, Ordering::Relaxed);
+        self.ctx.engine.statements.fetch_add(1, Ordering::Relaxed);
         self.ctx.begin_statement(text, kind != "show");
         let statement = self.ctx.statement.clone();
         self.entry.begin(statement.clone(), &self.ctx.database);
@@ -212,7 +205,7 @@ impl Session {
             Statement::LoadData(load) => Box::pin(statement::load_data(ctx, load, sink)).await,
             Statement::Explain(explain) => Box::pin(statement::explain(ctx, explain, params, sink)).await,
             Statement::Ddl(ddl) => {
-                ctx.commit().await?;
+                ctx.txn.commit().await?;
                 Box::pin(ddl_translate::run(ctx, ddl)).await
             }
             Statement::Show(show) => Box::pin(show::run(ctx, show, sink)).await,
@@ -243,13 +236,13 @@ impl Session {
                 Ok(StatementOutcome::default())
             }
             Statement::Account(statement) => {
-                ctx.commit().await?;
+                ctx.txn.commit().await?;
                 Box::pin(privilege::run_account(ctx, statement)).await
             }
             // There is nothing to flush, and nothing a table lock would add to transactions and the metadata lock.
             Statement::Flush(_) => Ok(StatementOutcome::default()),
             Statement::LockTables(_) | Statement::UnlockTables => {
-                ctx.commit().await?;
+                ctx.txn.commit().await?;
                 Ok(StatementOutcome::default())
             }
             Statement::Maintain { kind, tables } => Box::pin(admin::maintain(ctx, *kind, tables, sink)).await,
@@ -264,13 +257,15 @@ impl Session {
                 consistent_snapshot,
                 pessimistic,
             } => {
-                ctx.begin(*read_only, *consistent_snapshot, *pessimistic).await?;
+                ctx.txn
+                    .begin(&ctx.vars, *read_only, *consistent_snapshot, *pessimistic)
+                    .await?;
             }
             TransactionStatement::Commit { chain, release } => {
                 let read_only = ctx.txn.is_read_only();
-                ctx.commit().await?;
+                ctx.txn.commit().await?;
                 if *chain {
-                    ctx.begin(Some(read_only), false, None).await?;
+                    ctx.txn.begin(&ctx.vars, Some(read_only), false, None).await?;
                 }
                 if *release {
                     self.entry.kill();
@@ -278,17 +273,17 @@ impl Session {
             }
             TransactionStatement::Rollback { chain, release } => {
                 let read_only = ctx.txn.is_read_only();
-                ctx.rollback().await?;
+                ctx.txn.rollback().await?;
                 if *chain {
-                    ctx.begin(Some(read_only), false, None).await?;
+                    ctx.txn.begin(&ctx.vars, Some(read_only), false, None).await?;
                 }
                 if *release {
                     self.entry.kill();
                 }
             }
-            TransactionStatement::Savepoint(name) => ctx.savepoint(name).await?,
-            TransactionStatement::RollbackTo(name) => ctx.rollback_to(name)?,
-            TransactionStatement::ReleaseSavepoint(name) => ctx.release_savepoint(name)?,
+            TransactionStatement::Savepoint(name) => ctx.txn.savepoint(&ctx.vars, name).await?,
+            TransactionStatement::RollbackTo(name) => ctx.txn.rollback_to(name)?,
+            TransactionStatement::ReleaseSavepoint(name) => ctx.txn.release_savepoint(name)?,
         }
         Ok(StatementOutcome::default())
     }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::{self, Account, FastAuth, Login};
 use crate::registry::{Registry, SessionEntry};
-use crate::statement::RowCounts;
+use crate::row_counts::RowCounts;
 use crate::user_locks::UserLockTable;
 use crate::variables::Globals;
 
@@ -60,15 +60,17 @@ pub struct Engine {
     pub catalog: Arc<Catalog>,
     pub ddl: Arc<Ddl>,
     node: Node,
-    pub globals: Arc<Globals>,
-    pub parses: ParseCache,
-    pub table_cache: TableCache,
+    pub(crate) globals: Arc<Globals>,
+    pub(crate) parses: ParseCache,
+    pub(crate) table_cache: TableCache,
     pub(crate) row_counts: RowCounts,
     pub(crate) registry: Registry,
+    /// Run since the start.
+    pub(crate) statements: AtomicU64,
     /// What GET_LOCK took.
-    pub user_locks: Arc<UserLockTable>,
+    pub(crate) user_locks: Arc<UserLockTable>,
     /// Where statements spill.
-    pub spill_dir: PathBuf,
+    pub(crate) spill_dir: PathBuf,
     accounts: Mutex<Arc<Vec<Account>>>,
     fast_auth: Arc<FastAuth>,
     started: Instant,
@@ -77,7 +79,7 @@ pub struct Engine {
 }
 
 /// `8.0.36-Ilmenite-0.1.0`
-pub const SERVER_VERSION: &str = concat!("8.0.36-Ilmenite-", env!("CARGO_PKG_VERSION"));
+pub(crate) const SERVER_VERSION: &str = concat!("8.0.36-Ilmenite-", env!("CARGO_PKG_VERSION"));
 /// What `tidb_version()` says.
 pub(crate) const SERVER_VERSION_DETAIL: &str = concat!(
     "Release Version: 8.0.36-Ilmenite-",
@@ -113,6 +115,7 @@ impl Engine {
             table_cache: TableCache::default(),
             row_counts: RowCounts::default(),
             registry: Registry::default(),
+            statements: AtomicU64::new(0),
             user_locks: Arc::default(),
             spill_dir,
             accounts: Mutex::default(),
@@ -136,7 +139,7 @@ impl Engine {
     }
 
     /// Takes over the variables and accounts that are stored.
-    pub async fn load_settings(&self) -> Result<()> {
+    pub(crate) async fn load_settings(&self) -> Result<()> {
         let stored = self.catalog.settings(Settings::Variables).await?;
         let stored: Vec<(String, String)> = stored
             .into_iter()
@@ -174,7 +177,7 @@ impl Engine {
         }
     }
 
-    pub fn accounts(&self) -> Arc<Vec<Account>> {
+    pub(crate) fn accounts(&self) -> Arc<Vec<Account>> {
         self.accounts.lock().clone()
     }
 
@@ -200,12 +203,12 @@ impl Engine {
         self.globals.number("max_connections") as usize
     }
 
-    pub fn uptime(&self) -> Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// Every session, for SHOW PROCESSLIST.
-    pub fn sessions(&self) -> Vec<Arc<SessionEntry>> {
+    pub(crate) fn sessions(&self) -> Vec<Arc<SessionEntry>> {
         self.registry.all()
     }
 

@@ -7,6 +7,8 @@
 //!
 //! Knows nothing of sockets: the server hands text in and takes rows out through `ResultSink`.
 
+#![warn(unreachable_pub)]
+
 mod account;
 mod admin;
 mod context;
@@ -16,7 +18,9 @@ mod engine;
 mod infoschema;
 mod prepared;
 mod privilege;
+mod quote;
 mod registry;
+mod row_counts;
 mod rowset;
 mod session;
 mod show;
@@ -29,8 +33,7 @@ mod txn;
 mod user_locks;
 mod variables;
 
-pub use account::{Account, Login};
+pub use account::Login;
 pub use engine::{Engine, EngineConfig};
 pub use prepared::PreparedInfo;
-pub use registry::{Process, SessionEntry};
 pub use session::{ConnectionInfo, Session, SessionStatus};

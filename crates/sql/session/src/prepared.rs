@@ -43,7 +43,7 @@ pub(crate) struct PreparedStatements {
 }
 
 impl PreparedStatements {
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.by_id.clear();
         self.by_name.clear();
     }

@@ -6,24 +6,25 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use accounts::{run_account, set_password};
+use crate::quote::identifier;
+pub(crate) use accounts::{run_account, set_password};
 use ilmenite_error::{Error, Result};
 use ilmenite_planner::Privilege;
 
 /// A set of privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PrivilegeSet(u64);
+pub(crate) struct PrivilegeSet(u64);
 
 impl PrivilegeSet {
-    pub const NONE: PrivilegeSet = PrivilegeSet(0);
+    pub(crate) const NONE: PrivilegeSet = PrivilegeSet(0);
 
-    pub fn of(privileges: impl IntoIterator<Item = Privilege>) -> Self {
+    pub(crate) fn of(privileges: impl IntoIterator<Item = Privilege>) -> Self {
         PrivilegeSet(privileges.into_iter().fold(0, |set, p| set | 1 << p as u8))
     }
 
     /// Everything but GRANT OPTION, at global level.
-    pub fn all_global() -> Self {
+    pub(crate) fn all_global() -> Self {
         PrivilegeSet::of(
             Privilege::ALL
                 .iter()
@@ -33,7 +34,7 @@ impl PrivilegeSet {
     }
 
     /// What ALL PRIVILEGES on a database means.
-    pub fn all_database() -> Self {
+    pub(crate) fn all_database() -> Self {
         PrivilegeSet::of(
             Privilege::ALL
                 .iter()
@@ -43,7 +44,7 @@ impl PrivilegeSet {
     }
 
     /// What ALL PRIVILEGES on a table means.
-    pub fn all_table() -> Self {
+    pub(crate) fn all_table() -> Self {
         PrivilegeSet::of(
             Privilege::ALL
                 .iter()
@@ -52,34 +53,34 @@ impl PrivilegeSet {
         )
     }
 
-    pub fn has(self, privilege: Privilege) -> bool {
+    pub(crate) fn has(self, privilege: Privilege) -> bool {
         self.0 & (1 << privilege as u8) != 0
     }
 
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub fn union(self, other: PrivilegeSet) -> PrivilegeSet {
+    pub(crate) fn union(self, other: PrivilegeSet) -> PrivilegeSet {
         PrivilegeSet(self.0 | other.0)
     }
 
-    pub fn minus(self, other: PrivilegeSet) -> PrivilegeSet {
+    pub(crate) fn minus(self, other: PrivilegeSet) -> PrivilegeSet {
         PrivilegeSet(self.0 & !other.0)
     }
 
-    pub fn contains(self, other: PrivilegeSet) -> bool {
+    pub(crate) fn contains(self, other: PrivilegeSet) -> bool {
         self.0 & other.0 == other.0
     }
 
-    pub fn iter(self) -> impl Iterator<Item = Privilege> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Privilege> {
         Privilege::ALL.iter().copied().filter(move |p| self.has(*p))
     }
 }
 
 /// What one account may do. Kept in the account's row.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Grants {
+pub(crate) struct Grants {
     #[serde(default)]
     pub global: PrivilegeSet,
     /// By database name, lower case.
@@ -91,7 +92,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    pub fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         Grants {
             global: PrivilegeSet::all_global().union(PrivilegeSet::of([Privilege::GrantOption])),
             ..Grants::default()
@@ -99,7 +100,7 @@ impl Grants {
     }
 
     /// Granted for this object by any level that covers it. `table` empty: the database as a whole.
-    pub fn has(&self, privilege: Privilege, database: &str, table: &str) -> bool {
+    pub(crate) fn has(&self, privilege: Privilege, database: &str, table: &str) -> bool {
         if self.global.has(privilege) {
             return true;
         }
@@ -123,9 +124,8 @@ impl Grants {
     }
 
     /// The statements that would grant all this, as SHOW GRANTS lists them.
-    pub fn statements(&self, user: &str, host: &str) -> Vec<String> {
-        let name = |text: &str| format!("`{}`", text.replace('`', "``"));
-        let to = format!("{}@{}", name(user), name(host));
+    pub(crate) fn statements(&self, user: &str, host: &str) -> Vec<String> {
+        let to = format!("{}@{}", identifier(user), identifier(host));
         let option = PrivilegeSet::of([Privilege::GrantOption]);
         let line = |set: PrivilegeSet, all: PrivilegeSet, on: String| {
             let named = set.minus(option);
@@ -148,12 +148,12 @@ impl Grants {
             lines.push(line(
                 *set,
                 PrivilegeSet::all_database(),
-                format!("{}.*", name(database)),
+                format!("{}.*", identifier(database)),
             ));
         }
         for (database, tables) in &self.tables {
             for (table, set) in tables {
-                let on = format!("{}.{}", name(database), name(table));
+                let on = format!("{}.{}", identifier(database), identifier(table));
                 lines.push(line(*set, PrivilegeSet::all_table(), on));
             }
         }
@@ -161,7 +161,7 @@ impl Grants {
     }
 
     /// Any privilege at all on the database or something in it: is it visible?
-    pub fn sees_database(&self, database: &str) -> bool {
+    pub(crate) fn sees_database(&self, database: &str) -> bool {
         let database = database.to_lowercase();
         let beyond_grant = |set: &PrivilegeSet| !set.is_empty();
         self.global.has(Privilege::ShowDatabases)
@@ -173,7 +173,7 @@ impl Grants {
                 .is_some_and(|tables| tables.values().any(beyond_grant))
     }
 
-    pub fn sees_table(&self, database: &str, table: &str) -> bool {
+    pub(crate) fn sees_table(&self, database: &str, table: &str) -> bool {
         Privilege::ALL
             .iter()
             .any(|p| p.applies_to_table() && self.has(*p, database, table))
@@ -182,7 +182,7 @@ impl Grants {
 
 /// The account a session acts as, and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserPrivileges {
+pub(crate) struct UserPrivileges {
     pub user: String,
     /// The host part of the account that matched, e.g. `%`.
     pub account_host: String,
@@ -193,7 +193,8 @@ pub struct UserPrivileges {
 
 impl UserPrivileges {
     /// An account that may do everything: for work of the server's own.
-    pub fn internal() -> Self {
+    #[cfg(test)]
+    pub(crate) fn internal() -> Self {
         UserPrivileges {
             user: "root".into(),
             account_host: "%".into(),
@@ -203,7 +204,7 @@ impl UserPrivileges {
     }
 
     /// 1142, 1044 or 1227 when the privilege is missing.
-    pub fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
+    pub(crate) fn check(&self, privilege: Privilege, database: &str, table: &str) -> Result<()> {
         if self.grants.has(privilege, database, table) {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use ilmenite_executor::{StatementContext, StopReason};
 
 /// What others may know of a session, and do to it.
-pub struct SessionEntry {
+pub(crate) struct SessionEntry {
     pub id: u64,
     pub user: String,
     pub host: String,
@@ -27,7 +27,7 @@ struct State {
 
 /// One row of SHOW PROCESSLIST.
 #[derive(Debug, Clone)]
-pub struct Process {
+pub(crate) struct Process {
     pub id: u64,
     pub user: String,
     pub host: String,
@@ -39,7 +39,7 @@ pub struct Process {
 }
 
 impl SessionEntry {
-    pub fn new(id: u64, user: String, host: String) -> Self {
+    pub(crate) fn new(id: u64, user: String, host: String) -> Self {
         let state = State {
             database: None,
             statement: None,
@@ -54,7 +54,7 @@ impl SessionEntry {
         }
     }
 
-    pub fn process(&self) -> Process {
+    pub(crate) fn process(&self) -> Process {
         let state = self.state.lock();
         Process {
             id: self.id,
@@ -87,49 +87,49 @@ impl SessionEntry {
     }
 
     /// Ends the statement, if one runs.
-    pub fn stop_statement(&self, reason: StopReason) {
+    pub(crate) fn stop_statement(&self, reason: StopReason) {
         if let Some(statement) = &self.state.lock().statement {
             statement.stop(reason);
         }
     }
 
     /// KILL: ends the connection.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.killed.cancel();
         self.stop_statement(StopReason::Killed);
     }
 
-    pub fn killed(&self) -> CancellationToken {
+    pub(crate) fn killed(&self) -> CancellationToken {
         self.killed.clone()
     }
 }
 
 #[derive(Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     sessions: Mutex<HashMap<u64, Arc<SessionEntry>>>,
 }
 
 impl Registry {
-    pub fn insert(&self, entry: Arc<SessionEntry>) {
+    pub(crate) fn insert(&self, entry: Arc<SessionEntry>) {
         self.sessions.lock().insert(entry.id, entry);
     }
 
-    pub fn remove(&self, id: u64) {
+    pub(crate) fn remove(&self, id: u64) {
         self.sessions.lock().remove(&id);
     }
 
-    pub fn get(&self, id: u64) -> Option<Arc<SessionEntry>> {
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<SessionEntry>> {
         self.sessions.lock().get(&id).cloned()
     }
 
     /// By connection id.
-    pub fn all(&self) -> Vec<Arc<SessionEntry>> {
+    pub(crate) fn all(&self) -> Vec<Arc<SessionEntry>> {
         let mut all: Vec<_> = self.sessions.lock().values().cloned().collect();
         all.sort_by_key(|s| s.id);
         all
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.sessions.lock().len()
     }
 }

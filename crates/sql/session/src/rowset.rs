@@ -12,33 +12,33 @@ use ilmenite_expr::{BuildOptions, ColumnName, EvalContext, Expr, ExprBuilder, Sc
 use ilmenite_planner::ResultColumn;
 
 #[derive(Debug, Clone, Default)]
-pub struct RowSet {
+pub(crate) struct RowSet {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Row>,
 }
 
 /// A text column of up to `chars` characters.
-pub fn text_column(name: &str, chars: i32) -> ResultColumn {
+pub(crate) fn text_column(name: &str, chars: i32) -> ResultColumn {
     let mut field_type = FieldType::new(TypeCode::Varchar);
     field_type.flen = chars;
     ResultColumn::computed(name, field_type)
 }
 
-pub fn int_column(name: &str) -> ResultColumn {
+pub(crate) fn int_column(name: &str) -> ResultColumn {
     let mut field_type = FieldType::new(TypeCode::LongLong);
     field_type.flen = 20;
     field_type.decimal = 0;
     ResultColumn::computed(name, field_type)
 }
 
-pub fn uint_column(name: &str) -> ResultColumn {
+pub(crate) fn uint_column(name: &str) -> ResultColumn {
     let mut column = int_column(name);
     column.field_type.flags.set(FieldFlags::UNSIGNED, true);
     column
 }
 
 /// A DATETIME with microseconds.
-pub fn datetime_column(name: &str) -> ResultColumn {
+pub(crate) fn datetime_column(name: &str) -> ResultColumn {
     let mut field_type = FieldType::new(TypeCode::DateTime);
     field_type.flen = 26;
     field_type.decimal = 6;
@@ -46,7 +46,7 @@ pub fn datetime_column(name: &str) -> ResultColumn {
 }
 
 /// A store timestamp as DATETIME(6) in the session's time zone.
-pub fn datetime(ts: Timestamp, zone: &TimeZone) -> Result<Datum> {
+pub(crate) fn datetime(ts: Timestamp, zone: &TimeZone) -> Result<Datum> {
     let micros = i64::try_from(ts.millis().saturating_mul(1000)).unwrap_or(i64::MAX);
     Ok(Datum::Time(Time::from_unix_micros(
         micros,
@@ -57,7 +57,7 @@ pub fn datetime(ts: Timestamp, zone: &TimeZone) -> Result<Datum> {
 }
 
 /// NULL for what has not happened yet.
-pub fn maybe_datetime(ts: Option<Timestamp>, zone: &TimeZone) -> Result<Datum> {
+pub(crate) fn maybe_datetime(ts: Option<Timestamp>, zone: &TimeZone) -> Result<Datum> {
     ts.map_or(Ok(Datum::Null), |ts| datetime(ts, zone))
 }
 
@@ -74,7 +74,7 @@ impl Scope for RowScope<'_> {
 }
 
 impl RowSet {
-    pub fn new(columns: Vec<ResultColumn>) -> Self {
+    pub(crate) fn new(columns: Vec<ResultColumn>) -> Self {
         RowSet {
             columns,
             rows: Vec::new(),
@@ -82,7 +82,7 @@ impl RowSet {
     }
 
     /// Keeps the rows for which the condition holds; columns are called as the client sees them.
-    pub fn filter(&mut self, ctx: &SessionContext, condition: &sql::Expr) -> Result<()> {
+    pub(crate) fn filter(&mut self, ctx: &SessionContext, condition: &sql::Expr) -> Result<()> {
         let options = BuildOptions {
             sql_mode: ctx.vars.sql_mode,
             database: ctx.database.clone(),
@@ -112,7 +112,7 @@ impl RowSet {
     }
 
     /// Sends all of it; the final OK is the session's.
-    pub async fn send(self, sink: &mut dyn ResultSink) -> Result<StatementOutcome> {
+    pub(crate) async fn send(self, sink: &mut dyn ResultSink) -> Result<StatementOutcome> {
         sink.columns(&self.columns.into()).await?;
         if !self.rows.is_empty() {
             sink.rows(&self.rows).await?;

@@ -1,6 +1,7 @@
 //! One connection's session: from a statement's text to its results.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ilmenite_types::{Charset, Collation};
@@ -8,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::account::Login;
 use crate::context::SessionContext;
-use crate::dispatch::statements_total;
 use crate::engine::Engine;
 use crate::prepared::PreparedStatements;
 use crate::privilege::UserPrivileges;
@@ -85,8 +85,9 @@ impl Session {
         Ok(session)
     }
 
-    /// A session of the server's own, that may do everything.
-    pub fn internal(engine: &Arc<Engine>) -> Session {
+    /// One that may do everything, without a login.
+    #[cfg(test)]
+    pub(crate) fn internal(engine: &Arc<Engine>) -> Session {
         let id = engine.next_connection_id();
         let privileges = Arc::new(UserPrivileges::internal());
         let ctx = SessionContext::new(engine.clone(), id, "root".into(), "localhost".into(), privileges);
@@ -121,10 +122,6 @@ impl Session {
 
     pub fn id(&self) -> u64 {
         self.ctx.connection_id
-    }
-
-    pub fn context(&self) -> &SessionContext {
-        &self.ctx
     }
 
     pub fn status(&self) -> SessionStatus {
@@ -198,13 +195,13 @@ impl Session {
             "Uptime: {}  Threads: {}  Questions: {}  Slow queries: 0  Opens: 0  Flush tables: 0  Open tables: 0",
             engine.uptime().as_secs(),
             engine.registry.count(),
-            statements_total(),
+            engine.statements.load(Ordering::Relaxed),
         )
     }
 
     /// COM_RESET_CONNECTION: as after connecting, without logging in again.
     pub async fn reset(&mut self) -> Result<()> {
-        self.ctx.rollback().await?;
+        self.ctx.txn.rollback().await?;
         self.prepared.clear();
         self.ctx.reset();
         self.greet()
@@ -213,7 +210,7 @@ impl Session {
     /// Rolls back what is open. The session is of no more use afterwards.
     pub async fn close(&mut self) {
         self.ctx.engine.registry.remove(self.ctx.connection_id);
-        if let Err(e) = self.ctx.rollback().await {
+        if let Err(e) = self.ctx.txn.rollback().await {
             tracing::warn!(connection = self.ctx.connection_id, error = %e, "rolling back a closed session failed");
         }
         self.ctx.release_user_locks();

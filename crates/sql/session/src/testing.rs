@@ -12,19 +12,19 @@ use ilmenite_types::Datum;
 use crate::context::SessionContext;
 use crate::engine::{Engine, EngineConfig};
 use crate::privilege::{Grants, UserPrivileges};
-use crate::{admin, ddl_translate, statement};
+use crate::{admin, ddl_translate, statement, variables};
 use ilmenite_error::Result;
 use ilmenite_executor::{OkInfo, ResultSink, Row, StatementOutcome};
 use ilmenite_parser::{LexMode, Statement, TransactionStatement, parse_single};
 use ilmenite_planner::ResultColumn;
 
-pub struct Node {
+pub(crate) struct Node {
     pub engine: Arc<Engine>,
     _directory: tempfile::TempDir,
 }
 
 impl Node {
-    pub async fn open() -> Node {
+    pub(crate) async fn open() -> Node {
         let directory = tempfile::tempdir().unwrap();
         let options = EmbeddedOptions {
             sync: false,
@@ -43,16 +43,16 @@ impl Node {
         }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.engine.shutdown().await;
     }
 
     /// A session of `root`, in database `test`.
-    pub fn session(&self) -> SessionContext {
+    pub(crate) fn session(&self) -> SessionContext {
         self.session_of(Grants::everything())
     }
 
-    pub fn session_of(&self, grants: Grants) -> SessionContext {
+    pub(crate) fn session_of(&self, grants: Grants) -> SessionContext {
         let privileges = Arc::new(UserPrivileges {
             user: "root".into(),
             account_host: "%".into(),
@@ -68,7 +68,7 @@ impl Node {
 
 /// Keeps what a statement returns.
 #[derive(Default)]
-pub struct Captured {
+pub(crate) struct Captured {
     pub columns: Vec<ResultColumn>,
     pub rows: Vec<Row>,
     pub outcome: StatementOutcome,
@@ -103,12 +103,12 @@ impl ResultSink for Captured {
 }
 
 impl Captured {
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         self.columns.iter().map(|c| c.name.as_str()).collect()
     }
 
     /// The rows as the text protocol would send them.
-    pub fn text(&self) -> Vec<Vec<String>> {
+    pub(crate) fn text(&self) -> Vec<Vec<String>> {
         let cell = |datum: &Datum, column: &ResultColumn| {
             let text = datum.to_text(&column.field_type);
             text.map_or("NULL".into(), |t| String::from_utf8_lossy(&t).into_owned())
@@ -117,7 +117,7 @@ impl Captured {
         self.rows.iter().map(row).collect()
     }
 
-    pub fn column(&self, name: &str) -> Vec<String> {
+    pub(crate) fn column(&self, name: &str) -> Vec<String> {
         let at = self.columns.iter().position(|c| c.name == name).unwrap();
         self.text()
             .into_iter()
@@ -127,12 +127,12 @@ impl Captured {
 }
 
 /// Runs a statement.
-pub async fn run(ctx: &mut SessionContext, text: &str) -> Result<Captured> {
+pub(crate) async fn run(ctx: &mut SessionContext, text: &str) -> Result<Captured> {
     run_with_file(ctx, text, Bytes::new()).await
 }
 
 /// Runs a statement; the client has this file.
-pub async fn run_with_file(ctx: &mut SessionContext, text: &str, file: Bytes) -> Result<Captured> {
+pub(crate) async fn run_with_file(ctx: &mut SessionContext, text: &str, file: Bytes) -> Result<Captured> {
     let parsed = parse_single(text.as_bytes(), LexMode::default())?;
     let mut captured = Captured {
         file,
@@ -154,6 +154,7 @@ pub async fn run_with_file(ctx: &mut SessionContext, text: &str, file: Bytes) ->
             transaction(ctx, statement).await?;
             StatementOutcome::default()
         }
+        Statement::Set(items) => variables::run_set(ctx, items, &[]).await?,
         Statement::Ddl(ddl) => ddl_translate::run(ctx, ddl).await?,
         Statement::Admin(statement) => admin::run(ctx, statement, &mut captured).await?,
         Statement::Maintain { kind, tables } => admin::maintain(ctx, *kind, tables, &mut captured).await?,
@@ -171,11 +172,15 @@ async fn transaction(ctx: &mut SessionContext, statement: &TransactionStatement)
             read_only,
             consistent_snapshot,
             pessimistic,
-        } => ctx.begin(*read_only, *consistent_snapshot, *pessimistic).await,
-        TransactionStatement::Commit { .. } => ctx.commit().await,
-        TransactionStatement::Rollback { .. } => ctx.rollback().await,
-        TransactionStatement::Savepoint(name) => ctx.savepoint(name).await,
-        TransactionStatement::RollbackTo(name) => ctx.rollback_to(name),
-        TransactionStatement::ReleaseSavepoint(name) => ctx.release_savepoint(name),
+        } => {
+            ctx.txn
+                .begin(&ctx.vars, *read_only, *consistent_snapshot, *pessimistic)
+                .await
+        }
+        TransactionStatement::Commit { .. } => ctx.txn.commit().await,
+        TransactionStatement::Rollback { .. } => ctx.txn.rollback().await,
+        TransactionStatement::Savepoint(name) => ctx.txn.savepoint(&ctx.vars, name).await,
+        TransactionStatement::RollbackTo(name) => ctx.txn.rollback_to(name),
+        TransactionStatement::ReleaseSavepoint(name) => ctx.txn.release_savepoint(name),
     }
 }

@@ -9,22 +9,29 @@
 //!   as in MySQL: read with FOR UPDATE what a write depends on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use ilmenite_catalog::{Catalog, Pinned, SchemaView, TableId, TransactionPins};
 use ilmenite_store::{CommitOptions, Savepoint, StoreRef, Timestamp, Transaction, TxnMode};
 use parking_lot::Mutex;
 
-use crate::context::SessionContext;
-use crate::variables::Isolation;
+use crate::variables::{Isolation, TypedVars};
 use ilmenite_error::{Error, Result, code};
 use ilmenite_executor::ReadView;
 
 /// One per connection, in its context.
-pub struct SessionTxn {
+pub(crate) struct SessionTxn {
+    store: StoreRef,
     catalog: Arc<Catalog>,
     pins: Mutex<TransactionPins>,
     open: Option<OpenTxn>,
+    next: Characteristics,
+}
+
+/// What SET TRANSACTION, without SESSION or GLOBAL, asked of the next transaction to begin, and of no other.
+#[derive(Debug, Clone, Copy, Default)]
+struct Characteristics {
+    isolation: Option<Isolation>,
+    read_only: Option<bool>,
 }
 
 /// A transaction of several statements.
@@ -36,46 +43,44 @@ struct OpenTxn {
     read_only: bool,
     /// By lower-cased name, oldest first.
     savepoints: Vec<(String, Savepoint)>,
-    began: Instant,
 }
 
 impl SessionTxn {
-    pub fn new(catalog: Arc<Catalog>, connection_id: u64, user: &str) -> Self {
+    pub(crate) fn new(store: StoreRef, catalog: Arc<Catalog>, connection_id: u64, user: &str) -> Self {
         let pins = Mutex::new(catalog.pins(connection_id, user));
         SessionTxn {
+            store,
             catalog,
             pins,
             open: None,
+            next: Characteristics::default(),
         }
     }
 
     /// Between BEGIN (or the first statement without autocommit) and its end.
-    pub fn in_transaction(&self) -> bool {
+    pub(crate) fn in_transaction(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Since the transaction began.
-    pub fn age(&self) -> Option<Duration> {
-        self.open.as_ref().map(|open| open.began.elapsed())
+    /// SET TRANSACTION: adds to what the next transaction is to be.
+    pub(crate) fn set_next(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) {
+        self.next.isolation = isolation.or(self.next.isolation);
+        self.next.read_only = read_only.or(self.next.read_only);
     }
 
     /// The timestamp that names the transaction, once it has one: `@@tidb_current_ts`.
-    pub fn start_ts(&self) -> Option<Timestamp> {
+    pub(crate) fn start_ts(&self) -> Option<Timestamp> {
         let txn = self.open.as_ref()?.txn.lock();
         txn.as_ref().map(Transaction::start_ts)
     }
 
-    pub fn is_read_only(&self) -> bool {
+    pub(crate) fn is_read_only(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.read_only)
     }
 
     /// For whoever has to wait for this transaction: what it runs now, and for whom.
-    pub fn set_statement(&self, statement: Arc<str>) {
+    pub(crate) fn set_statement(&self, statement: Arc<str>) {
         self.pins.lock().set_statement(statement);
-    }
-
-    pub fn set_user(&self, user: &str) {
-        self.pins.lock().set_user(user);
     }
 
     /// Goes by `table` as it is in `view` until the transaction ends.
@@ -140,12 +145,12 @@ struct Home {
 
 impl StatementTxn {
     /// Of its own: it commits when the statement has succeeded.
-    pub fn is_own(&self) -> bool {
+    pub(crate) fn is_own(&self) -> bool {
         self.home.is_none()
     }
 
     /// For plain reads.
-    pub fn view<'a>(&'a self, store: &'a StoreRef) -> ReadView<'a> {
+    pub(crate) fn view<'a>(&'a self, store: &'a StoreRef) -> ReadView<'a> {
         ReadView {
             store,
             txn: self.txn.as_ref(),
@@ -153,41 +158,41 @@ impl StatementTxn {
         }
     }
 
-    pub fn transaction(&mut self) -> Result<&mut Transaction> {
+    pub(crate) fn transaction(&mut self) -> Result<&mut Transaction> {
         self.txn
             .as_mut()
             .ok_or_else(|| Error::bug("a writing statement without a transaction"))
     }
 
     /// Gives up the statement's own transaction for another, which locks.
-    pub async fn begin_again(&mut self, store: &StoreRef) -> Result<()> {
+    pub(crate) async fn begin_again(&mut self, session: &SessionTxn) -> Result<()> {
         self.txn = None;
-        let txn = Transaction::begin(store, TxnMode::Pessimistic).await?;
+        let txn = Transaction::begin(&session.store, TxnMode::Pessimistic).await?;
         self.read_ts = txn.start_ts();
         self.txn = Some(txn);
         Ok(())
     }
 
     /// The statement has succeeded: its own transaction commits, the connection's goes on.
-    pub async fn commit(&mut self, ctx: &SessionContext) -> Result<()> {
+    pub(crate) async fn commit(&mut self, session: &SessionTxn) -> Result<()> {
         match self.home {
             Some(_) => Ok(()),
             None => match self.txn.take() {
-                Some(txn) => commit_one(ctx, txn).await,
+                Some(txn) => session.commit_one(txn).await,
                 None => Ok(()),
             },
         }
     }
 
     /// Ends the whole transaction: a deadlock's victim.
-    pub async fn abandon(mut self, ctx: &mut SessionContext) {
+    pub(crate) async fn abandon(mut self, session: &mut SessionTxn) {
         if let Some(txn) = self.txn.take()
             && let Err(e) = txn.rollback().await
         {
             tracing::warn!(error = %e, "rolling back a deadlock's victim failed");
         }
-        ctx.txn.open = None;
-        ctx.txn.release_pins();
+        session.open = None;
+        session.release_pins();
     }
 }
 
@@ -202,22 +207,11 @@ impl Drop for StatementTxn {
     }
 }
 
-fn mode_of(ctx: &SessionContext, pessimistic: Option<bool>) -> TxnMode {
-    if pessimistic.unwrap_or(ctx.vars.pessimistic) {
+fn mode_of(vars: &TypedVars, pessimistic: Option<bool>) -> TxnMode {
+    if pessimistic.unwrap_or(vars.pessimistic) {
         TxnMode::Pessimistic
     } else {
         TxnMode::Optimistic
-    }
-}
-
-fn new_open(ctx: &SessionContext, read_only: Option<bool>, pessimistic: Option<bool>) -> OpenTxn {
-    OpenTxn {
-        txn: Slot::default(),
-        mode: mode_of(ctx, pessimistic),
-        isolation: ctx.vars.isolation,
-        read_only: read_only.unwrap_or(ctx.vars.transaction_read_only),
-        savepoints: Vec::new(),
-        began: Instant::now(),
     }
 }
 
@@ -236,65 +230,77 @@ impl OpenTxn {
     }
 }
 
-impl SessionContext {
+impl SessionTxn {
+    fn new_open(&mut self, vars: &TypedVars, read_only: Option<bool>, pessimistic: Option<bool>) -> OpenTxn {
+        let next = std::mem::take(&mut self.next);
+        OpenTxn {
+            txn: Slot::default(),
+            mode: mode_of(vars, pessimistic),
+            isolation: next.isolation.unwrap_or(vars.isolation),
+            read_only: read_only.or(next.read_only).unwrap_or(vars.transaction_read_only),
+            savepoints: Vec::new(),
+        }
+    }
+
     /// START TRANSACTION: what is open is committed first.
-    pub async fn begin(
+    pub(crate) async fn begin(
         &mut self,
+        vars: &TypedVars,
         read_only: Option<bool>,
         consistent_snapshot: bool,
         pessimistic: Option<bool>,
     ) -> Result<()> {
         self.commit().await?;
-        let open = new_open(self, read_only, pessimistic);
+        let open = self.new_open(vars, read_only, pessimistic);
         if consistent_snapshot {
-            let txn = open.take(&self.engine.store).await?;
+            let txn = open.take(&self.store).await?;
             open.put_back(txn);
         }
-        self.txn.open = Some(open);
+        self.open = Some(open);
         Ok(())
     }
 
     /// COMMIT, also before statements that commit by themselves. Without a transaction, nothing. On any error the
     /// transaction is rolled back (or, with a network store, its outcome is unknown): it is over in every case.
-    pub async fn commit(&mut self) -> Result<()> {
-        let Some(open) = self.txn.open.take() else {
-            self.txn.release_pins();
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else {
+            self.release_pins();
             return Ok(());
         };
         let txn = open.txn.lock().take();
         let result = match txn {
-            Some(txn) => commit_one(self, txn).await,
+            Some(txn) => self.commit_one(txn).await,
             None => Ok(()),
         };
-        self.txn.release_pins();
+        self.release_pins();
         result
     }
 
     /// ROLLBACK.
-    pub async fn rollback(&mut self) -> Result<()> {
-        let open = self.txn.open.take();
+    pub(crate) async fn rollback(&mut self) -> Result<()> {
+        let open = self.open.take();
         let txn = open.and_then(|open| open.txn.lock().take());
         let result = match txn {
             Some(txn) => txn.rollback().await.map_err(Error::from),
             None => Ok(()),
         };
-        self.txn.release_pins();
+        self.release_pins();
         result
     }
 
     /// SAVEPOINT name: one of the same name before it goes. Outside of a transaction, nothing.
-    pub async fn savepoint(&mut self, name: &str) -> Result<()> {
-        if self.txn.open.is_none() {
-            if self.vars.autocommit {
+    pub(crate) async fn savepoint(&mut self, vars: &TypedVars, name: &str) -> Result<()> {
+        if self.open.is_none() {
+            if vars.autocommit {
                 return Ok(());
             }
-            self.txn.open = Some(new_open(self, None, None));
+            self.open = Some(self.new_open(vars, None, None));
         }
-        let Some(open) = &mut self.txn.open else {
+        let Some(open) = &mut self.open else {
             return Ok(());
         };
         let name = name.to_lowercase();
-        let mut txn = open.take(&self.engine.store).await?;
+        let mut txn = open.take(&self.store).await?;
         let savepoint = txn.savepoint();
         open.put_back(txn);
         open.savepoints.retain(|(known, _)| *known != name);
@@ -303,9 +309,9 @@ impl SessionContext {
     }
 
     /// ROLLBACK TO SAVEPOINT name: what was written since is undone, and later savepoints go; locks stay.
-    pub fn rollback_to(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn rollback_to(&mut self, name: &str) -> Result<()> {
         let missing = || Error::does_not_exist("SAVEPOINT", name);
-        let open = self.txn.open.as_mut().ok_or_else(missing)?;
+        let open = self.open.as_mut().ok_or_else(missing)?;
         let lower = name.to_lowercase();
         let at = open
             .savepoints
@@ -320,9 +326,9 @@ impl SessionContext {
     }
 
     /// RELEASE SAVEPOINT name: it and later ones go.
-    pub fn release_savepoint(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn release_savepoint(&mut self, name: &str) -> Result<()> {
         let missing = || Error::does_not_exist("SAVEPOINT", name);
-        let open = self.txn.open.as_mut().ok_or_else(missing)?;
+        let open = self.open.as_mut().ok_or_else(missing)?;
         let lower = name.to_lowercase();
         let at = open
             .savepoints
@@ -334,13 +340,17 @@ impl SessionContext {
     }
 
     /// The transaction a statement works in. `writes`: it needs one that can lock and write.
-    pub(crate) async fn statement_txn(&mut self, writes: bool) -> Result<StatementTxn> {
-        if self.txn.open.is_none() && !self.vars.autocommit {
-            self.txn.open = Some(new_open(self, None, None));
+    pub(crate) async fn statement(&mut self, vars: &TypedVars, writes: bool) -> Result<StatementTxn> {
+        if self.open.is_none() && !vars.autocommit {
+            self.open = Some(self.new_open(vars, None, None));
         }
-        let store = &self.engine.store;
-        let Some(open) = &self.txn.open else {
-            return self.own_statement_txn(writes).await;
+        let next = match self.open {
+            None => std::mem::take(&mut self.next),
+            Some(_) => Characteristics::default(),
+        };
+        let store = &self.store;
+        let Some(open) = &self.open else {
+            return self.own_statement(vars, next, writes).await;
         };
         if writes && open.read_only {
             return Err(Error::read_only_transaction());
@@ -364,9 +374,14 @@ impl SessionContext {
         Ok(work)
     }
 
-    async fn own_statement_txn(&self, writes: bool) -> Result<StatementTxn> {
-        let store = &self.engine.store;
-        if writes && self.vars.transaction_read_only {
+    async fn own_statement(
+        &self,
+        vars: &TypedVars,
+        next: Characteristics,
+        writes: bool,
+    ) -> Result<StatementTxn> {
+        let store = &self.store;
+        if writes && next.read_only.unwrap_or(vars.transaction_read_only) {
             return Err(Error::read_only_transaction());
         }
         // First without locks: what nobody disturbs needs only the commit.
@@ -381,7 +396,7 @@ impl SessionContext {
         Ok(StatementTxn {
             txn,
             home: None,
-            isolation: self.vars.isolation,
+            isolation: next.isolation.unwrap_or(vars.isolation),
             read_ts,
         })
     }
@@ -393,33 +408,33 @@ impl SessionContext {
             return error;
         }
         // A node that has joined again since has a lease, but not the one by which the statement went.
-        if self.txn.catalog.confirm_lease().await.is_err() || self.txn.pins.lock().lease_was_lost() {
+        if self.catalog.confirm_lease().await.is_err() || self.pins.lock().lease_was_lost() {
             return Error::schema_changed();
         }
         error
     }
-}
 
-async fn commit_one(ctx: &SessionContext, txn: Transaction) -> Result<()> {
-    if txn.is_read_only() {
-        return Ok(txn.rollback().await?);
-    }
-    let options = ctx.txn.commit_options()?;
-    let start = txn.start_ts();
-    match txn.commit(options).await {
-        Ok(_) => Ok(()),
-        // An optimistic transaction found the key free, and another took it since.
-        Err(ilmenite_store::Error::KeyExists { .. }) => Err(Error::write_conflict(start, "unknown")),
-        Err(e) => {
-            match &e {
-                ilmenite_store::Error::CommitTooLate { .. } => ctx.txn.catalog.lease_refused(),
-                ilmenite_store::Error::Undetermined(_) => {
-                    let mut pins = ctx.txn.pins.lock();
-                    pins.linger(&ctx.engine.store, start, options.max_commit_ts);
+    async fn commit_one(&self, txn: Transaction) -> Result<()> {
+        if txn.is_read_only() {
+            return Ok(txn.rollback().await?);
+        }
+        let options = self.commit_options()?;
+        let start = txn.start_ts();
+        match txn.commit(options).await {
+            Ok(_) => Ok(()),
+            // An optimistic transaction found the key free, and another took it since.
+            Err(ilmenite_store::Error::KeyExists { .. }) => Err(Error::write_conflict(start, "unknown")),
+            Err(e) => {
+                match &e {
+                    ilmenite_store::Error::CommitTooLate { .. } => self.catalog.lease_refused(),
+                    ilmenite_store::Error::Undetermined(_) => {
+                        let mut pins = self.pins.lock();
+                        pins.linger(&self.store, start, options.max_commit_ts);
+                    }
+                    _ => {}
                 }
-                _ => {}
+                Err(e.into())
             }
-            Err(e.into())
         }
     }
 }

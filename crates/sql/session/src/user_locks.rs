@@ -18,14 +18,14 @@ struct Held {
 }
 
 #[derive(Default)]
-pub struct UserLockTable {
+pub(crate) struct UserLockTable {
     held: Mutex<HashMap<String, Held>>,
     released: Condvar,
 }
 
 impl UserLockTable {
     /// Frees all locks of a connection; returns how many times it had taken any.
-    pub fn release_all(&self, connection: u64) -> u64 {
+    pub(crate) fn release_all(&self, connection: u64) -> u64 {
         let mut held = self.held.lock();
         let mut times = 0;
         held.retain(|_, h| {

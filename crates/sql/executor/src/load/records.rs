@@ -18,7 +18,7 @@ pub(crate) struct Format {
 }
 
 impl Format {
-    pub fn of(load: &LoadData) -> Result<Format> {
+    pub(crate) fn of(load: &LoadData) -> Result<Format> {
         let one = |text: &str| match text.as_bytes() {
             [] => Ok(None),
             [byte] => Ok(Some(*byte)),
@@ -47,19 +47,19 @@ pub(crate) struct RecordReader<'f> {
 }
 
 impl<'f> RecordReader<'f> {
-    pub fn new(format: &'f Format) -> Self {
+    pub(super) fn new(format: &'f Format) -> Self {
         RecordReader {
             format,
             buffer: BytesMut::new(),
         }
     }
 
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next record; `None` when there is no whole one yet. `ended`: what is there is all there is.
-    pub fn next(&mut self, ended: bool) -> Result<Option<Vec<Option<Bytes>>>> {
+    pub(super) fn next(&mut self, ended: bool) -> Result<Option<Vec<Option<Bytes>>>> {
         let Some((fields, used)) = self.split(ended) else {
             if self.buffer.len() > MAX_RECORD_BYTES {
                 return Err(Error::row_too_big(MAX_RECORD_BYTES));

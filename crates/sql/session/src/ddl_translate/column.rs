@@ -12,14 +12,14 @@ const MAX_VARCHAR_BYTES: u64 = 65535;
 const MAX_FSP: u64 = 6;
 
 /// What a definition may refer to.
-pub struct ColumnContext {
+pub(super) struct ColumnContext {
     /// The table's, for string columns that do not say.
     pub collation: Collation,
     pub dates: DateFlags,
 }
 
 /// The collation meant by a character set and a collation, each allowed to be missing.
-pub fn collation_said(said: &CharsetOptions, default: Collation) -> Result<Collation> {
+pub(super) fn collation_said(said: &CharsetOptions, default: Collation) -> Result<Collation> {
     collation_of(said.charset.as_deref(), said.collate.as_deref(), default)
 }
 
@@ -41,7 +41,7 @@ fn collation_of(charset: Option<&str>, collate: Option<&str>, default: Collation
 }
 
 /// The column as the catalog keeps it. Key flags are not set: they follow from the table's keys.
-pub fn column_info(def: &ColumnDef, ctx: &ColumnContext) -> Result<ColumnInfo> {
+pub(super) fn column_info(def: &ColumnDef, ctx: &ColumnContext) -> Result<ColumnInfo> {
     if def.generated {
         return Err(Error::not_supported_yet("generated columns"));
     }
@@ -104,7 +104,7 @@ pub fn column_info(def: &ColumnDef, ctx: &ColumnContext) -> Result<ColumnInfo> {
 
 /// A default as given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnDefault {
+pub(super) enum ColumnDefault {
     None,
     Null,
     /// The value as text, as the column's type prints it.
@@ -147,7 +147,7 @@ fn is_now(name: &str) -> bool {
 }
 
 /// Checks a default against the column's type; 1067 when it does not fit.
-pub fn default_of(
+pub(super) fn default_of(
     column: &str,
     expr: &sql::Expr,
     field_type: &FieldType,
@@ -243,7 +243,7 @@ fn literal(expr: &sql::Expr) -> Option<Option<Literal>> {
 }
 
 /// The type of a column as the catalog keeps it.
-pub fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext) -> Result<FieldType> {
+pub(super) fn field_type(column: &str, data_type: &DataType, ctx: &ColumnContext) -> Result<FieldType> {
     use TypeName as T;
     let mut name = data_type.name;
     let length = data_type.length;
@@ -514,7 +514,7 @@ fn members(column: &str, kind: &str, data_type: &DataType, collation: Collation)
 }
 
 /// What rows older than a column read as in it: its default's value now, as text, a TIMESTAMP in UTC.
-pub fn origin_default(
+pub(super) fn origin_default(
     column: &ColumnInfo,
     now: jiff::Timestamp,
     zone: &jiff::tz::TimeZone,

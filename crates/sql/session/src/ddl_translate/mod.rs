@@ -19,12 +19,12 @@ use ilmenite_parser::{
     AlterAction, ColumnDef, ColumnPosition, CreateTable, Ddl, IndexDef, IndexKind, IndexPartDef,
     OnlineOptions, TableName, TableOptions,
 };
-pub use run::run;
+pub(crate) use run::run;
 
 use column::{ColumnContext, ColumnDefault, collation_said, column_info, default_of, origin_default};
 
 /// What translation needs to know of the session and the schema.
-pub struct TranslateContext<'a> {
+pub(crate) struct TranslateContext<'a> {
     pub database: Option<&'a str>,
     pub view: &'a SchemaView,
     /// `collation_server`.
@@ -61,7 +61,11 @@ impl TranslateContext<'_> {
 }
 
 /// What `ddl` is to do. Clauses that are understood and change nothing leave a warning.
-pub fn translate(ddl: &Ddl, ctx: &TranslateContext<'_>, warnings: &mut Warnings) -> Result<DdlStatement> {
+pub(crate) fn translate(
+    ddl: &Ddl,
+    ctx: &TranslateContext<'_>,
+    warnings: &mut Warnings,
+) -> Result<DdlStatement> {
     Ok(match ddl {
         Ddl::CreateDatabase {
             name,

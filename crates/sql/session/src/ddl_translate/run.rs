@@ -18,7 +18,7 @@ use ilmenite_parser::{AlterAction, Ddl, TableName};
 use ilmenite_planner::{Privilege, virtual_schema};
 
 /// Which irregular dates defaults may have.
-pub fn date_flags(mode: SqlMode) -> DateFlags {
+pub(super) fn date_flags(mode: SqlMode) -> DateFlags {
     DateFlags {
         zero_date: !(mode.is_strict() && mode.has(SqlMode::NO_ZERO_DATE)),
         zero_in_date: !(mode.is_strict() && mode.has(SqlMode::NO_ZERO_IN_DATE)),
@@ -27,7 +27,7 @@ pub fn date_flags(mode: SqlMode) -> DateFlags {
 }
 
 /// Translates, submits and waits. The transaction before it has been committed.
-pub async fn run(ctx: &mut SessionContext, ddl: &Ddl) -> Result<StatementOutcome> {
+pub(crate) async fn run(ctx: &mut SessionContext, ddl: &Ddl) -> Result<StatementOutcome> {
     check_rights(ctx, ddl)?;
     if let Ddl::CreateTable(create) = ddl
         && create.select.is_some()

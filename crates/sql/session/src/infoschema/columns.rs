@@ -6,10 +6,11 @@ use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
 use super::define::{Definition, Source, maybe_text, yes_no};
 use super::keys::column_key;
 use super::objects::table_entries;
-use super::{VirtualFilter, keys, type_name, type_text};
+use super::{keys, type_name, type_text};
 use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 use ilmenite_planner::Privilege;
 
 pub(super) const TABLES: &[Definition] = &[Definition {

@@ -3,11 +3,12 @@
 use ilmenite_types::Datum;
 
 use super::define::{Definition, Source, yes_no};
+use super::keys;
 use super::objects::stored_tables;
-use super::{VirtualFilter, keys};
 use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 
 pub(super) const TABLES: &[Definition] = &[
     Definition {

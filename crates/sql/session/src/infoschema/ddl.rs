@@ -6,11 +6,11 @@ use ilmenite_ddl::JobRow;
 use ilmenite_store::Timestamp;
 use ilmenite_types::{Datum, Time, TimeKind};
 
-use super::VirtualFilter;
 use super::define::{Definition, Source, maybe_text};
 use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 use ilmenite_planner::Privilege;
 
 /// How far back the tables look.

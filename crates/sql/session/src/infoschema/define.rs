@@ -46,7 +46,7 @@ impl Table {
     }
 
     /// All rows, or only those that `filter` admits. Each has a datum per column.
-    pub async fn rows(&self, ctx: &SessionContext, filter: &VirtualFilter) -> Result<Vec<Row>> {
+    pub(crate) async fn rows(&self, ctx: &SessionContext, filter: &VirtualFilter) -> Result<Vec<Row>> {
         let mut rows = match self.definition.source {
             Source::Empty => Vec::new(),
             Source::Memory(make) => make(ctx, filter)?,

@@ -11,6 +11,7 @@ mod keys;
 mod keywords;
 mod mysql;
 mod objects;
+mod registry;
 mod server;
 mod tables;
 #[cfg(test)]
@@ -18,71 +19,13 @@ mod tests;
 mod types;
 mod variables;
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
-
-use async_trait::async_trait;
-use ilmenite_error::{Error, Result};
-use ilmenite_executor::{Row, VirtualFilter, VirtualRows};
-use ilmenite_planner::{VirtualTable, virtual_schema};
-
-use crate::context::SessionContext;
-
 pub(crate) use columns::default_text;
-pub(crate) use define::{Table, column_type};
+pub(crate) use define::column_type;
 pub(crate) use keys::{Key, keys};
 pub(crate) use objects::{TableLike, find_table, table_entries};
-pub(crate) use server::{PRIVILEGES, grantee};
+pub(crate) use registry::resolve;
+#[cfg(test)]
+pub(crate) use registry::tables as all_tables;
+pub(crate) use server::PRIVILEGES;
 pub(crate) use tables::auto_increment;
-pub(crate) use types::{identifier, quoted};
-pub use types::{type_name, type_text};
-
-struct Registry {
-    all: Vec<Arc<Table>>,
-    /// By lower-cased schema and table.
-    by_name: HashMap<(&'static str, String), Arc<Table>>,
-}
-
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
-    let definitions = [
-        objects::TABLES,
-        tables::TABLES,
-        columns::TABLES,
-        constraints::TABLES,
-        server::TABLES,
-        variables::TABLES,
-        mysql::TABLES,
-        ddl::TABLES,
-        empty::TABLES,
-    ];
-    let all: Vec<Arc<Table>> = definitions
-        .into_iter()
-        .flatten()
-        .map(|definition| Arc::new(Table::new(definition)))
-        .collect();
-    let by_name = all
-        .iter()
-        .map(|table| ((table.schema(), table.name().to_lowercase()), table.clone()))
-        .collect();
-    Registry { all, by_name }
-});
-
-/// Every virtual table.
-pub(crate) fn tables() -> &'static [Arc<Table>] {
-    &REGISTRY.all
-}
-
-/// The virtual table of that name.
-pub(crate) fn resolve(schema: &str, table: &str) -> Option<Arc<Table>> {
-    let schema = virtual_schema(schema)?;
-    REGISTRY.by_name.get(&(schema, table.to_lowercase())).cloned()
-}
-
-#[async_trait]
-impl VirtualRows for SessionContext {
-    async fn rows(&self, table: &dyn VirtualTable, filter: &VirtualFilter) -> Result<Vec<Row>> {
-        let (schema, name) = (table.schema(), table.name());
-        let found = resolve(schema, name).ok_or_else(|| Error::no_such_table(schema, name))?;
-        found.rows(self, filter).await
-    }
-}
+pub(crate) use types::{type_name, type_text};

@@ -2,12 +2,12 @@
 
 use ilmenite_types::Datum;
 
-use super::VirtualFilter;
 use super::define::{Definition, Source};
 use crate::context::SessionContext;
 use crate::privilege::PrivilegeSet;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 use ilmenite_planner::Privilege;
 
 pub(super) const TABLES: &[Definition] = &[

@@ -8,11 +8,13 @@ use ilmenite_planner::virtual_schema;
 use ilmenite_types::{Datum, FieldFlags};
 
 use super::define::{COLLATION, Definition, Source};
-use super::{VirtualFilter, VirtualTable, resolve, tables};
+use super::registry::{resolve, tables};
 use crate::context::SessionContext;
 use ilmenite_error::{Error, Result};
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 use ilmenite_parser::TableName;
+use ilmenite_planner::VirtualTable;
 
 pub(super) const TABLES: &[Definition] = &[Definition {
     schema: "information_schema",
@@ -35,14 +37,14 @@ pub(crate) enum TableLike {
 }
 
 impl TableLike {
-    pub fn schema(&self) -> &str {
+    pub(crate) fn schema(&self) -> &str {
         match self {
             TableLike::Stored(schema, _) => &schema.name.original,
             TableLike::Virtual(table) => table.schema(),
         }
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             TableLike::Stored(_, table) => &table.name.original,
             TableLike::Virtual(table) => table.name(),
@@ -50,7 +52,7 @@ impl TableLike {
     }
 
     /// As TABLE_TYPE names it.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             TableLike::Virtual(table) if table.schema() == "information_schema" => "SYSTEM VIEW",
             _ => "BASE TABLE",
@@ -58,7 +60,7 @@ impl TableLike {
     }
 
     /// Its definition; of a virtual table, one made of its columns.
-    pub fn info(&self) -> TableRef {
+    pub(crate) fn info(&self) -> TableRef {
         match self {
             TableLike::Stored(_, table) => table.clone(),
             TableLike::Virtual(table) => Arc::new(virtual_info(table.as_ref())),

@@ -2,14 +2,15 @@
 
 use ilmenite_types::{Charset, Collation, Datum};
 
-use super::VirtualFilter;
 use super::define::{Definition, Source, maybe_text, yes_no};
 use super::keywords::OTHER;
 use crate::account::Account;
 use crate::context::SessionContext;
 use crate::privilege::PrivilegeSet;
+use crate::quote::grantee;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 use ilmenite_parser::reserved_words;
 use ilmenite_planner::Privilege;
 
@@ -357,11 +358,6 @@ fn process_list(ctx: &SessionContext, _: &VirtualFilter) -> Result<Vec<Row>> {
         ]);
     }
     Ok(rows)
-}
-
-/// `'user'@'host'`
-pub(crate) fn grantee(user: &str, host: &str) -> String {
-    format!("'{}'@'{}'", user.replace('\'', "''"), host.replace('\'', "''"))
 }
 
 /// The accounts whose grants the user may see: all for who may read `mysql.user`, else the user's own.

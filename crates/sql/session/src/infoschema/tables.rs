@@ -8,11 +8,12 @@ use ilmenite_store::{KeyRange, Timestamp};
 use ilmenite_types::{Datum, FieldFlags, Time, TimeKind};
 
 use super::define::{Definition, Source, maybe_text, maybe_uint, yes_no};
+use super::keys;
 use super::objects::{TableLike, stored_tables, table_entries};
-use super::{VirtualFilter, keys};
 use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 
 pub(super) const TABLES: &[Definition] = &[
     Definition {

@@ -1,6 +1,9 @@
 use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 
+use super::registry::tables;
 use super::*;
+use ilmenite_executor::VirtualFilter;
+use ilmenite_planner::VirtualTable;
 
 #[test]
 fn every_table_is_found_by_its_name() {

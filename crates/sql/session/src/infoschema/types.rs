@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use crate::quote::quoted;
 use ilmenite_types::{FieldFlags, FieldType, TypeCode};
 
 /// The type without length or attributes: DATA_TYPE.
-pub fn type_name(field_type: &FieldType) -> &'static str {
+pub(crate) fn type_name(field_type: &FieldType) -> &'static str {
     use TypeCode::*;
     let binary = field_type.collation.is_binary();
     match field_type.tp {
@@ -44,7 +45,7 @@ pub fn type_name(field_type: &FieldType) -> &'static str {
 
 /// The whole type as MySQL 8.0 prints it: `int unsigned`, `decimal(10,2)`, `enum('a','b')`. Display widths of integers
 /// are gone, but for `tinyint(1)` and with ZEROFILL.
-pub fn type_text(field_type: &FieldType) -> String {
+pub(crate) fn type_text(field_type: &FieldType) -> String {
     use TypeCode::*;
     let mut text = type_name(field_type).to_string();
     let unsigned = field_type.is_unsigned();
@@ -78,27 +79,4 @@ pub fn type_text(field_type: &FieldType) -> String {
         text.push_str(" zerofill");
     }
     text
-}
-
-/// The text as a string literal.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('\'');
-    for c in text.chars() {
-        match c {
-            '\'' => out.push_str("''"),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\0' => out.push_str("\\0"),
-            other => out.push(other),
-        }
-    }
-    out.push('\'');
-    out
-}
-
-/// The name as an identifier.
-pub(crate) fn identifier(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
 }

@@ -2,12 +2,12 @@
 
 use ilmenite_types::Datum;
 
-use super::VirtualFilter;
 use super::define::{Definition, Source};
 use crate::context::SessionContext;
 use crate::variables::{Scope, VARIABLES};
 use ilmenite_error::Result;
 use ilmenite_executor::Row;
+use ilmenite_executor::VirtualFilter;
 
 const VARIABLE: &str = "
     VARIABLE_NAME varchar(64) not null
@@ -66,7 +66,11 @@ fn status(ctx: &SessionContext, filter: &VirtualFilter) -> Result<Vec<Row>> {
         .filter(|s| s.process().statement.is_some())
         .count();
     let uptime = engine.uptime().as_secs().to_string();
-    let statements = crate::dispatch::statements_total().to_string();
+    let statements = ctx
+        .engine
+        .statements
+        .load(std::sync::atomic::Ordering::Relaxed)
+        .to_string();
     let figures = [
         ("Queries", statements.clone()),
         ("Questions", statements),

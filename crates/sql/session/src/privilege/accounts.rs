@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Grants, Privilege, PrivilegeSet, UserPrivileges};
 use crate::account::{Account, CACHING_SHA2, Credential, NATIVE};
 use crate::context::SessionContext;
+use crate::quote::grantee;
 use ilmenite_error::{Error, Result};
 use ilmenite_executor::StatementOutcome;
 use ilmenite_parser::{Account as Statement, AccountName, AuthSpec, GrantLevel, UserOptions};
@@ -15,7 +16,7 @@ use ilmenite_parser::{Account as Statement, AccountName, AuthSpec, GrantLevel, U
 /// A row to be written (`Some`) or removed, by user and host.
 type Change = (String, String, Option<Account>);
 
-pub async fn run_account(ctx: &mut SessionContext, statement: &Statement) -> Result<StatementOutcome> {
+pub(crate) async fn run_account(ctx: &mut SessionContext, statement: &Statement) -> Result<StatementOutcome> {
     let changes = match statement {
         Statement::Create {
             users,
@@ -47,7 +48,7 @@ pub async fn run_account(ctx: &mut SessionContext, statement: &Statement) -> Res
 }
 
 /// SET PASSWORD; `None`: one's own.
-pub async fn set_password(
+pub(crate) async fn set_password(
     ctx: &mut SessionContext,
     account: Option<&AccountName>,
     password: &str,
@@ -101,10 +102,6 @@ fn find(ctx: &SessionContext, user: &str, host: &str) -> Option<Account> {
         .iter()
         .find(|a| a.user == user && a.host.eq_ignore_ascii_case(host))
         .cloned()
-}
-
-fn quoted(user: &str, host: &str) -> String {
-    format!("'{user}'@'{host}'")
 }
 
 /// 1396, which names everyone the operation failed for: nothing is done for anyone.
@@ -175,7 +172,7 @@ fn create(
             return Err(Error::user_name_too_long(user));
         }
         if find(ctx, &user, &host).is_some() {
-            existing.push(quoted(&user, &host));
+            existing.push(grantee(&user, &host));
             continue;
         }
         let account = Account {
@@ -212,7 +209,7 @@ fn alter(
             ctx.check(Privilege::CreateUser, "", "")?;
         }
         let Some(mut account) = find(ctx, &user, &host) else {
-            missing.push(quoted(&user, &host));
+            missing.push(grantee(&user, &host));
             continue;
         };
         if *auth != AuthSpec::default() {
@@ -250,7 +247,7 @@ fn drop_users(ctx: &mut SessionContext, users: &[AccountName], if_exists: bool) 
         let (user, host) = resolve(ctx, name);
         match find(ctx, &user, &host) {
             Some(account) => changes.push((account.user, account.host, None)),
-            None => missing.push(quoted(&user, &host)),
+            None => missing.push(grantee(&user, &host)),
         }
     }
     missing_users(ctx, "DROP USER", missing, if_exists)?;
@@ -265,7 +262,7 @@ fn rename(ctx: &SessionContext, renames: &[(AccountName, AccountName)]) -> Resul
         let (new_user, new_host) = resolve(ctx, to);
         let taken = find(ctx, &new_user, &new_host).is_some();
         let Some(mut account) = find(ctx, &user, &host).filter(|_| !taken) else {
-            return Err(failed("RENAME USER", &[quoted(&user, &host)]));
+            return Err(failed("RENAME USER", &[grantee(&user, &host)]));
         };
         changes.push((account.user.clone(), account.host.clone(), None));
         account.user = new_user.clone();
@@ -439,7 +436,7 @@ fn revoke_all(ctx: &SessionContext, users: &[AccountName]) -> Result<Vec<Change>
                 account.grants = Grants::default();
                 changes.push((account.user.clone(), account.host.clone(), Some(account)));
             }
-            None => missing.push(quoted(&user, &host)),
+            None => missing.push(grantee(&user, &host)),
         }
     }
     if missing.is_empty() {

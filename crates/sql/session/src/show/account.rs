@@ -5,8 +5,7 @@ use ilmenite_types::Datum;
 use super::columns;
 use crate::account::Account;
 use crate::context::SessionContext;
-use crate::infoschema::{grantee, identifier, quoted};
-use crate::privilege::PrivilegeSet;
+use crate::quote::{grantee, identifier, quoted};
 use crate::rowset::RowSet;
 use ilmenite_error::{Error, Result};
 use ilmenite_parser::AccountName;
@@ -36,49 +35,14 @@ pub(super) fn grants(ctx: &SessionContext, name: Option<&AccountName>) -> Result
     let account = find(ctx, &user, &host).ok_or_else(|| Error::no_such_grant(&user, &host))?;
     let title = format!("Grants for {user}@{host}");
     let mut found = RowSet::new(columns(&[(&title, "varchar(1024) not null")]));
-    found.rows = grant_texts(&account)
+    found.rows = account
+        .grants
+        .statements(&account.user, &account.host)
         .into_iter()
         .map(|text| vec![Datum::text(text)])
         .collect();
     Ok(found)
 }
-
-/// The statements that give an account what it has.
-pub(super) fn grant_texts(account: &Account) -> Vec<String> {
-    let to = format!("{}@{}", identifier(&account.user), identifier(&account.host));
-    let grants = &account.grants;
-    let mut texts = vec![grant_text(grants.global, PrivilegeSet::all_global(), "*.*", &to)];
-    for (database, set) in &grants.databases {
-        let on = format!("{}.*", identifier(database));
-        texts.push(grant_text(*set, PrivilegeSet::all_database(), &on, &to));
-    }
-    for (database, tables) in &grants.tables {
-        for (table, set) in tables {
-            let on = format!("{}.{}", identifier(database), identifier(table));
-            texts.push(grant_text(*set, PrivilegeSet::all_table(), &on, &to));
-        }
-    }
-    texts
-}
-
-fn grant_text(set: PrivilegeSet, all: PrivilegeSet, on: &str, to: &str) -> String {
-    let option = PrivilegeSet::of([Privilege::GrantOption]);
-    let given = set.minus(option);
-    let names = if given.is_empty() {
-        "USAGE".to_string()
-    } else if given.contains(all) {
-        "ALL PRIVILEGES".to_string()
-    } else {
-        given.iter().map(Privilege::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let with = if set.contains(option) {
-        " WITH GRANT OPTION"
-    } else {
-        ""
-    };
-    format!("GRANT {names} ON {on} TO {to}{with}")
-}
-
 pub(super) fn create_user(ctx: &SessionContext, name: &AccountName) -> Result<RowSet> {
     let (user, host) = resolve(ctx, Some(name))?;
     let account = find(ctx, &user, &host)

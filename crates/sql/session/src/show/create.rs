@@ -7,9 +7,8 @@ use ilmenite_types::{Datum, FieldFlags, TypeCode};
 
 use super::columns;
 use crate::context::SessionContext;
-use crate::infoschema::{
-    Key, TableLike, auto_increment, default_text, find_table, identifier, keys, quoted, type_text,
-};
+use crate::infoschema::{Key, TableLike, auto_increment, default_text, find_table, keys, type_text};
+use crate::quote::{identifier, quoted};
 use crate::rowset::RowSet;
 use ilmenite_error::{Error, Result};
 use ilmenite_parser::TableName;
@@ -58,7 +57,7 @@ pub(super) fn database(ctx: &SessionContext, name: &str, if_not_exists: bool) ->
 
 /// The statement that makes the table, in MySQL's words and order: tools take it apart with regular expressions.
 /// What only TiDB's dialect knows stands in its comments. `next` is the next AUTO_INCREMENT value.
-pub fn create_table_text(table: &TableInfo, next: Option<u64>) -> String {
+pub(super) fn create_table_text(table: &TableInfo, next: Option<u64>) -> String {
     let mut lines: Vec<String> = table
         .public_columns()
         .map(|column| column_line(table, column))

@@ -24,7 +24,7 @@ use ilmenite_planner::{VirtualTable, virtual_schema};
 const SHORT_INFO_CHARS: usize = 100;
 
 /// Runs a SHOW. The session's warnings stay as they are.
-pub async fn run(
+pub(crate) async fn run(
     ctx: &mut SessionContext,
     show: &Show,
     sink: &mut dyn ResultSink,

@@ -3,7 +3,6 @@ use ilmenite_ddl::{DdlStatement, schema::build_table};
 use ilmenite_types::DateFlags;
 use jiff::tz::TimeZone;
 
-use super::account::grant_texts;
 use super::create::create_table_text;
 use super::*;
 use crate::account::Account;
@@ -106,7 +105,7 @@ fn keys_that_are_not_the_handle() {
 fn grants_are_statements() {
     let mut account = Account::root();
     assert_eq!(
-        grant_texts(&account),
+        account.grants.statements(&account.user, &account.host),
         ["GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION"]
     );
     account.grants = Grants::default();
@@ -119,7 +118,7 @@ fn grants_are_statements() {
         PrivilegeSet::of([Privilege::Select, Privilege::Update]),
     );
     assert_eq!(
-        grant_texts(&account),
+        account.grants.statements(&account.user, &account.host),
         [
             "GRANT USAGE ON *.* TO `root`@`%`",
             "GRANT ALL PRIVILEGES ON `shop`.* TO `root`@`%`",
@@ -322,7 +321,7 @@ async fn every_virtual_table_gives_rows_of_its_columns() {
     testing::run(&mut ctx, "CREATE TABLE t (a INT PRIMARY KEY, b INT UNIQUE)")
         .await
         .unwrap();
-    for table in infoschema::tables() {
+    for table in infoschema::all_tables() {
         let (schema, name) = (table.schema(), table.name());
         let rows = table.rows(&ctx, &VirtualFilter::default()).await;
         let rows = rows.unwrap_or_else(|e| panic!("{schema}.{name}: {e}"));

@@ -136,7 +136,7 @@ pub(super) struct RunVariables {
 
 impl RunVariables {
     /// Another attempt begins.
-    pub fn start_over(&self, ctx: &SessionContext) {
+    pub(super) fn start_over(&self, ctx: &SessionContext) {
         if let Some(user) = &self.user {
             user.lock().clone_from(&ctx.user_vars);
         }

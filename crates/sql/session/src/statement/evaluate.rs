@@ -6,8 +6,8 @@ use ilmenite_planner::{PlanEnv, PlanMode};
 use ilmenite_types::Datum;
 use sqlparser::ast::Expr;
 
-use super::Kept;
 use super::eval_context::{build_options, eval_context};
+use super::kept::Kept;
 use super::run::run_planned;
 use super::tables::{PlanView, StatementTables};
 use crate::context::SessionContext;
@@ -23,7 +23,7 @@ pub(crate) async fn evaluate(ctx: &mut SessionContext, expr: &Expr, params: &[Da
 }
 
 async fn compute(ctx: &mut SessionContext, expr: &Expr, params: &[Datum]) -> Result<Datum> {
-    let work = ctx.statement_txn(false).await?;
+    let work = ctx.txn.statement(&ctx.vars, false).await?;
     let tables = StatementTables::of(ctx, expr).await?;
     let eval = eval_context(ctx, false, params);
     let view = PlanView { ctx, tables: &tables };

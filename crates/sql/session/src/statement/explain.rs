@@ -7,8 +7,10 @@ use bytes::Bytes;
 use ilmenite_types::{Datum, FieldType, TypeCode};
 use sqlparser::ast::Statement;
 
+use super::eval_context::eval_context;
+use super::plan::{is_dml, plan};
+use super::run_query_or_dml;
 use super::tables::StatementTables;
-use super::{eval_context, is_dml, plan, run_query_or_dml};
 use crate::context::SessionContext;
 use ilmenite_error::{Error, Result};
 use ilmenite_executor::{OkInfo, ResultSink, Row, StatementOutcome};

@@ -32,10 +32,10 @@ async fn run(
     if !statement.local {
         ctx.check(Privilege::File, "", "")?;
     }
-    let mut work = ctx.statement_txn(true).await?;
+    let mut work = ctx.txn.statement(&ctx.vars, true).await?;
     if work.is_own() {
         // The file comes once: the rows are locked as they are written, so that nothing has to start over.
-        work.begin_again(&ctx.engine.store).await?;
+        work.begin_again(&ctx.txn).await?;
     }
     let tables = tables_of(ctx, statement).await?;
     let eval = eval_context(ctx, true, &[]);
@@ -108,13 +108,13 @@ fn plan(
 /// Commits what was loaded where the transaction is the statement's own; a deadlock's victim loses all of its transaction.
 async fn end(ctx: &mut SessionContext, mut work: StatementTxn, result: Result<Loaded>) -> Result<Loaded> {
     let error: Error = match result {
-        Ok(loaded) => return work.commit(ctx).await.map(|()| loaded),
+        Ok(loaded) => return work.commit(&ctx.txn).await.map(|()| loaded),
         Err(error) => error,
     };
     if error.code == code::deadlock {
-        work.abandon(ctx).await;
+        work.abandon(&mut ctx.txn).await;
     } else {
         drop(work);
     }
-    Err(ctx.confirmed(error).await)
+    Err(ctx.txn.confirmed(error).await)
 }

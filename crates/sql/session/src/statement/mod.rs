@@ -6,75 +6,30 @@
 mod eval_context;
 mod evaluate;
 mod explain;
+mod kept;
 mod load;
+mod plan;
 mod prepared;
 mod run;
 mod tables;
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use bytes::Bytes;
 use ilmenite_error::{Error, Result};
-use ilmenite_executor::{OkInfo, ResultSink, Row, StatementOutcome};
-use ilmenite_expr::EvalContext;
-use ilmenite_planner::{PlanEnv, PlanMode, Planned, ResultColumn};
-use ilmenite_store::Timestamp;
+use ilmenite_executor::{ResultSink, StatementOutcome};
+use ilmenite_planner::PlanMode;
 use ilmenite_types::Datum;
-use sqlparser::ast::{self, Statement};
+use sqlparser::ast::Statement;
 
 use crate::context::SessionContext;
-use eval_context::build_options;
+use eval_context::eval_context;
+use kept::Kept;
+use plan::{is_dml, plan, transactional};
 use run::run_planned;
-use tables::{PlanView, StatementTables};
+use tables::StatementTables;
 
-pub(crate) use eval_context::eval_context;
 pub(crate) use evaluate::evaluate;
 pub(crate) use explain::explain;
 pub(crate) use load::load_data;
 pub(crate) use prepared::{PreparedPlan, describe, run_prepared};
-pub(crate) use tables::RowCounts;
-
-/// Does the statement write, or lock what it reads?
-fn writes(statement: &Statement) -> bool {
-    match statement {
-        Statement::Query(query) => locks(query),
-        _ => true,
-    }
-}
-
-fn locks(query: &ast::Query) -> bool {
-    query
-        .locks
-        .iter()
-        .any(|lock| matches!(lock.lock_type, ast::LockType::Update))
-}
-
-/// FOR UPDATE locks nothing for longer than its statement when that is a transaction by itself: it is a plain read then.
-fn transactional(ctx: &SessionContext, statement: &Statement) -> bool {
-    match statement {
-        Statement::Query(_) => writes(statement) && (ctx.txn.in_transaction() || !ctx.vars.autocommit),
-        _ => true,
-    }
-}
-
-fn is_dml(statement: &Statement) -> bool {
-    !matches!(statement, Statement::Query(_))
-}
-
-/// Plans a statement for reading at `read_ts`.
-fn plan(
-    ctx: &SessionContext,
-    statement: &Statement,
-    tables: &StatementTables,
-    eval: &EvalContext,
-    read_ts: Timestamp,
-    mode: PlanMode,
-) -> Result<Planned> {
-    let view = PlanView { ctx, tables };
-    let env = PlanEnv::new(&view, build_options(ctx), eval.clone(), read_ts, mode);
-    ilmenite_planner::plan(env, statement)
-}
 
 /// Runs a SELECT, INSERT, REPLACE, UPDATE or DELETE. Rows go to `sink`; the final OK is the caller's.
 pub(crate) async fn run_query_or_dml(
@@ -95,43 +50,14 @@ async fn run_fresh(
     sink: &mut dyn ResultSink,
 ) -> Result<StatementOutcome> {
     ctx.txn.set_statement(ctx.statement.text.clone());
-    let work = ctx.statement_txn(transactional(ctx, statement)).await?;
+    let work = ctx
+        .txn
+        .statement(&ctx.vars, transactional(ctx, statement))
+        .await?;
     let tables = StatementTables::of(ctx, statement).await?;
     let eval = eval_context(ctx, is_dml(statement), params);
     let planned = plan(ctx, statement, &tables, &eval, work.read_ts, PlanMode::default())?;
     run_planned(ctx, &planned, &eval, work, sink).await
-}
-
-/// Takes rows in, for statements the server makes itself.
-#[derive(Default)]
-struct Kept {
-    columns: usize,
-    rows: Vec<Row>,
-}
-
-#[async_trait]
-impl ResultSink for Kept {
-    async fn columns(&mut self, columns: &Arc<[ResultColumn]>) -> Result<()> {
-        self.columns = columns.len();
-        Ok(())
-    }
-
-    async fn rows(&mut self, rows: &[Row]) -> Result<()> {
-        self.rows.extend_from_slice(rows);
-        Ok(())
-    }
-
-    async fn finish(&mut self, _info: OkInfo) -> Result<()> {
-        Ok(())
-    }
-
-    async fn request_file(&mut self, _name: &str) -> Result<()> {
-        Err(Error::not_supported_yet("LOAD DATA here"))
-    }
-
-    async fn read_file(&mut self) -> Result<Bytes> {
-        Ok(Bytes::new())
-    }
 }
 
 /// SELECT … INTO @a, @b: the one row's values become the variables'.

@@ -9,8 +9,10 @@ use ilmenite_store::Timestamp;
 use ilmenite_types::{Collation, Datum, TimeKind};
 use sqlparser::ast::Statement;
 
+use super::eval_context::eval_context;
+use super::plan::{is_dml, plan, transactional};
+use super::run::run_planned;
 use super::tables::StatementTables;
-use super::{eval_context, is_dml, plan, run_planned, transactional};
 use crate::context::SessionContext;
 use ilmenite_error::Result;
 use ilmenite_executor::{ResultSink, StatementOutcome};
@@ -128,7 +130,10 @@ async fn run_inner(
     sink: &mut dyn ResultSink,
 ) -> Result<StatementOutcome> {
     ctx.txn.set_statement(ctx.statement.text.clone());
-    let work = ctx.statement_txn(transactional(ctx, statement)).await?;
+    let work = ctx
+        .txn
+        .statement(&ctx.vars, transactional(ctx, statement))
+        .await?;
     let eval = eval_context(ctx, is_dml(statement), params);
     let planned = plan_again(ctx, statement, kept, &eval, work.read_ts).await?;
     run_planned(ctx, &planned, &eval, work, sink).await

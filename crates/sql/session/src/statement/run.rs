@@ -83,16 +83,16 @@ async fn run_transactional(
         if !retries.again(&error, mode, own, &ctx.statement).await {
             if error.code == code::deadlock {
                 // A deadlock's victim loses all of its transaction.
-                work.abandon(ctx).await;
+                work.abandon(&mut ctx.txn).await;
             } else {
                 drop(work);
             }
             take_over(ctx, eval, variables);
-            return Err(ctx.confirmed(error).await);
+            return Err(ctx.txn.confirmed(error).await);
         }
         if own {
             // It starts all over, now with locks, behind whoever holds them.
-            work.begin_again(&ctx.engine.store).await?;
+            work.begin_again(&ctx.txn).await?;
         }
         // Warnings and numbers of the attempt that failed count no more.
         eval.start_over();
@@ -124,7 +124,7 @@ async fn try_once(
     let attempted = attempt(&env, planned, rows, eval, transaction, ts);
     match until_stopped(&env, attempted).await {
         Ok(done) => {
-            work.commit(ctx).await?;
+            work.commit(&ctx.txn).await?;
             Ok(done)
         }
         Err(error) => {

@@ -2,17 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
-use ilmenite_catalog::{Pinned, TableId, TableRef};
+use ilmenite_catalog::{Pinned, TableRef};
 use ilmenite_error::{Error, Result};
 use ilmenite_planner::{
     PlanContext, Privilege, TableUse, VirtualTable, same_name, split_name, virtual_schema,
 };
-use ilmenite_store::{KeyRange, StoreRef};
 use ilmenite_types::{Datum, FieldType};
-use parking_lot::Mutex;
 use sqlparser::ast::{ObjectName, Visit, visit_relations};
 
 use super::eval_context::variable_type;
@@ -31,7 +27,7 @@ const RESOLVE_ATTEMPTS: usize = 8;
 impl StatementTables {
     /// Every table `statement` names, pinned for the session's transaction. Names that are no tables (aliases, CTEs) are
     /// left alone: whether something is missing is found when it is bound.
-    pub async fn of<V: Visit>(ctx: &SessionContext, statement: &V) -> Result<Self> {
+    pub(super) async fn of<V: Visit>(ctx: &SessionContext, statement: &V) -> Result<Self> {
         let mut names: Vec<(String, String)> = Vec::new();
         let _ = visit_relations(statement, |name: &ObjectName| {
             if let Ok((database, table)) = split_name(name)
@@ -52,7 +48,7 @@ impl StatementTables {
     }
 
     /// Pins one more table, if there is one of that name.
-    pub async fn add(&mut self, ctx: &SessionContext, database: &str, table: &str) -> Result<()> {
+    pub(super) async fn add(&mut self, ctx: &SessionContext, database: &str, table: &str) -> Result<()> {
         if virtual_schema(database).is_some() {
             return Ok(());
         }
@@ -82,7 +78,7 @@ impl StatementTables {
     }
 
     /// The table of that name: 1049 or 1146 when there is none.
-    pub fn find(&self, database: &str, table: &str) -> Result<&TableUse> {
+    pub(super) fn find(&self, database: &str, table: &str) -> Result<&TableUse> {
         self.tables
             .iter()
             .find(|(d, t, _)| same_name(d, database) && same_name(t, table))
@@ -91,7 +87,7 @@ impl StatementTables {
     }
 
     /// (database, name, table): what a cached plan was made for.
-    pub fn used(&self) -> impl Iterator<Item = (&str, &str, &TableRef)> {
+    pub(super) fn used(&self) -> impl Iterator<Item = (&str, &str, &TableRef)> {
         self.tables
             .iter()
             .map(|(database, name, found)| (database.as_str(), name.as_str(), &found.info))
@@ -131,53 +127,5 @@ impl PlanContext for PlanView<'_> {
 
     fn system_variable_type(&self, name: &str) -> Result<FieldType> {
         variable_type(name)
-    }
-}
-
-/// How many rows tables have, from the store's regions, asked for now and then.
-#[derive(Default)]
-pub(crate) struct RowCounts {
-    tables: Mutex<AHashMap<TableId, (f64, Instant)>>,
-}
-
-impl std::fmt::Debug for RowCounts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RowCounts({} tables)", self.tables.lock().len())
-    }
-}
-
-const STATS_AGE: Duration = Duration::from_secs(10);
-/// A new table grows fast.
-const STATS_AGE_SMALL: Duration = Duration::from_millis(500);
-const SMALL_ROWS: f64 = 10_000.0;
-/// Tables known at most: beyond it all are forgotten, and asked for again.
-const STATS_TABLES: usize = 10_000;
-
-impl RowCounts {
-    pub async fn rows(&self, store: &StoreRef, table: TableId) -> Result<f64> {
-        let now = Instant::now();
-        if let Some((rows, at)) = self.tables.lock().get(&table) {
-            let age = if *rows < SMALL_ROWS {
-                STATS_AGE_SMALL
-            } else {
-                STATS_AGE
-            };
-            if now.duration_since(*at) < age {
-                return Ok(*rows);
-            }
-        }
-        let (start, end) = ilmenite_codec::record_range(table);
-        let regions = store.regions(&KeyRange::new(start, end)).await?;
-        let rows = regions
-            .iter()
-            .map(|region| region.approximate_keys as f64)
-            .sum::<f64>()
-            .max(1.0);
-        let mut tables = self.tables.lock();
-        if tables.len() >= STATS_TABLES {
-            tables.clear();
-        }
-        tables.insert(table, (rows, now));
-        Ok(rows)
     }
 }

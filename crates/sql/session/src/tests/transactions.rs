@@ -53,6 +53,35 @@ async fn snapshots_savepoints_and_statements_that_fail() {
     node.stop().await;
 }
 
+/// SET TRANSACTION without SESSION or GLOBAL: the next transaction is so, and no other, be it one statement or many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_next_transaction_is_to_be() {
+    let node = Node::open().await;
+    let a = &mut node.session();
+    let b = &mut node.session();
+    ok(a, "CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+    ok(a, "INSERT INTO t VALUES (1,1)").await;
+    ok(a, "SET TRANSACTION READ ONLY").await;
+    assert_eq!(fails(a, "UPDATE t SET v = 2").await, 1792);
+    assert_eq!(affected(a, "UPDATE t SET v = 2").await, 1);
+    ok(a, "SET TRANSACTION READ ONLY").await;
+    ok(a, "BEGIN").await;
+    assert_eq!(fails(a, "SET TRANSACTION READ WRITE").await, 1568);
+    assert_eq!(fails(a, "UPDATE t SET v = 3").await, 1792);
+    ok(a, "COMMIT").await;
+    assert_eq!(affected(a, "UPDATE t SET v = 3").await, 1);
+    for (level, seen) in [("READ COMMITTED", "7"), ("REPEATABLE READ", "3")] {
+        ok(b, "UPDATE t SET v = 3").await;
+        ok(a, &format!("SET TRANSACTION ISOLATION LEVEL {level}")).await;
+        ok(a, "BEGIN").await;
+        assert_eq!(rows(a, "SELECT v FROM t").await, ["3"]);
+        ok(b, "UPDATE t SET v = 7").await;
+        assert_eq!(rows(a, "SELECT v FROM t").await, [seen], "{level}");
+        ok(a, "COMMIT").await;
+    }
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_are_waited_for_refused_or_skipped() {
     let node = Node::open().await;

@@ -44,7 +44,7 @@ enum Change {
     },
 }
 
-pub async fn run_set(
+pub(crate) async fn run_set(
     ctx: &mut SessionContext,
     items: &[SetItem],
     params: &[Datum],
@@ -264,7 +264,7 @@ async fn apply(ctx: &mut SessionContext, change: Change) -> Result<()> {
             let name = VARIABLES[at].name;
             if name == "autocommit" && text == "ON" && !ctx.vars.autocommit {
                 // Turning it on ends what is open.
-                ctx.commit().await?;
+                ctx.txn.commit().await?;
             }
             ctx.vars.set(at, &text);
         }
@@ -276,7 +276,7 @@ async fn apply(ctx: &mut SessionContext, change: Change) -> Result<()> {
         Change::LastInsertId(id) => ctx.last_insert_id = id,
         Change::NextTransaction { isolation, read_only } => {
             let isolation = isolation.as_deref().and_then(super::Isolation::parse);
-            ctx.vars.set_next_transaction(isolation, read_only);
+            ctx.txn.set_next(isolation, read_only);
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use ilmenite_types::{Charset, Collation};
 
 /// Where a variable lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scopes {
+pub(crate) enum Scopes {
     Global,
     Session,
     Both,
@@ -15,7 +15,7 @@ pub enum Scopes {
 
 /// Which values a variable takes, and how they are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Shown as ON or OFF, selected as 1 or 0.
     Bool,
     Int {
@@ -54,7 +54,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct VarDef {
+pub(crate) struct VarDef {
     pub name: &'static str,
     pub scopes: Scopes,
     pub kind: Kind,
@@ -113,18 +113,18 @@ impl VarDef {
         self
     }
 
-    pub fn has_session(&self) -> bool {
+    pub(crate) fn has_session(&self) -> bool {
         self.scopes != Scopes::Global
     }
 
-    pub fn has_global(&self) -> bool {
+    pub(crate) fn has_global(&self) -> bool {
         self.scopes != Scopes::Session
     }
 }
 
 /// A value as SET gives it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum SetValue {
+pub(crate) enum SetValue {
     Null,
     Default,
     Int(i64),
@@ -135,7 +135,7 @@ pub enum SetValue {
 
 impl SetValue {
     /// The value of an expression.
-    pub fn from_datum(value: &Datum) -> SetValue {
+    pub(crate) fn from_datum(value: &Datum) -> SetValue {
         match value {
             Datum::Null => SetValue::Null,
             Datum::Int(n) => SetValue::Int(*n),
@@ -157,7 +157,7 @@ impl SetValue {
     }
 
     /// As error messages quote it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             SetValue::Null => "NULL".into(),
             SetValue::Default => "DEFAULT".into(),
@@ -180,7 +180,7 @@ impl SetValue {
 }
 
 /// The text a variable will have, and whether the given value had to be cut to its range.
-pub struct Normalized {
+pub(crate) struct Normalized {
     pub text: String,
     pub clamped: bool,
 }
@@ -188,7 +188,7 @@ pub struct Normalized {
 impl VarDef {
     /// Checks `value` and brings it into the form it is kept and shown in. Numbers out of range are cut to it, as
     /// MySQL does (the caller warns with 1292).
-    pub fn normalize(&self, value: &SetValue) -> Result<Normalized> {
+    pub(crate) fn normalize(&self, value: &SetValue) -> Result<Normalized> {
         let wrong = || Error::wrong_value_for_variable(self.name, value.text());
         let exact = |text: String| Ok(Normalized { text, clamped: false });
         if *value == SetValue::Null {
@@ -297,7 +297,7 @@ impl VarDef {
 }
 
 /// `64MiB`, `1.5 GB`, `1024`. KB and KiB are both 1024 bytes, as TiDB reads them.
-pub fn parse_bytes(text: &str) -> Option<u64> {
+pub(super) fn parse_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

@@ -12,16 +12,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 
-pub use assign::run_set;
+pub(crate) use assign::run_set;
 use ilmenite_error::{Error, Result};
 use ilmenite_expr::SqlMode;
 use ilmenite_types::Collation;
-pub use kind::{Kind, SetValue, VarDef};
-pub use table::VARIABLES;
+pub(crate) use kind::{Kind, SetValue, VarDef};
+pub(crate) use table::VARIABLES;
 
 /// Which of a variable's values is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// `@@x`: the session's where there is one, else the global.
     Any,
     /// `@@session.x`
@@ -31,7 +31,7 @@ pub enum Scope {
 }
 
 /// Position of a variable in `VARIABLES`.
-pub fn position(name: &str) -> Option<usize> {
+pub(crate) fn position(name: &str) -> Option<usize> {
     VARIABLES
         .binary_search_by(|def| def.name.cmp(name))
         .ok()
@@ -42,7 +42,7 @@ pub fn position(name: &str) -> Option<usize> {
 }
 
 /// The variable of that name (any case), or 1193.
-pub fn find(name: &str) -> Result<(usize, &'static VarDef)> {
+pub(crate) fn find(name: &str) -> Result<(usize, &'static VarDef)> {
     let at = position(name).ok_or_else(|| Error::unknown_system_variable(name))?;
     let def = &VARIABLES[at];
     match def.alias_of {
@@ -54,7 +54,7 @@ pub fn find(name: &str) -> Result<(usize, &'static VarDef)> {
 /// MySQL's isolation levels, and how they run here: READ UNCOMMITTED as READ COMMITTED, SERIALIZABLE as REPEATABLE
 /// READ with locking reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Isolation {
+pub(crate) enum Isolation {
     ReadUncommitted,
     ReadCommitted,
     #[default]
@@ -63,7 +63,7 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    pub fn parse(text: &str) -> Option<Isolation> {
+    pub(crate) fn parse(text: &str) -> Option<Isolation> {
         Some(match text.to_ascii_uppercase().replace(' ', "-").as_str() {
             "READ-UNCOMMITTED" => Isolation::ReadUncommitted,
             "READ-COMMITTED" => Isolation::ReadCommitted,
@@ -72,20 +72,11 @@ impl Isolation {
             _ => return None,
         })
     }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Isolation::ReadUncommitted => "READ-UNCOMMITTED",
-            Isolation::ReadCommitted => "READ-COMMITTED",
-            Isolation::RepeatableRead => "REPEATABLE-READ",
-            Isolation::Serializable => "SERIALIZABLE",
-        }
-    }
 }
 
 /// The variables that code asks for at every statement, as what they mean.
 #[derive(Debug, Clone)]
-pub struct TypedVars {
+pub(crate) struct TypedVars {
     pub autocommit: bool,
     pub isolation: Isolation,
     pub transaction_read_only: bool,
@@ -99,7 +90,6 @@ pub struct TypedVars {
     /// 0: no limit.
     pub mem_quota_query_bytes: u64,
     pub sql_select_limit: u64,
-    pub sql_safe_updates: bool,
     pub sql_notes: bool,
     pub sql_require_primary_key: bool,
     pub group_concat_max_len: u64,
@@ -107,11 +97,8 @@ pub struct TypedVars {
     pub wait_timeout: Duration,
     pub div_precision_increment: u8,
     pub default_week_format: u8,
-    pub cte_max_recursion_depth: u64,
     pub auto_increment_increment: u64,
     pub auto_increment_offset: u64,
-    pub character_set_client: Arc<str>,
-    pub character_set_connection: Arc<str>,
     /// Empty: send as stored.
     pub character_set_results: Arc<str>,
     pub collation_connection: Collation,
@@ -137,7 +124,6 @@ impl TypedVars {
             max_execution_time_ms: number("max_execution_time"),
             mem_quota_query_bytes: number("tidb_mem_quota_query"),
             sql_select_limit: number("sql_select_limit"),
-            sql_safe_updates: flag("sql_safe_updates"),
             sql_notes: flag("sql_notes"),
             sql_require_primary_key: flag("sql_require_primary_key"),
             group_concat_max_len: number("group_concat_max_len"),
@@ -145,11 +131,8 @@ impl TypedVars {
             wait_timeout: Duration::from_secs(number("wait_timeout")),
             div_precision_increment: number("div_precision_increment") as u8,
             default_week_format: number("default_week_format") as u8,
-            cte_max_recursion_depth: number("cte_max_recursion_depth"),
             auto_increment_increment: number("auto_increment_increment"),
             auto_increment_offset: number("auto_increment_offset"),
-            character_set_client: value("character_set_client"),
-            character_set_connection: value("character_set_connection"),
             character_set_results: value("character_set_results"),
             collation_connection: Collation::by_name(&value("collation_connection"))
                 .unwrap_or(Collation::UTF8MB4_BIN),
@@ -162,7 +145,7 @@ impl TypedVars {
 
 /// The global values as of one moment.
 #[derive(Debug)]
-pub struct GlobalValues {
+pub(crate) struct GlobalValues {
     /// In the order of `VARIABLES`.
     values: Vec<Arc<str>>,
     typed: TypedVars,
@@ -179,7 +162,7 @@ impl GlobalValues {
 }
 
 /// The global variables of this node: defaults, what this process fixes, and what SET GLOBAL stored.
-pub struct Globals {
+pub(crate) struct Globals {
     current: ArcSwap<GlobalValues>,
     /// Before anything stored is laid over it.
     base: Vec<Arc<str>>,
@@ -187,7 +170,7 @@ pub struct Globals {
 
 impl Globals {
     /// `fixed`: what this process knows about itself (`port`, `version`, …).
-    pub fn new(fixed: &[(&str, String)]) -> Self {
+    pub(crate) fn new(fixed: &[(&str, String)]) -> Self {
         let mut base: Vec<Arc<str>> = VARIABLES.iter().map(|def| Arc::from(def.default)).collect();
         for (name, value) in fixed {
             if let Some(at) = position(name) {
@@ -200,30 +183,30 @@ impl Globals {
         }
     }
 
-    pub fn snapshot(&self) -> Arc<GlobalValues> {
+    pub(crate) fn snapshot(&self) -> Arc<GlobalValues> {
         self.current.load_full()
     }
 
     /// The value of a variable that exists (by its name in `VARIABLES`); empty for one that does not.
-    pub fn get(&self, name: &str) -> Arc<str> {
+    pub(crate) fn get(&self, name: &str) -> Arc<str> {
         match find(name) {
             Ok((at, _)) => self.current.load().values[at].clone(),
             Err(_) => Arc::from(""),
         }
     }
 
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         &*self.get(name) == "ON"
     }
 
     /// A numeric variable; 0 for what is none.
-    pub fn number(&self, name: &str) -> u64 {
+    pub(crate) fn number(&self, name: &str) -> u64 {
         self.get(name).parse().unwrap_or(0)
     }
 
     /// Takes over everything stored, as read from the catalog: what is not stored has its base value again.
     /// Unknown names (of another release) are left alone.
-    pub fn load_stored<'a>(&self, stored: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    pub(crate) fn load_stored<'a>(&self, stored: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let stored: Vec<(usize, Arc<str>)> = stored
             .into_iter()
             .filter_map(|(name, value)| Some((position(name)?, Arc::from(value))))
@@ -244,7 +227,7 @@ impl Globals {
     }
 
     /// Sets the value this node uses; storing it is the caller's.
-    pub fn set_local(&self, at: usize, value: &str) {
+    pub(crate) fn set_local(&self, at: usize, value: &str) {
         self.current.rcu(|old| {
             let mut values = old.values.clone();
             values[at] = value.into();
@@ -253,26 +236,17 @@ impl Globals {
     }
 
     /// What SET GLOBAL x = DEFAULT sets.
-    pub fn default_of(&self, at: usize) -> Arc<str> {
+    pub(crate) fn default_of(&self, at: usize) -> Arc<str> {
         self.base[at].clone()
     }
 }
 
 /// A session's variables: the globals as they were when it began, and what it set since.
 #[derive(Debug, Clone)]
-pub struct SessionVars {
+pub(crate) struct SessionVars {
     base: Arc<GlobalValues>,
     own: HashMap<usize, Arc<str>>,
     typed: TypedVars,
-    /// SET TRANSACTION without SESSION or GLOBAL.
-    next_transaction: NextTransaction,
-}
-
-/// Characteristics of one transaction, the next to begin.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NextTransaction {
-    pub isolation: Option<Isolation>,
-    pub read_only: Option<bool>,
 }
 
 impl std::ops::Deref for SessionVars {
@@ -284,18 +258,17 @@ impl std::ops::Deref for SessionVars {
 }
 
 impl SessionVars {
-    pub fn new(globals: &Globals) -> Self {
+    pub(crate) fn new(globals: &Globals) -> Self {
         let base = globals.snapshot();
         SessionVars {
             own: HashMap::new(),
             typed: base.typed.clone(),
-            next_transaction: NextTransaction::default(),
             base,
         }
     }
 
     /// The session's own value of the variable at `at`.
-    pub fn session_value(&self, at: usize) -> Arc<str> {
+    pub(crate) fn session_value(&self, at: usize) -> Arc<str> {
         match self.own.get(&at) {
             Some(value) => value.clone(),
             None => self.base.values[at].clone(),
@@ -304,7 +277,7 @@ impl SessionVars {
 
     /// As anyone may see it: secrets are masked. 1193 for an unknown name, 1238 when the variable has no value in that
     /// scope.
-    pub fn get(&self, globals: &Globals, name: &str, scope: Scope) -> Result<Arc<str>> {
+    pub(crate) fn get(&self, globals: &Globals, name: &str, scope: Scope) -> Result<Arc<str>> {
         let (at, def) = find(name)?;
         let value = self.get_raw(globals, at, def, scope)?;
         if def.kind == Kind::StorageUri && !value.is_empty() {
@@ -325,7 +298,7 @@ impl SessionVars {
     }
 
     /// Sets a normalized value.
-    pub fn set(&mut self, at: usize, value: &str) {
+    pub(crate) fn set(&mut self, at: usize, value: &str) {
         self.own.insert(at, value.into());
         let typed = TypedVars::of(|name| match position(name) {
             Some(at) => self.session_value(at),
@@ -334,34 +307,15 @@ impl SessionVars {
         self.typed = typed;
     }
 
-    /// What SET TRANSACTION asked for the transaction that begins now: asked once, and gone.
-    pub fn take_next_transaction(&mut self) -> NextTransaction {
-        std::mem::take(&mut self.next_transaction)
-    }
-
-    /// Adds to what the next transaction is to be.
-    pub fn set_next_transaction(&mut self, isolation: Option<Isolation>, read_only: Option<bool>) {
-        let next = &mut self.next_transaction;
-        next.isolation = isolation.or(next.isolation);
-        next.read_only = read_only.or(next.read_only);
-    }
-
-    /// Puts a value there to be read, without meaning anything by it.
-    fn show(&mut self, name: &str, text: &str) {
-        if let Some(at) = position(name) {
-            self.own.insert(at, text.into());
-        }
-    }
-
     /// Sets a variable by name, to a value known to be right.
-    pub fn set_by_name(&mut self, name: &str, value: &str) {
+    pub(crate) fn set_by_name(&mut self, name: &str, value: &str) {
         if let Some(at) = position(name) {
             self.set(at, value);
         }
     }
 
     /// What SET x = DEFAULT sets: the global value of now.
-    pub fn default_of(&self, globals: &Globals, at: usize) -> Arc<str> {
+    pub(crate) fn default_of(&self, globals: &Globals, at: usize) -> Arc<str> {
         if VARIABLES[at].has_global() {
             globals.current.load().values[at].clone()
         } else {
@@ -371,7 +325,7 @@ impl SessionVars {
 }
 
 /// `SYSTEM`, `+02:00`, `Europe/Berlin`; `None` when there is no such zone.
-pub fn time_zone(text: &str) -> Option<TimeZone> {
+pub(crate) fn time_zone(text: &str) -> Option<TimeZone> {
     if text.eq_ignore_ascii_case("SYSTEM") {
         return Some(TimeZone::system());
     }

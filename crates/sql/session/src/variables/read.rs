@@ -1,29 +1,11 @@
 //! Variables that show the session's state rather than what was set.
 
-use super::{Scope, SessionVars, find};
+use super::{Scope, find};
 use crate::context::SessionContext;
 use ilmenite_error::WarningLevel;
 use ilmenite_error::{Error, Result};
 
 impl SessionContext {
-    /// The session's variables as a statement reads them: with those that show its state filled in.
-    pub fn statement_vars(&self) -> SessionVars {
-        let mut vars = self.vars.clone();
-        for name in [
-            "last_insert_id",
-            "identity",
-            "pseudo_thread_id",
-            "warning_count",
-            "error_count",
-            "timestamp",
-        ] {
-            if let Some(text) = self.computed_variable(name) {
-                vars.show(name, &text);
-            }
-        }
-        vars
-    }
-
     /// The text of a variable that shows the session's state; `None` for any other. In global scope there is none.
     pub(crate) fn computed(&self, name: &str, scope: Scope) -> Result<Option<String>> {
         let (_, def) = find(name)?;

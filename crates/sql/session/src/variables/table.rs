@@ -36,7 +36,7 @@ const fn uint(min: u64, max: u64) -> Kind {
 
 /// Sorted by name: looked up by binary search. Variables marked `no_effect` exist because clients read or set them;
 /// they are kept as set and change nothing.
-pub static VARIABLES: &[VarDef] = &[
+pub(crate) static VARIABLES: &[VarDef] = &[
     both("activate_all_roles_on_login", Bool, "OFF").no_effect(),
     both("auto_increment_increment", uint(1, 65535), "1"),
     both("auto_increment_offset", uint(1, 65535), "1"),
@@ -299,7 +299,7 @@ pub static VARIABLES: &[VarDef] = &[
     session("sql_notes", Bool, "ON"),
     both("sql_quote_show_create", Bool, "ON"),
     both("sql_require_primary_key", Bool, "OFF"),
-    both("sql_safe_updates", Bool, "OFF"),
+    both("sql_safe_updates", Bool, "OFF").no_effect(),
     both("sql_select_limit", uint(0, u64::MAX), "18446744073709551615"),
     global("sql_slave_skip_counter", uint(0, U32_MAX), "0").no_effect(),
     session("sql_warnings", Bool, "OFF").no_effect(),

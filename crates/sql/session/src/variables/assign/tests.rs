@@ -61,10 +61,6 @@ async fn a_session_sets_its_own() {
         .await
         .unwrap();
     assert_eq!(ctx.vars.isolation, Isolation::ReadCommitted);
-    assert_eq!(
-        ctx.vars.take_next_transaction().isolation,
-        Some(Isolation::Serializable)
-    );
     set(&mut ctx, "SET last_insert_id = 9").await.unwrap();
     assert_eq!(value(&ctx, "last_insert_id"), "9");
     set(&mut ctx, "SET time_zone = DEFAULT, sql_mode = DEFAULT")
