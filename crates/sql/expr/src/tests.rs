@@ -23,11 +23,10 @@ use ilmenite_parser::{self as parse, LexMode, Statement};
 /// The select list's only expression.
 pub(super) fn parse_expr(text: &str) -> Result<Ast> {
     let parsed = parse::parse_single(format!("SELECT {text}").as_bytes(), LexMode::default())?;
-    let mut statement = match parsed.statement {
+    let statement = match parsed.statement {
         Statement::Query(statement) => statement,
         other => return Err(Error::bug(format!("not a query: {other:?}"))),
     };
-    number_placeholders(&mut *statement);
     let SqlStatement::Query(query) = *statement else {
         return Err(Error::bug("not a query"));
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::zone_named;
 
 #[test]
 fn strings() {

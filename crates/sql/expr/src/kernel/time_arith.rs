@@ -1,46 +1,21 @@
 //! Adding intervals, taking parts, differences.
 
-use ilmenite_types::{Datum, Duration, Time, TimeKind, TypeCode};
-
-use super::context::EvalContext;
-use super::node::{Expr, Op};
-use super::time_unit::{Span, Unit};
-use super::types::{self, EvalType};
-use super::{cast, value};
 use ilmenite_error::{Error, Result};
+use ilmenite_types::{Datum, Duration, FieldType, Time, TimeKind, TypeCode};
 
-/// `date + INTERVAL amount unit`.
-pub(crate) fn build_date_arith(date: Expr, amount: Expr, unit: Unit, subtract: bool) -> Expr {
-    let fsp_of_unit = match unit {
-        Unit::Second => match types::eval_type(&amount.ty) {
-            EvalType::Decimal => amount.ty.decimal.clamp(0, 6),
-            EvalType::Int => 0,
-            _ => 6,
-        },
-        unit if unit.has_micros() => 6,
-        _ => 0,
-    };
-    let fsp = date.ty.decimal.clamp(0, 6).max(fsp_of_unit);
-    let ty = match types::eval_type(&date.ty) {
-        EvalType::Time if date.ty.tp == TypeCode::Date && unit.keeps_dates() => types::date(),
-        EvalType::Time if date.ty.tp == TypeCode::Date => types::datetime(fsp_of_unit),
-        EvalType::Time => types::datetime(fsp),
-        EvalType::Duration if unit.is_time_of_day() => types::time(fsp),
-        EvalType::Duration => types::datetime(fsp),
-        _ => types::ascii(29),
-    };
-    Expr::new(Op::DateArith { unit, subtract }, vec![date, amount], ty)
-}
+use super::time_unit::{Span, Unit};
+use crate::context::EvalContext;
+use crate::types::{self, EvalType};
+use crate::value;
 
-pub(crate) fn eval_date_arith(
-    expr: &Expr,
-    row: &[Datum],
+/// `date + INTERVAL amount unit` as a value of type `to`.
+pub(crate) fn date_arith(
+    date: &Datum,
+    amount: &Datum,
+    (unit, subtract): (Unit, bool),
+    to: &FieldType,
     ctx: &EvalContext,
-    unit: Unit,
-    subtract: bool,
 ) -> Result<Datum> {
-    let date = expr.args[0].eval_ref(row, ctx)?;
-    let amount = expr.args[1].eval_ref(row, ctx)?;
     if *date == Datum::Null || *amount == Datum::Null {
         return Ok(Datum::Null);
     }
@@ -48,11 +23,7 @@ pub(crate) fn eval_date_arith(
         ctx.warn(Error::datetime_field_overflow("datetime"));
         Ok(Datum::Null)
     };
-    let amount = match &*amount {
-        Datum::Enum(_) | Datum::Set(_) => Datum::Bytes(value::text_of(&amount, &expr.args[1].ty)),
-        other => other.clone(),
-    };
-    let Some(span) = unit.span(&amount, ctx)? else {
+    let Some(span) = unit.span(amount, ctx)? else {
         return overflow();
     };
     let span = if subtract {
@@ -63,8 +34,8 @@ pub(crate) fn eval_date_arith(
     } else {
         span
     };
-    if let (Datum::Duration(d), EvalType::Duration) = (&*date, types::eval_type(&expr.ty)) {
-        let fsp = expr.ty.decimal.clamp(0, 6) as u8;
+    if let (Datum::Duration(d), EvalType::Duration) = (date, types::eval_type(to)) {
+        let fsp = to.decimal.clamp(0, 6) as u8;
         let sum = d.micros().checked_add(span.micros);
         return Ok(match sum.map(|micros| Duration::from_micros(micros, fsp)) {
             Some(Ok(sum)) => Datum::Duration(sum),
@@ -74,8 +45,8 @@ pub(crate) fn eval_date_arith(
             }
         });
     }
-    let from_text = !matches!(&*date, Datum::Time(_) | Datum::Duration(_));
-    let time = match &*date {
+    let from_text = !matches!(date, Datum::Time(_) | Datum::Duration(_));
+    let time = match date {
         Datum::Time(t) => *t,
         other => match value::to_time(other, ctx)? {
             Some(t) => t,
@@ -87,7 +58,7 @@ pub(crate) fn eval_date_arith(
         return Ok(Datum::Null);
     }
     // A text of a date only, and whole days: the result is a date only.
-    let date_text = from_text && unit.keeps_dates() && is_date_text(&date);
+    let date_text = from_text && unit.keeps_dates() && is_date_text(date);
     let moved = add(&time, span);
     let Ok(moved) = moved else {
         return overflow();
@@ -99,19 +70,19 @@ pub(crate) fn eval_date_arith(
             let fsp = if moved.microsecond() == 0 { 0 } else { 6 };
             moved.with_kind(TimeKind::DateTime).with_fsp(fsp)
         };
-        return Ok(cast::text(shown.to_string()));
+        return Ok(value::of_text(shown.to_string()));
     }
-    let kind = if expr.ty.tp == TypeCode::Date {
+    let kind = if to.tp == TypeCode::Date {
         TimeKind::Date
     } else {
         TimeKind::DateTime
     };
     Ok(Datum::Time(
-        moved.with_kind(kind).with_fsp(expr.ty.decimal.clamp(0, 6) as u8),
+        moved.with_kind(kind).with_fsp(to.decimal.clamp(0, 6) as u8),
     ))
 }
 
-pub(crate) fn add(time: &Time, span: Span) -> Result<Time, ilmenite_types::Error> {
+fn add(time: &Time, span: Span) -> Result<Time, ilmenite_types::Error> {
     // The kind decides whether the time of day counts.
     let exact = time.with_kind(if span.micros == 0 {
         time.kind()
@@ -139,19 +110,19 @@ fn is_date_text(value: &Datum) -> bool {
     }
 }
 
-pub(crate) fn eval_extract(expr: &Expr, row: &[Datum], ctx: &EvalContext, unit: Unit) -> Result<Datum> {
-    let value = expr.args[0].eval_ref(row, ctx)?;
-    if *value == Datum::Null {
+/// EXTRACT(unit FROM from).
+pub(crate) fn extract(from: &Datum, unit: Unit, ctx: &EvalContext) -> Result<Datum> {
+    if *from == Datum::Null {
         return Ok(Datum::Null);
     }
-    let duration_like = matches!(&*value, Datum::Duration(_));
+    let duration_like = matches!(from, Datum::Duration(_));
     if unit.is_time_of_day() || (duration_like && !unit.keeps_dates()) {
-        let Some(d) = value::to_duration(&value, ctx)? else {
+        let Some(d) = value::to_duration(from, ctx)? else {
             return Ok(Datum::Null);
         };
         return Ok(Datum::Int(extract_duration(&d, unit)));
     }
-    let Some(t) = value::to_time(&value, ctx)? else {
+    let Some(t) = value::to_time(from, ctx)? else {
         return Ok(Datum::Null);
     };
     Ok(Datum::Int(extract_time(&t, unit, ctx)))
@@ -206,17 +177,11 @@ fn compose(unit: Unit, day: i64, hour: i64, minute: i64, second: i64, micros: i6
 }
 
 /// TIMESTAMPDIFF(unit, a, b): whole units from a to b.
-pub(crate) fn eval_timestamp_diff(
-    expr: &Expr,
-    row: &[Datum],
-    ctx: &EvalContext,
-    unit: Unit,
-) -> Result<Datum> {
-    let (a, b) = (expr.args[0].eval_ref(row, ctx)?, expr.args[1].eval_ref(row, ctx)?);
+pub(crate) fn timestamp_diff(a: &Datum, b: &Datum, unit: Unit, ctx: &EvalContext) -> Result<Datum> {
     if *a == Datum::Null || *b == Datum::Null {
         return Ok(Datum::Null);
     }
-    let (Some(a), Some(b)) = (value::to_time(&a, ctx)?, value::to_time(&b, ctx)?) else {
+    let (Some(a), Some(b)) = (value::to_time(a, ctx)?, value::to_time(b, ctx)?) else {
         return Ok(Datum::Null);
     };
     if a.has_zero_in_date() || b.has_zero_in_date() {

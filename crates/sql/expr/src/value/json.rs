@@ -2,42 +2,25 @@
 
 use std::cmp::Ordering;
 
-use ilmenite_types::{Datum, FieldType, Json, JsonKind, TypeCode};
-
-use super::context::EvalContext;
-use super::types;
-use super::value;
 use ilmenite_error::{Error, Result};
+use ilmenite_types::{Datum, FieldType, Json, TypeCode};
 
-pub(crate) fn compare(l: &Json, r: &Json) -> Ordering {
-    l.root().compare(&r.root())
-}
+use super::text::to_text;
+use crate::types;
 
-pub(crate) fn text(j: &Json) -> String {
-    j.to_string()
+/// The order of two values of which one at least is JSON; the other counts as a scalar.
+pub(crate) fn compare(l: &Datum, r: &Datum) -> Result<Ordering> {
+    let order = |l: &Json, r: &Json| l.root().compare(&r.root());
+    match (l, r) {
+        (Datum::Json(l), Datum::Json(r)) => Ok(order(l, r)),
+        (Datum::Json(l), other) => Ok(order(l, &from_datum(other)?)),
+        (other, Datum::Json(r)) => Ok(order(&from_datum(other)?, r)),
+        _ => Err(Error::bug("neither side of a JSON comparison is JSON")),
+    }
 }
 
 pub(crate) fn unquoted(j: &Json) -> String {
     j.root().unquoted()
-}
-
-pub(crate) fn to_f64(j: &Json, ctx: &EvalContext) -> Result<f64> {
-    Ok(match j.root().kind() {
-        JsonKind::Bool(b) => f64::from(u8::from(b)),
-        JsonKind::Int(n) => n as f64,
-        JsonKind::UInt(n) => n as f64,
-        JsonKind::Double(d) => d,
-        JsonKind::String(s) => value::text_to_f64(s.as_bytes(), ctx)?,
-        JsonKind::Time(t) => t.to_decimal().to_f64(),
-        JsonKind::Duration(d) => d.to_decimal().to_f64(),
-        _ => {
-            ctx.lossy(Error::truncated_wrong_value(
-                "DOUBLE",
-                value::shown(text(j).as_bytes()),
-            ))?;
-            0.0
-        }
-    })
 }
 
 /// A value as a JSON scalar; texts become JSON strings, and JSON stays what it is.
@@ -55,7 +38,7 @@ pub(crate) fn from_datum(value: &Datum) -> Result<Json> {
         },
         Datum::Time(t) => Json::time(t),
         Datum::Duration(d) => Json::duration(d),
-        Datum::Bit(_) => Json::opaque(TypeCode::Bit, &value::to_text(value)),
+        Datum::Bit(_) => Json::opaque(TypeCode::Bit, &to_text(value)),
         Datum::Json(j) => j.clone(),
     })
 }

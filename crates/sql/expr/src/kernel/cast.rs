@@ -1,17 +1,11 @@
-//! CAST, CONVERT, and the conversions put in where an operand's type must change.
+//! CAST and CONVERT: what a value is converted to, and how.
 
-use bytes::Bytes;
-use ilmenite_types::{Charset, Datum, Decimal, FieldType, TimeKind, TypeCode};
-use sqlparser::ast::{CharacterLength, DataType, ExactNumberInfo};
-use std::sync::Arc;
-
-use super::coll;
-use super::context::EvalContext;
-use super::json;
-use super::node::{Coercibility, Expr, Op};
-use super::types::{self, EvalType};
-use super::value;
 use ilmenite_error::{Error, Result};
+use ilmenite_types::{Charset, Datum, Decimal, FieldType, TimeKind, TypeCode};
+
+use crate::context::EvalContext;
+use crate::types::{self, EvalType};
+use crate::value::{self, json};
 
 /// What a value is converted to.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +71,7 @@ impl CastTarget {
     }
 
     /// The conversion to a result of type `ty`.
-    fn for_type(ty: &FieldType) -> CastTarget {
+    pub(crate) fn for_type(ty: &FieldType) -> CastTarget {
         let fsp = ty.decimal.clamp(0, 6) as u8;
         match types::eval_type(ty) {
             EvalType::Int if ty.tp == TypeCode::Year => CastTarget::Year,
@@ -111,192 +105,11 @@ impl CastTarget {
     }
 }
 
-fn node(x: Expr, target: CastTarget, ty: FieldType, implicit: bool) -> Expr {
-    let coercibility = x.coercibility;
-    let text = types::eval_type(&ty) == EvalType::String;
-    let cast = Expr::new(
-        Op::Cast {
-            target: Arc::new(target),
-            implicit,
-        },
-        vec![x],
-        ty,
-    );
-    match (implicit, text) {
-        // Not asked for, so as strong as it was.
-        (true, true) => cast.with_coercibility(coercibility),
-        (false, true) => cast.with_coercibility(Coercibility::Implicit),
-        _ => cast,
-    }
-}
-
-/// `x` as type `ty`, converted without being asked; constants at once.
-pub(crate) fn implicit(x: Expr, ty: FieldType) -> Expr {
-    let target = CastTarget::for_type(&ty);
-    node(x, target, ty, true)
-}
-
-/// `x` as a value of the kind `ty` is of, if it is not already.
-pub fn coerced(x: Expr, ty: &FieldType) -> Expr {
-    let same_kind = types::eval_type(&x.ty) == types::eval_type(ty);
-    let members =
-        matches!(x.ty.tp, TypeCode::Enum | TypeCode::Set) && !matches!(ty.tp, TypeCode::Enum | TypeCode::Set);
-    let bits = x.ty.tp == TypeCode::Bit && ty.tp != TypeCode::Bit;
-    let same_sign = types::eval_type(ty) != EvalType::Int || x.ty.is_unsigned() == ty.is_unsigned();
-    let same_time =
-        types::eval_type(ty) != EvalType::Time || (x.ty.tp == TypeCode::Date) == (ty.tp == TypeCode::Date);
-    let same_scale = !matches!(
-        types::eval_type(ty),
-        EvalType::Decimal | EvalType::Time | EvalType::Duration
-    ) || x.ty.decimal == ty.decimal;
-    if types::is_null_type(&x.ty)
-        || types::is_null_type(ty)
-        || (same_kind && !members && !bits && same_sign && same_time && same_scale)
-    {
-        return x;
-    }
-    implicit(x, ty.clone())
-}
-
-/// ENUM and SET as the names of their members.
-pub(crate) fn members_to_text(x: Expr) -> Expr {
-    if !matches!(x.ty.tp, TypeCode::Enum | TypeCode::Set) {
-        return x;
-    }
-    let ty = types::string(types::text_length(&x.ty), x.ty.collation);
-    implicit(x, ty)
-}
-
-/// Whatever is not text as text.
-pub(crate) fn to_text(x: Expr) -> Expr {
-    let x = members_to_text(x);
-    match types::eval_type(&x.ty) {
-        EvalType::String => x,
-        _ if x.ty.tp == TypeCode::Bit => {
-            let ty = types::binary(types::text_length(&x.ty));
-            implicit(x, ty)
-        }
-        _ => {
-            let ty = types::ascii(types::text_length(&x.ty));
-            implicit(x, ty)
-        }
-    }
-}
-
-/// What is not JSON as a JSON value; texts become JSON strings.
-pub(crate) fn to_json_value(x: Expr) -> Expr {
-    let x = members_to_text(x);
-    node(x, CastTarget::JsonValue, types::json(), true)
-}
-
-/// CAST(x AS data_type).
-pub(crate) fn build(x: Expr, data_type: &DataType) -> Result<Expr> {
-    let exact = |info: &ExactNumberInfo| match info {
-        ExactNumberInfo::None => Ok((10, 0)),
-        ExactNumberInfo::Precision(p) => Ok((*p, 0)),
-        ExactNumberInfo::PrecisionAndScale(p, s) => u64::try_from(*s)
-            .map(|s| (*p, s))
-            .map_err(|_| Error::syntax("DECIMAL")),
-    };
-    let (target, ty) = match data_type {
-        DataType::Signed | DataType::SignedInteger => (CastTarget::Signed, types::int(20)),
-        DataType::Unsigned | DataType::UnsignedInteger => (CastTarget::Unsigned, types::uint(20)),
-        DataType::Char(length) | DataType::Character(length) => {
-            let length = match length {
-                Some(CharacterLength::IntegerLength { length, .. }) => usize::try_from(*length).ok(),
-                _ => None,
-            };
-            let collation = if x.ty.collation.is_binary() {
-                types::DEFAULT_COLLATION
-            } else {
-                x.ty.collation
-            };
-            let flen = length.map_or_else(|| types::text_length(&x.ty), |n| n.min(i32::MAX as usize) as i32);
-            let ty = types::string(flen, collation);
-            let charset = collation.charset();
-            (CastTarget::Char { length, charset }, ty)
-        }
-        DataType::Binary(length) => {
-            let length = length.and_then(|n| usize::try_from(n).ok());
-            let flen = length.map_or_else(|| types::text_length(&x.ty), |n| n.min(i32::MAX as usize) as i32);
-            (CastTarget::Binary { length }, types::binary(flen))
-        }
-        DataType::Decimal(info) | DataType::Dec(info) | DataType::Numeric(info) => {
-            let (precision, scale) = exact(info)?;
-            let precision = if precision == 0 { 10 } else { precision };
-            if precision > types::MAX_DECIMAL_PRECISION as u64 {
-                return Err(Error::too_big_precision(
-                    precision,
-                    "CAST",
-                    types::MAX_DECIMAL_PRECISION,
-                ));
-            }
-            if scale > types::MAX_DECIMAL_SCALE as u64 {
-                return Err(Error::too_big_scale(scale, "CAST", types::MAX_DECIMAL_SCALE));
-            }
-            if scale > precision {
-                return Err(Error::m_bigger_than_d(""));
-            }
-            let target = CastTarget::Decimal {
-                precision: precision as u8,
-                scale: scale as u8,
-            };
-            (target, types::decimal(precision as i32, scale as i32))
-        }
-        DataType::Double(_) | DataType::DoublePrecision | DataType::Real => {
-            (CastTarget::Double, types::double())
-        }
-        DataType::Float(_) => {
-            let mut ty = types::double();
-            ty.tp = TypeCode::Float;
-            ty.flen = 12;
-            (CastTarget::Float, ty)
-        }
-        DataType::Date => {
-            let kind = TimeKind::Date;
-            (CastTarget::Time { kind, fsp: 0 }, types::date())
-        }
-        DataType::Datetime(fsp) | DataType::Timestamp(fsp, _) => {
-            let fsp = checked_fsp(fsp.unwrap_or(0), "CAST")?;
-            let kind = TimeKind::DateTime;
-            (CastTarget::Time { kind, fsp }, types::datetime(fsp.into()))
-        }
-        DataType::Time(fsp, _) => {
-            let fsp = checked_fsp(fsp.unwrap_or(0), "CAST")?;
-            (CastTarget::Duration { fsp }, types::time(fsp.into()))
-        }
-        DataType::JSON => (CastTarget::Json, types::json()),
-        DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("year") => {
-            let mut ty = FieldType::new(TypeCode::Year);
-            ty.flen = 4;
-            ty.decimal = 0;
-            (CastTarget::Year, ty)
-        }
-        other => return Err(Error::syntax(format!("'{other}'"))),
-    };
-    Ok(node(x, target, ty, false))
-}
-
 pub(crate) fn checked_fsp(fsp: u64, what: &str) -> Result<u8> {
     match u8::try_from(fsp) {
         Ok(fsp) if fsp <= 6 => Ok(fsp),
         _ => Err(Error::too_big_precision(fsp, what, 6)),
     }
-}
-
-/// CONVERT(x USING charset).
-pub(crate) fn build_using(x: Expr, charset: &str) -> Result<Expr> {
-    let collation = coll::charset_named(charset)?;
-    let ty = types::string(types::text_length(&x.ty), collation);
-    let target = if collation.is_binary() {
-        CastTarget::Binary { length: None }
-    } else {
-        CastTarget::Char {
-            length: None,
-            charset: collation.charset(),
-        }
-    };
-    Ok(node(x, target, ty, false))
 }
 
 /// The value of type `from` as `target`.
@@ -489,9 +302,4 @@ pub(crate) fn hex_of(bytes: &[u8]) -> String {
         .collect();
     let more = if bytes.len() > from + 6 { "..." } else { "" };
     format!("{shown}{more}")
-}
-
-/// Text as a datum.
-pub(crate) fn text(s: impl Into<Bytes>) -> Datum {
-    Datum::Bytes(s.into())
 }

@@ -1,11 +1,11 @@
 //! Units of intervals, and what an interval's value says in them.
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Datum, Decimal};
 use sqlparser::ast::DateTimeField;
 
-use super::context::EvalContext;
-use super::value;
-use ilmenite_error::{Error, Result};
+use crate::context::EvalContext;
+use crate::value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {

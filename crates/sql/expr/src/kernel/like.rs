@@ -1,18 +1,12 @@
-//! LIKE and REGEXP.
+//! LIKE and REGEXP: compiled patterns.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ilmenite_types::Datum;
-use parking_lot::Mutex;
-use regex::{Regex, RegexBuilder};
-
-use super::coll;
-use super::context::EvalContext;
-use super::node::{Expr, Op};
-use super::{cast, types, value};
 use ilmenite_error::{Error, Result};
 use ilmenite_types::Collation;
+use parking_lot::Mutex;
+use regex::{Regex, RegexBuilder};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
@@ -63,17 +57,6 @@ impl LikePattern {
                 _ => None,
             });
         LikePattern { pieces, plain }
-    }
-
-    /// The characters before the first wildcard, and whether the pattern is those and then only `%`.
-    pub(crate) fn prefix(&self, collation: Collation) -> (Bytes, bool) {
-        let (prefix, rest) = plain_prefix(&self.pieces, collation);
-        (prefix, rest == 1 && self.pieces.last() == Some(&Piece::Many))
-    }
-
-    /// Whether the pattern has no wildcard.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.pieces.iter().all(|p| matches!(p, Piece::Char(_)))
     }
 
     pub(crate) fn matches(&self, text: &[u8], collation: Collation) -> bool {
@@ -157,51 +140,6 @@ fn next_char(text: &[u8], collation: Collation) -> (char, usize) {
     }
 }
 
-pub(crate) fn build_like(x: Expr, pattern: Expr, escape: Option<char>, negated: bool) -> Result<Expr> {
-    let (x, pattern) = (cast::to_text(x), cast::to_text(pattern));
-    let collation = coll::of_operands(&[&x, &pattern], "like")?;
-    let compiled = match &pattern.op {
-        Op::Const {
-            value: Datum::Bytes(b),
-            ..
-        } => Some(Arc::new(LikePattern::compile(b, escape, collation))),
-        _ => None,
-    };
-    let op = Op::Like {
-        negated,
-        escape,
-        collation,
-        pattern: compiled,
-    };
-    Ok(Expr::new(op, vec![x, pattern], types::boolean()))
-}
-
-pub(crate) fn eval_like(
-    expr: &Expr,
-    row: &[Datum],
-    ctx: &EvalContext,
-    escape: Option<char>,
-    collation: Collation,
-    compiled: Option<&LikePattern>,
-) -> Result<Option<bool>> {
-    let text = expr.args[0].eval_ref(row, ctx)?;
-    if *text == Datum::Null {
-        return Ok(None);
-    }
-    if let (Some(compiled), Datum::Bytes(text)) = (compiled, &*text) {
-        return Ok(Some(compiled.matches(text, collation)));
-    }
-    let pattern = expr.args[1].eval_ref(row, ctx)?;
-    if *pattern == Datum::Null {
-        return Ok(None);
-    }
-    let text = value::text_of(&text, &expr.args[0].ty);
-    let pattern = value::text_of(&pattern, &expr.args[1].ty);
-    Ok(Some(
-        LikePattern::compile(&pattern, escape, collation).matches(&text, collation),
-    ))
-}
-
 /// The last pattern compiled, so that a pattern that does not change is compiled once.
 #[derive(Clone, Default)]
 pub struct RegexCell(Arc<Mutex<Option<(Bytes, Regex)>>>);
@@ -239,31 +177,4 @@ fn compile_regex(pattern: &[u8], case_insensitive: bool) -> Result<Regex> {
         .size_limit(REGEX_SIZE_LIMIT_BYTES)
         .build()
         .map_err(|e| Error::regexp(e.to_string().lines().last().unwrap_or_default()))
-}
-
-pub(crate) fn build_regexp(x: Expr, pattern: Expr, negated: bool) -> Result<Expr> {
-    let (x, pattern) = (cast::to_text(x), cast::to_text(pattern));
-    let collation = coll::of_operands(&[&x, &pattern], "regexp")?;
-    let op = Op::Regexp {
-        negated,
-        case_insensitive: !collation.is_bin(),
-        cache: RegexCell::default(),
-    };
-    Ok(Expr::new(op, vec![x, pattern], types::boolean()))
-}
-
-pub(crate) fn eval_regexp(
-    expr: &Expr,
-    row: &[Datum],
-    ctx: &EvalContext,
-    case_insensitive: bool,
-    cache: &RegexCell,
-) -> Result<Option<bool>> {
-    let (text, pattern) = (expr.args[0].eval_ref(row, ctx)?, expr.args[1].eval_ref(row, ctx)?);
-    if *text == Datum::Null || *pattern == Datum::Null {
-        return Ok(None);
-    }
-    let regex = cache.get(&value::text_of(&pattern, &expr.args[1].ty), case_insensitive)?;
-    let text = value::text_of(&text, &expr.args[0].ty);
-    Ok(Some(regex.is_match(&String::from_utf8_lossy(&text))))
 }

@@ -1,15 +1,14 @@
 //! Assignment: a value as a column stores it.
 
 use bytes::Bytes;
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Datum, Decimal, Duration, FieldType, Time, TimeKind, TypeCode};
 
 use super::cast;
-use super::context::EvalContext;
-use super::json;
-use super::mode::SqlMode;
-use super::types::{self, EvalType};
-use super::value;
-use ilmenite_error::{Error, Result};
+use crate::context::EvalContext;
+use crate::mode::SqlMode;
+use crate::types::{self, EvalType};
+use crate::value::{self, json};
 
 /// `value` (of an expression of type `from`) as column `column` of type `target` stores it.
 ///
@@ -316,7 +315,7 @@ impl Target<'_> {
                 Some((Time::from_decimal(&d, kind, fsp, flags).ok()?, false))
             }
             Datum::Duration(_) => Some((value::to_time_of(value, kind, fsp, flags, self.ctx).ok()??, false)),
-            Datum::Json(j) => self.parse_time(&cast::text(json::unquoted(j)), kind, fsp),
+            Datum::Json(j) => self.parse_time(&value::of_text(json::unquoted(j)), kind, fsp),
             _ => None,
         }
     }
@@ -334,7 +333,7 @@ impl Target<'_> {
             Datum::UInt(n) => Duration::from_number(i64::try_from(*n).unwrap_or(i64::MAX), read_fsp),
             Datum::Duration(d) => return Ok(Datum::Duration(d.round_to_fsp(fsp))),
             Datum::Time(t) => return Ok(Datum::Duration(t.time_of_day().round_to_fsp(fsp))),
-            Datum::Json(j) => return self.duration(&cast::text(json::unquoted(j))),
+            Datum::Json(j) => return self.duration(&value::of_text(json::unquoted(j))),
             other => Duration::from_decimal(&value::to_decimal(other, self.ctx)?, read_fsp),
         };
         match parsed {

@@ -1,15 +1,16 @@
 //! Subqueries inside expressions: the executor runs them, here is what their rows mean.
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Datum, FieldType};
 
-use super::cast;
-use super::compare::{self, CmpOp, Comparer};
-use super::context::{EvalContext, SubqueryId, SubqueryNeed};
-use super::node::{Expr, SubqueryUse};
-use ilmenite_error::{Error, Result};
+use crate::context::{EvalContext, SubqueryId, SubqueryNeed};
+use crate::kernel::compare::{self, CmpOp, Comparer};
+use crate::node::{Expr, SubqueryUse};
+use crate::value;
 
-pub(crate) fn eval(
-    expr: &Expr,
+/// The value of a subquery used as `usage` says; `args` are the values it is compared with.
+pub(super) fn eval(
+    args: &[Expr],
     row: &[Datum],
     ctx: &EvalContext,
     id: SubqueryId,
@@ -40,18 +41,18 @@ pub(crate) fn eval(
         }
         SubqueryUse::In { negated } => {
             let rows = runner.rows(id, SubqueryNeed::All, row, ctx)?;
-            let left = left_values(expr, row, ctx)?;
+            let left = left_values(args, row, ctx)?;
             let found = any(&left, &rows, CmpOp::Eq, comparers, columns, ctx)?;
             Ok(boolean(found.map(|b| b != negated)))
         }
         SubqueryUse::Any(op) => {
             let rows = runner.rows(id, SubqueryNeed::All, row, ctx)?;
-            let left = left_values(expr, row, ctx)?;
+            let left = left_values(args, row, ctx)?;
             Ok(boolean(any(&left, &rows, op, comparers, columns, ctx)?))
         }
         SubqueryUse::All(op) => {
             let rows = runner.rows(id, SubqueryNeed::All, row, ctx)?;
-            let left = left_values(expr, row, ctx)?;
+            let left = left_values(args, row, ctx)?;
             let mut unknown = false;
             for row in rows.iter() {
                 match compare_row(&left, row, op, comparers, columns, ctx)? {
@@ -65,8 +66,8 @@ pub(crate) fn eval(
     }
 }
 
-fn left_values(expr: &Expr, row: &[Datum], ctx: &EvalContext) -> Result<Vec<Datum>> {
-    expr.args.iter().map(|arg| arg.eval(row, ctx)).collect()
+fn left_values(args: &[Expr], row: &[Datum], ctx: &EvalContext) -> Result<Vec<Datum>> {
+    args.iter().map(|arg| arg.eval(row, ctx)).collect()
 }
 
 fn any(
@@ -102,7 +103,7 @@ fn compare_row(
         // Members of ENUM and SET meet texts by name.
         let by_name = matches!(r, Datum::Enum(_) | Datum::Set(_)) && matches!(comparer, Comparer::Bytes(_));
         let converted = if by_name {
-            Some(cast::text(super::value::text_of(r, ty)))
+            Some(Datum::Bytes(value::text_of(r, ty)))
         } else {
             None
         };

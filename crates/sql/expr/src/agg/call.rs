@@ -1,18 +1,14 @@
-//! Aggregates: what is called, and the state machines that compute it. States merge, so that parts may be computed apart.
+//! What is called: the aggregate, its arguments, the type of its result.
 
-mod key;
-mod state;
+use std::fmt;
+use std::ops::RangeInclusive;
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{FieldFlags, FieldType};
 
-use super::build::BuildOptions;
-use super::node::Expr;
-use super::types::{self, EvalType};
-use super::{cast, coll};
-use ilmenite_error::{Error, Result};
-
-pub use key::append_group_key;
-pub use state::AggregateState;
+use crate::node::Expr;
+use crate::types::{self, EvalType};
+use crate::typing::{cast, collation};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AggregateKind {
@@ -31,13 +27,11 @@ pub enum AggregateKind {
     VarSamp,
     JsonArrayAgg,
     JsonObjectAgg,
-    /// The first value met: for columns that are the same in a whole group.
-    First,
 }
 
 impl AggregateKind {
     /// The aggregate of that name, upper case.
-    pub fn from_name(name: &str) -> Option<AggregateKind> {
+    pub(crate) fn from_name(name: &str) -> Option<AggregateKind> {
         use AggregateKind::*;
         Some(match name {
             "COUNT" => Count,
@@ -59,7 +53,7 @@ impl AggregateKind {
         })
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         use AggregateKind::*;
         match self {
             Count => "count",
@@ -77,11 +71,10 @@ impl AggregateKind {
             VarSamp => "var_samp",
             JsonArrayAgg => "json_arrayagg",
             JsonObjectAgg => "json_objectagg",
-            First => "first",
         }
     }
 
-    fn arity(self) -> std::ops::RangeInclusive<usize> {
+    fn arity(self) -> RangeInclusive<usize> {
         match self {
             AggregateKind::Count => 0..=usize::MAX,
             AggregateKind::GroupConcat => 1..=usize::MAX,
@@ -111,7 +104,6 @@ impl AggregateCall {
         mut args: Vec<Expr>,
         order_by: Vec<(Expr, bool)>,
         separator: String,
-        options: &BuildOptions,
     ) -> Result<Self> {
         if !kind.arity().contains(&args.len())
             || (kind == AggregateKind::Count && args.len() > 1 && !distinct)
@@ -123,7 +115,7 @@ impl AggregateCall {
         }
         // DISTINCT changes nothing about these.
         let distinct = distinct && !matches!(kind, AggregateKind::Min | AggregateKind::Max);
-        let ty = result_type(kind, &args, options)?;
+        let ty = result_type(kind, &args)?;
         Ok(AggregateCall {
             kind,
             distinct,
@@ -134,30 +126,13 @@ impl AggregateCall {
         })
     }
 
-    /// The first value of `arg` in the group.
-    pub fn first(arg: Expr) -> AggregateCall {
-        let ty = types::without_key_flags(arg.field_type());
-        AggregateCall {
-            kind: AggregateKind::First,
-            distinct: false,
-            args: vec![arg],
-            order_by: Vec::new(),
-            separator: String::new(),
-            ty,
-        }
-    }
-
     pub fn field_type(&self) -> &FieldType {
         &self.ty
     }
-
-    pub fn new_state(&self) -> AggregateState {
-        AggregateState::new(self)
-    }
 }
 
-impl std::fmt::Display for AggregateCall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for AggregateCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{}({}",
@@ -178,7 +153,7 @@ impl std::fmt::Display for AggregateCall {
     }
 }
 
-fn result_type(kind: AggregateKind, args: &[Expr], _options: &BuildOptions) -> Result<FieldType> {
+fn result_type(kind: AggregateKind, args: &[Expr]) -> Result<FieldType> {
     use AggregateKind::*;
     let numeric = |extra_whole: i32, extra_scale: i32| {
         let ty = args[0].field_type();
@@ -202,7 +177,7 @@ fn result_type(kind: AggregateKind, args: &[Expr], _options: &BuildOptions) -> R
         }
         Sum => numeric(22, 0),
         Avg => numeric(0, 4),
-        Min | Max | First => types::without_key_flags(args[0].field_type()),
+        Min | Max => types::without_key_flags(args[0].field_type()),
         BitAnd | BitOr | BitXor => {
             let mut ty = types::uint(21);
             ty.flags.set(FieldFlags::NOT_NULL, true);
@@ -211,7 +186,7 @@ fn result_type(kind: AggregateKind, args: &[Expr], _options: &BuildOptions) -> R
         StdPop | StdSamp | VarPop | VarSamp => types::double(),
         GroupConcat => {
             let refs: Vec<&Expr> = args.iter().collect();
-            coll::string_type(&refs, types::MAX_TEXT, "group_concat")?.0
+            collation::string_type(&refs, types::MAX_TEXT, "group_concat")?.0
         }
         JsonArrayAgg | JsonObjectAgg => types::json(),
     })

@@ -3,7 +3,7 @@
 use jiff::tz::{Offset, TimeZone};
 
 /// A time zone by name: IANA's, `SYSTEM`, `UTC`, or an offset from -13:59 to +14:00.
-pub fn zone_named(name: &str) -> Option<TimeZone> {
+pub(crate) fn zone_named(name: &str) -> Option<TimeZone> {
     if name.eq_ignore_ascii_case("system") {
         return Some(TimeZone::system());
     }

@@ -1,10 +1,10 @@
 //! Collations: which one decides when strings meet, and comparing by it.
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Charset, Collation, FieldType};
 
-use super::node::{Coercibility, Expr, Op};
-use super::{cast, types};
-use ilmenite_error::{Error, Result};
+use crate::node::{Coercibility, Expr};
+use crate::types;
 
 /// What strings meeting decide: the collation, and how strongly.
 #[derive(Clone, Copy)]
@@ -121,20 +121,6 @@ pub(crate) fn common_type(args: &[&Expr], operation: &str) -> Result<(FieldType,
         types::EvalType::Json => Ok((ty, Coercibility::Implicit)),
         _ => Ok((ty, Coercibility::Numeric)),
     }
-}
-
-/// `x COLLATE name`.
-pub(crate) fn build_collate(x: Expr, name: &str) -> Result<Expr> {
-    let collation = Collation::by_name(name).ok_or_else(|| Error::unknown_collation(name))?;
-    let x = cast::to_text(x);
-    let charset = x.ty.charset();
-    // Numbers and NULL take any collation.
-    if charset != collation.charset() && !collation.is_binary() && x.coercibility < Coercibility::Numeric {
-        return Err(Error::collation_charset_mismatch(collation, charset.name));
-    }
-    let mut ty = x.ty.clone();
-    ty.collation = collation;
-    Ok(Expr::new(Op::Collate, vec![x], ty).with_coercibility(Coercibility::Explicit))
 }
 
 /// The default collation of a character set; 1115 for a name that is none.
