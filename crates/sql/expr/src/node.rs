@@ -265,7 +265,7 @@ impl Expr {
         .with_column_coercibility()
     }
 
-    /// The result of aggregate `index`, which the planner replaces by a slot (`Expr::transform`).
+    /// The result of aggregate `index`, which the planner replaces by a slot.
     pub fn aggregate(index: usize, ty: FieldType, name: &str) -> Expr {
         Expr::new(
             Op::Aggregate {

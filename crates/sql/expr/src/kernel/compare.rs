@@ -149,6 +149,7 @@ impl Comparer {
 }
 
 /// `l op r` for two values; `None` is UNKNOWN.
+#[inline]
 pub(crate) fn compare(
     op: CmpOp,
     comparer: &Comparer,
