@@ -5,16 +5,14 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use ilmenite_base::rng;
+use ilmenite_error::{Error, Result, Warning, WarningLevel};
 use ilmenite_types::Datum;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
-use rand::Rng;
 use tokio_util::sync::CancellationToken;
 
-use super::mode::SqlMode;
-use ilmenite_error::{Error, Result};
-use ilmenite_error::{Warning, WarningLevel};
-
+use crate::mode::SqlMode;
 /// The warnings of a statement: as many as `max_error_count` are kept, all are counted.
 #[derive(Debug)]
 pub struct WarningSink {
@@ -24,7 +22,7 @@ pub struct WarningSink {
 }
 
 impl WarningSink {
-    pub fn new(max_kept: usize) -> Self {
+    pub(crate) fn new(max_kept: usize) -> Self {
         WarningSink {
             kept: Mutex::new(Vec::new()),
             total: AtomicU64::new(0),
@@ -32,7 +30,7 @@ impl WarningSink {
         }
     }
 
-    pub fn push(&self, level: WarningLevel, error: Error) {
+    pub(crate) fn push(&self, level: WarningLevel, error: Error) {
         self.total.fetch_add(1, Ordering::Relaxed);
         let mut kept = self.kept.lock();
         if kept.len() < self.max_kept {
@@ -273,7 +271,7 @@ impl EvalContext {
         &self.params
     }
 
-    pub fn outer(&self) -> &[Datum] {
+    pub(crate) fn outer(&self) -> &[Datum] {
         &self.outer
     }
 }
@@ -284,7 +282,7 @@ impl StatementFacts {
         self.warnings.push(WarningLevel::Warning, error);
     }
 
-    pub fn note(&self, error: Error) {
+    pub(crate) fn note(&self, error: Error) {
         self.warnings.push(WarningLevel::Note, error);
     }
 
@@ -316,7 +314,7 @@ impl StatementFacts {
     }
 
     /// A division by zero: silent, a warning or an error, by mode. The result is NULL.
-    pub fn division_by_zero(&self) -> Result<()> {
+    pub(crate) fn division_by_zero(&self) -> Result<()> {
         if self.sql_mode.has(SqlMode::ERROR_FOR_DIVISION_BY_ZERO) {
             return self.lossy(Error::division_by_zero());
         }
@@ -336,12 +334,12 @@ impl StatementFacts {
         self.row_number.load(Ordering::Relaxed)
     }
 
-    pub(super) fn random(&self) -> f64 {
-        rand::rng().random::<f64>()
+    pub(crate) fn random(&self) -> f64 {
+        rng::fraction()
     }
 
     /// The next of the sequence that `RAND(seed)` at place `call` of the statement gives.
-    pub(super) fn seeded_random(&self, call: usize, seed: u32, constant_seed: bool) -> f64 {
+    pub(crate) fn seeded_random(&self, call: usize, seed: u32, constant_seed: bool) -> f64 {
         if !constant_seed {
             return SeededRandom::new(seed).next();
         }

@@ -1,12 +1,12 @@
-//! Expressions as text, for EXPLAIN and messages, and their equality.
+//! Expressions as text, for EXPLAIN and messages.
 
 use std::fmt;
 
 use ilmenite_types::Datum;
 
-use super::node::{Expr, Op, SubqueryUse};
-use super::types::{self, EvalType};
-use super::value;
+use crate::node::{Expr, Op, SubqueryUse};
+use crate::types::{self, EvalType};
+use crate::value;
 
 impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,44 +25,38 @@ impl fmt::Display for Expr {
             Op::Xor => infix(args, "xor", f),
             Op::Not => write!(f, "not({})", args[0]),
             Op::IsNull { negated } => {
-                write!(f, "({} is{} null)", args[0], if *negated { " not" } else { "" })
+                write!(f, "({} is{} null)", args[0], not(*negated))
             }
             Op::IsTruth { truth, negated } => {
-                let not = if *negated { " not" } else { "" };
                 write!(
                     f,
-                    "({} is{not} {})",
+                    "({} is{} {})",
                     args[0],
+                    not(*negated),
                     if *truth { "true" } else { "false" }
                 )
             }
             Op::CompareInt(op) | Op::Compare(op, _) => infix(args, op.symbol(), f),
             Op::Between { negated, .. } => {
-                let not = if *negated { " not" } else { "" };
-                write!(f, "({}{not} between {} and {})", args[0], args[1], args[2])
+                write!(
+                    f,
+                    "({}{} between {} and {})",
+                    args[0],
+                    not(*negated),
+                    args[1],
+                    args[2]
+                )
             }
             Op::In { negated, .. } => {
-                write!(f, "({}{} in (", args[0], if *negated { " not" } else { "" })?;
+                write!(f, "({}{} in (", args[0], not(*negated))?;
                 list(&args[1..], f)?;
                 f.write_str("))")
             }
             Op::Like { negated, .. } => {
-                write!(
-                    f,
-                    "({}{} like {})",
-                    args[0],
-                    if *negated { " not" } else { "" },
-                    args[1]
-                )
+                write!(f, "({}{} like {})", args[0], not(*negated), args[1])
             }
             Op::Regexp { negated, .. } => {
-                write!(
-                    f,
-                    "({}{} regexp {})",
-                    args[0],
-                    if *negated { " not" } else { "" },
-                    args[1]
-                )
+                write!(f, "({}{} regexp {})", args[0], not(*negated), args[1])
             }
             Op::Case => {
                 f.write_str("case")?;
@@ -85,31 +79,7 @@ impl fmt::Display for Expr {
             Op::BitNot => write!(f, "~({})", args[0]),
             Op::Collate => write!(f, "({} collate {})", args[0], self.ty.collation),
             Op::Row => call("", args, f),
-            Op::Subquery { id, usage, .. } => {
-                let number = id.0;
-                match usage {
-                    SubqueryUse::Scalar => write!(f, "subquery#{number}"),
-                    SubqueryUse::Exists { negated } => {
-                        write!(
-                            f,
-                            "{}exists(subquery#{number})",
-                            if *negated { "not " } else { "" }
-                        )
-                    }
-                    SubqueryUse::In { negated } => {
-                        call("", args, f)?;
-                        write!(f, "{} in (subquery#{number})", if *negated { " not" } else { "" })
-                    }
-                    SubqueryUse::Any(op) => {
-                        call("", args, f)?;
-                        write!(f, " {} any(subquery#{number})", op.symbol())
-                    }
-                    SubqueryUse::All(op) => {
-                        call("", args, f)?;
-                        write!(f, " {} all(subquery#{number})", op.symbol())
-                    }
-                }
-            }
+            Op::Subquery { id, usage, .. } => subquery(id.0, *usage, args, f),
             Op::DateArith { unit, subtract } => {
                 let sign = if *subtract { '-' } else { '+' };
                 write!(
@@ -158,6 +128,36 @@ fn infix(args: &[Expr], symbol: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result
     f.write_str(")")
 }
 
+/// How a negated predicate says so.
+fn not(negated: bool) -> &'static str {
+    if negated { " not" } else { "" }
+}
+
+fn subquery(number: usize, usage: SubqueryUse, args: &[Expr], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match usage {
+        SubqueryUse::Scalar => write!(f, "subquery#{number}"),
+        SubqueryUse::Exists { negated } => {
+            write!(
+                f,
+                "{}exists(subquery#{number})",
+                if negated { "not " } else { "" }
+            )
+        }
+        SubqueryUse::In { negated } => {
+            call("", args, f)?;
+            write!(f, "{} in (subquery#{number})", not(negated))
+        }
+        SubqueryUse::Any(op) => {
+            call("", args, f)?;
+            write!(f, " {} any(subquery#{number})", op.symbol())
+        }
+        SubqueryUse::All(op) => {
+            call("", args, f)?;
+            write!(f, " {} all(subquery#{number})", op.symbol())
+        }
+    }
+}
+
 fn list(args: &[Expr], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (at, arg) in args.iter().enumerate() {
         if at > 0 {
@@ -172,61 +172,4 @@ fn call(name: &str, args: &[Expr], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{name}(")?;
     list(args, f)?;
     f.write_str(")")
-}
-
-impl PartialEq for Expr {
-    /// The same computation over the same slots. Names are not looked at.
-    fn eq(&self, other: &Self) -> bool {
-        self.op == other.op && self.args == other.args && self.ty == other.ty
-    }
-}
-
-impl PartialEq for Op {
-    fn eq(&self, other: &Self) -> bool {
-        use Op::*;
-        match (self, other) {
-            (Const { value: a, hex: x }, Const { value: b, hex: y }) => a == b && x == y,
-            (Param(a), Param(b)) => a == b,
-            (Column { slot: a, .. }, Column { slot: b, .. }) => a == b,
-            (Outer { slot: a, .. }, Outer { slot: b, .. }) => a == b,
-            (Aggregate { index: a, .. }, Aggregate { index: b, .. }) => a == b,
-            (UserVariable(a), UserVariable(b)) => a == b,
-            (SystemVariable { name: a, global: x }, SystemVariable { name: b, global: y }) => {
-                a == b && x == y
-            }
-            (And, And) | (Or, Or) | (Xor, Xor) | (Not, Not) => true,
-            (IsNull { negated: a }, IsNull { negated: b }) => a == b,
-            (IsTruth { truth: a, negated: x }, IsTruth { truth: b, negated: y }) => a == b && x == y,
-            (CompareInt(a), CompareInt(b)) => a == b,
-            (Compare(a, x), Compare(b, y)) => a == b && x == y,
-            (Between { negated: a, .. }, Between { negated: b, .. }) => a == b,
-            (In { negated: a, .. }, In { negated: b, .. }) => a == b,
-            (
-                Like {
-                    negated: a,
-                    escape: x,
-                    ..
-                },
-                Like {
-                    negated: b,
-                    escape: y,
-                    ..
-                },
-            ) => a == b && x == y,
-            (Regexp { negated: a, .. }, Regexp { negated: b, .. }) => a == b,
-            (Case, Case) | (Coalesce, Coalesce) | (BitNot, BitNot) | (Collate, Collate) | (Row, Row) => true,
-            (NullIf(a), NullIf(b)) => a == b,
-            (Cast { target: a, .. }, Cast { target: b, .. }) => a == b,
-            (ArithInt(a), ArithInt(b)) => a == b,
-            (Arith(a, x), Arith(b, y)) => a == b && x == y,
-            (Negate(a), Negate(b)) => a == b,
-            (Bit(a), Bit(b)) => a == b,
-            (Subquery { id: a, usage: x, .. }, Subquery { id: b, usage: y, .. }) => a == b && x == y,
-            (DateArith { unit: a, subtract: x }, DateArith { unit: b, subtract: y }) => a == b && x == y,
-            (Extract(a), Extract(b)) | (TimestampDiff(a), TimestampDiff(b)) => a == b,
-            // A call with an effect or another result each time equals nothing, not even itself.
-            (Func(a), Func(b)) => std::ptr::eq(*a, *b) && a.purity != super::func::Purity::Volatile,
-            _ => false,
-        }
-    }
 }

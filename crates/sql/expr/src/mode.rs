@@ -9,28 +9,28 @@ use ilmenite_error::{Error, Result};
 pub struct SqlMode(pub u64);
 
 impl SqlMode {
-    pub const REAL_AS_FLOAT: u64 = 1;
+    pub(crate) const REAL_AS_FLOAT: u64 = 1;
     pub const PIPES_AS_CONCAT: u64 = 1 << 1;
     pub const ANSI_QUOTES: u64 = 1 << 2;
-    pub const IGNORE_SPACE: u64 = 1 << 3;
+    pub(crate) const IGNORE_SPACE: u64 = 1 << 3;
     pub const ONLY_FULL_GROUP_BY: u64 = 1 << 5;
-    pub const NO_UNSIGNED_SUBTRACTION: u64 = 1 << 6;
-    pub const NO_DIR_IN_CREATE: u64 = 1 << 7;
-    pub const ANSI: u64 = 1 << 18;
+    pub(crate) const NO_UNSIGNED_SUBTRACTION: u64 = 1 << 6;
+    pub(crate) const NO_DIR_IN_CREATE: u64 = 1 << 7;
+    pub(crate) const ANSI: u64 = 1 << 18;
     pub const NO_AUTO_VALUE_ON_ZERO: u64 = 1 << 19;
     pub const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
-    pub const STRICT_TRANS_TABLES: u64 = 1 << 21;
-    pub const STRICT_ALL_TABLES: u64 = 1 << 22;
+    pub(crate) const STRICT_TRANS_TABLES: u64 = 1 << 21;
+    pub(crate) const STRICT_ALL_TABLES: u64 = 1 << 22;
     pub const NO_ZERO_IN_DATE: u64 = 1 << 23;
     pub const NO_ZERO_DATE: u64 = 1 << 24;
     pub const ALLOW_INVALID_DATES: u64 = 1 << 25;
-    pub const ERROR_FOR_DIVISION_BY_ZERO: u64 = 1 << 26;
-    pub const TRADITIONAL: u64 = 1 << 27;
-    pub const NO_AUTO_CREATE_USER: u64 = 1 << 28;
-    pub const HIGH_NOT_PRECEDENCE: u64 = 1 << 29;
-    pub const NO_ENGINE_SUBSTITUTION: u64 = 1 << 30;
-    pub const PAD_CHAR_TO_FULL_LENGTH: u64 = 1 << 31;
-    pub const TIME_TRUNCATE_FRACTIONAL: u64 = 1 << 32;
+    pub(crate) const ERROR_FOR_DIVISION_BY_ZERO: u64 = 1 << 26;
+    pub(crate) const TRADITIONAL: u64 = 1 << 27;
+    pub(crate) const NO_AUTO_CREATE_USER: u64 = 1 << 28;
+    pub(crate) const HIGH_NOT_PRECEDENCE: u64 = 1 << 29;
+    pub(crate) const NO_ENGINE_SUBSTITUTION: u64 = 1 << 30;
+    pub(crate) const PAD_CHAR_TO_FULL_LENGTH: u64 = 1 << 31;
+    pub(crate) const TIME_TRUNCATE_FRACTIONAL: u64 = 1 << 32;
 
     const NAMES: &'static [(&'static str, u64)] = &[
         ("REAL_AS_FLOAT", Self::REAL_AS_FLOAT),

@@ -1,20 +1,19 @@
 //! The compiled expression: an operator chosen for its operands' types, and its operands.
 
-use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use ilmenite_types::{Datum, FieldType, TypeCode};
+use ilmenite_error::Result;
+use ilmenite_types::{Collation, Datum, FieldType};
 
-use super::arith::{self, ArithOp, BitOp, NumberKind};
-use super::cast::CastTarget;
-use super::compare::{CmpOp, Comparer, InSet};
-use super::context::{EvalContext, SubqueryId};
-use super::func::FuncDef;
-use super::like::{LikePattern, RegexCell};
-use super::time_unit::Unit;
-use super::{cast, compare, func, like, subquery, time_arith, types, value};
-use ilmenite_error::{Error, Result};
-use ilmenite_types::Collation;
+use crate::context::{EvalContext, SubqueryId};
+use crate::kernel::arith::{ArithOp, BitOp, NumberKind};
+use crate::kernel::cast::CastTarget;
+use crate::kernel::compare::{CmpOp, Comparer, InSet};
+use crate::kernel::like::{LikePattern, RegexCell};
+use crate::kernel::time_unit::Unit;
+use crate::options::BuildOptions;
+use crate::types;
 
 /// A compiled expression. Immutable; cheap to share, fairly cheap to clone.
 #[derive(Debug, Clone)]
@@ -148,10 +147,48 @@ pub enum Op {
     Func(&'static FuncDef),
 }
 
+/// How long a function's result stays what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purity {
+    /// The same arguments, the same result: constants are computed once.
+    Pure,
+    /// The same throughout a statement.
+    Statement,
+    /// Another with every call, or with an effect.
+    Volatile,
+}
+
+/// Result type from the arguments, which it may replace by converted ones.
+pub(crate) type TypeFn = fn(&mut [Expr], &BuildOptions) -> Result<(FieldType, Coercibility)>;
+
+/// One function.
+pub struct FuncDef {
+    /// Upper case.
+    pub(crate) name: &'static str,
+    pub(crate) min_args: usize,
+    pub(crate) max_args: usize,
+    pub(crate) purity: Purity,
+    pub(crate) ty: TypeFn,
+    pub(crate) eval: fn(&Args<'_>) -> Result<Datum>,
+}
+
+impl fmt::Debug for FuncDef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The arguments of one call, evaluated when asked for. Each getter gives `None` for NULL.
+pub(crate) struct Args<'a> {
+    pub(crate) expr: &'a Expr,
+    pub(crate) row: &'a [Datum],
+    pub(crate) ctx: &'a EvalContext,
+}
+
 impl Op {
     /// Does it give another value at every call, or have an effect?
     pub fn is_volatile(&self) -> bool {
-        matches!(self, Op::Func(def) if def.purity == func::Purity::Volatile)
+        matches!(self, Op::Func(def) if def.purity == Purity::Volatile)
     }
 }
 
@@ -197,6 +234,11 @@ impl Expr {
         Expr::constant(Datum::Null, types::null())
     }
 
+    /// The `index`th parameter, with the type of the value bound to it.
+    pub fn param(index: usize, ty: FieldType) -> Expr {
+        Expr::new(Op::Param(index), Vec::new(), ty)
+    }
+
     /// The column in `slot` of the row; `name` is for EXPLAIN.
     pub fn column(slot: usize, ty: FieldType, name: &str) -> Expr {
         Expr::new(
@@ -223,7 +265,7 @@ impl Expr {
         .with_column_coercibility()
     }
 
-    /// The result of aggregate `index`, which the planner replaces by a slot (`Expr::transform`).
+    /// The result of aggregate `index`, which the planner replaces by a slot.
     pub fn aggregate(index: usize, ty: FieldType, name: &str) -> Expr {
         Expr::new(
             Op::Aggregate {
@@ -248,251 +290,8 @@ impl Expr {
         &self.ty
     }
 
-    /// The value for one row.
-    pub fn eval(&self, row: &[Datum], ctx: &EvalContext) -> Result<Datum> {
-        let value = self.eval_exact(row, ctx)?;
-        // Decimals are computed with the digits they need, a quotient with more than it shows so that (1/3)*3 is 1.
-        if let Datum::Decimal(d) = &value
-            && i32::from(d.scale()) != self.ty.decimal
-            && self.ty.tp == TypeCode::NewDecimal
-        {
-            return Ok(Datum::Decimal(value::round_decimal(d, self.ty.decimal)));
-        }
-        Ok(value)
+    /// Whether it reads the outer row of a correlated subquery.
+    pub fn has_outer(&self) -> bool {
+        matches!(self.op, Op::Outer { .. }) || self.args.iter().any(Expr::has_outer)
     }
-
-    /// The value as a condition: `None` is UNKNOWN.
-    pub fn eval_bool(&self, row: &[Datum], ctx: &EvalContext) -> Result<Option<bool>> {
-        match &self.op {
-            Op::CompareInt(op) => {
-                let (l, r) = (self.args[0].eval_ref(row, ctx)?, self.args[1].eval_ref(row, ctx)?);
-                if let (Datum::Int(l), Datum::Int(r)) = (&*l, &*r) {
-                    return Ok(Some(op.holds(l.cmp(r))));
-                }
-                compare::compare(*op, &Comparer::Int, &l, &r, ctx)
-            }
-            Op::Compare(op, comparer) => {
-                let (l, r) = (self.args[0].eval_ref(row, ctx)?, self.args[1].eval_ref(row, ctx)?);
-                compare::compare(*op, comparer, &l, &r, ctx)
-            }
-            Op::And => {
-                let mut unknown = false;
-                for arg in &self.args {
-                    match arg.eval_bool(row, ctx)? {
-                        Some(false) => return Ok(Some(false)),
-                        None => unknown = true,
-                        Some(true) => {}
-                    }
-                }
-                Ok(if unknown { None } else { Some(true) })
-            }
-            Op::Or => {
-                let mut unknown = false;
-                for arg in &self.args {
-                    match arg.eval_bool(row, ctx)? {
-                        Some(true) => return Ok(Some(true)),
-                        None => unknown = true,
-                        Some(false) => {}
-                    }
-                }
-                Ok(if unknown { None } else { Some(false) })
-            }
-            Op::Xor => {
-                let (Some(l), Some(r)) = (
-                    self.args[0].eval_bool(row, ctx)?,
-                    self.args[1].eval_bool(row, ctx)?,
-                ) else {
-                    return Ok(None);
-                };
-                Ok(Some(l != r))
-            }
-            Op::Not => Ok(self.args[0].eval_bool(row, ctx)?.map(|b| !b)),
-            Op::IsNull { negated } => {
-                let null = *self.args[0].eval_ref(row, ctx)? == Datum::Null;
-                Ok(Some(null != *negated))
-            }
-            Op::IsTruth { truth, negated } => {
-                let is = self.args[0].eval_bool(row, ctx)? == Some(*truth);
-                Ok(Some(is != *negated))
-            }
-            Op::Between { negated, low, high } => {
-                let value = self.args[0].eval_ref(row, ctx)?;
-                let at_least =
-                    compare::compare(CmpOp::Ge, low, &value, &*self.args[1].eval_ref(row, ctx)?, ctx)?;
-                let at_most = if at_least == Some(false) {
-                    Some(false)
-                } else {
-                    compare::compare(CmpOp::Le, high, &value, &*self.args[2].eval_ref(row, ctx)?, ctx)?
-                };
-                let inside = match (at_least, at_most) {
-                    (Some(false), _) | (_, Some(false)) => Some(false),
-                    (Some(true), Some(true)) => Some(true),
-                    _ => None,
-                };
-                Ok(inside.map(|b| b != *negated))
-            }
-            Op::In {
-                negated,
-                comparers,
-                set,
-            } => {
-                let value = self.args[0].eval_ref(row, ctx)?;
-                if let Some(set) = set
-                    && let Some(found) = set.contains(&value)
-                {
-                    return Ok(found.map(|b| b != *negated));
-                }
-                let mut unknown = false;
-                for (arg, comparer) in self.args[1..].iter().zip(comparers.iter()) {
-                    match compare::compare(CmpOp::Eq, comparer, &value, &*arg.eval_ref(row, ctx)?, ctx)? {
-                        Some(true) => return Ok(Some(!negated)),
-                        None => unknown = true,
-                        Some(false) => {}
-                    }
-                }
-                Ok(if unknown { None } else { Some(*negated) })
-            }
-            Op::Like {
-                negated,
-                escape,
-                collation,
-                pattern,
-            } => {
-                let found = like::eval_like(self, row, ctx, *escape, *collation, pattern.as_deref())?;
-                Ok(found.map(|b| b != *negated))
-            }
-            Op::Regexp {
-                negated,
-                case_insensitive,
-                cache,
-            } => {
-                let found = like::eval_regexp(self, row, ctx, *case_insensitive, cache)?;
-                Ok(found.map(|b| b != *negated))
-            }
-            _ => value::truth(&*self.eval_ref(row, ctx)?, ctx),
-        }
-    }
-
-    /// The value, borrowed where it stands in the row, among the parameters or in the expression. A decimal may have more
-    /// digits than its type shows: what is shown or stored comes from `eval`.
-    pub fn eval_ref<'a>(&'a self, row: &'a [Datum], ctx: &'a EvalContext) -> Result<Cow<'a, Datum>> {
-        match &self.op {
-            Op::Const { value, .. } => Ok(Cow::Borrowed(value)),
-            Op::Column { slot, name } => slot_of(row, *slot, name).map(Cow::Borrowed),
-            Op::Outer { slot, name } => slot_of(ctx.outer(), *slot, name).map(Cow::Borrowed),
-            Op::Param(index) => ctx
-                .params()
-                .get(*index)
-                .map(Cow::Borrowed)
-                .ok_or_else(|| Error::wrong_arguments("EXECUTE")),
-            _ => self.eval_exact(row, ctx).map(Cow::Owned),
-        }
-    }
-
-    fn eval_exact(&self, row: &[Datum], ctx: &EvalContext) -> Result<Datum> {
-        match &self.op {
-            Op::Const { .. } | Op::Column { .. } | Op::Outer { .. } | Op::Param(_) => {
-                self.eval_ref(row, ctx).map(Cow::into_owned)
-            }
-            Op::And
-            | Op::Or
-            | Op::Xor
-            | Op::Not
-            | Op::IsNull { .. }
-            | Op::IsTruth { .. }
-            | Op::CompareInt(_)
-            | Op::Compare(..)
-            | Op::Between { .. }
-            | Op::In { .. }
-            | Op::Like { .. }
-            | Op::Regexp { .. } => Ok(match self.eval_bool(row, ctx)? {
-                None => Datum::Null,
-                Some(b) => Datum::Int(i64::from(b)),
-            }),
-            Op::Aggregate { name, .. } => {
-                Err(Error::bug(format!("aggregate {name} was not replaced by a slot")))
-            }
-            Op::UserVariable(name) => match ctx.variables.get() {
-                Some(variables) => Ok(variables.user_variable(name)),
-                None => Ok(Datum::Null),
-            },
-            Op::SystemVariable { name, global } => match ctx.variables.get() {
-                Some(variables) => variables.system_variable(name, *global),
-                None => Err(Error::unknown_system_variable(name)),
-            },
-            Op::Case => {
-                let mut args = self.args.chunks_exact(2);
-                for pair in args.by_ref() {
-                    if pair[0].eval_bool(row, ctx)? == Some(true) {
-                        return pair[1].eval(row, ctx);
-                    }
-                }
-                match args.remainder() {
-                    [otherwise] => otherwise.eval(row, ctx),
-                    _ => Ok(Datum::Null),
-                }
-            }
-            Op::Coalesce => {
-                for arg in &self.args {
-                    let value = arg.eval(row, ctx)?;
-                    if value != Datum::Null {
-                        return Ok(value);
-                    }
-                }
-                Ok(Datum::Null)
-            }
-            Op::NullIf(comparer) => {
-                let value = self.args[0].eval(row, ctx)?;
-                let other = self.args[1].eval_ref(row, ctx)?;
-                match compare::compare(CmpOp::Eq, comparer, &value, &other, ctx)? {
-                    Some(true) => Ok(Datum::Null),
-                    _ => Ok(value),
-                }
-            }
-            Op::Cast { target, .. } => {
-                let value = self.args[0].eval_ref(row, ctx)?;
-                cast::cast(&value, &self.args[0].ty, target, ctx)
-            }
-            Op::ArithInt(op) => {
-                let (l, r) = (self.args[0].eval_ref(row, ctx)?, self.args[1].eval_ref(row, ctx)?);
-                if let (Datum::Int(l), Datum::Int(r)) = (&*l, &*r)
-                    && let Some(result) = op.on_ints(*l, *r)
-                {
-                    return Ok(Datum::Int(result));
-                }
-                arith::arith(self, *op, NumberKind::Int, &l, &r, ctx)
-            }
-            Op::Arith(op, kind) => {
-                let (l, r) = (self.args[0].eval_ref(row, ctx)?, self.args[1].eval_ref(row, ctx)?);
-                arith::arith(self, *op, *kind, &l, &r, ctx)
-            }
-            Op::Negate(kind) => arith::negate(self, *kind, &*self.args[0].eval_ref(row, ctx)?, ctx),
-            Op::Bit(op) => {
-                let (l, r) = (self.args[0].eval_ref(row, ctx)?, self.args[1].eval_ref(row, ctx)?);
-                arith::bit(*op, &l, &r, ctx)
-            }
-            Op::BitNot => arith::bit_not(&*self.args[0].eval_ref(row, ctx)?, ctx),
-            Op::Collate => self.args[0].eval(row, ctx),
-            Op::Row => Err(Error::operand_columns(1)),
-            Op::Subquery {
-                id,
-                usage,
-                comparers,
-                types,
-            } => subquery::eval(self, row, ctx, *id, *usage, comparers, types),
-            Op::DateArith { unit, subtract } => time_arith::eval_date_arith(self, row, ctx, *unit, *subtract),
-            Op::Extract(unit) => time_arith::eval_extract(self, row, ctx, *unit),
-            Op::TimestampDiff(unit) => time_arith::eval_timestamp_diff(self, row, ctx, *unit),
-            Op::Func(def) => (def.eval)(&func::Args { expr: self, row, ctx }),
-        }
-    }
-}
-
-fn slot_of<'a>(row: &'a [Datum], slot: usize, name: &str) -> Result<&'a Datum> {
-    row.get(slot).ok_or_else(|| {
-        Error::bug(format!(
-            "column {name} is read from slot {slot} of a row of {}",
-            row.len()
-        ))
-    })
 }

@@ -6,7 +6,7 @@ mod conversion;
 mod errors;
 mod extremes;
 mod functions;
-mod operators;
+mod values;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -22,12 +22,15 @@ use ilmenite_parser::{self as parse, LexMode, Statement};
 
 /// The select list's only expression.
 pub(super) fn parse_expr(text: &str) -> Result<Ast> {
-    let parsed = parse::parse_single(format!("SELECT {text}").as_bytes(), LexMode::default())?;
-    let mut statement = match parsed.statement {
+    parse_expr_in(text, LexMode::default())
+}
+
+pub(super) fn parse_expr_in(text: &str, mode: LexMode) -> Result<Ast> {
+    let parsed = parse::parse_single(format!("SELECT {text}").as_bytes(), mode)?;
+    let statement = match parsed.statement {
         Statement::Query(statement) => statement,
         other => return Err(Error::bug(format!("not a query: {other:?}"))),
     };
-    number_placeholders(&mut *statement);
     let SqlStatement::Query(query) = *statement else {
         return Err(Error::bug("not a query"));
     };
@@ -204,32 +207,6 @@ pub(super) fn run(text: &str, ctx: &EvalContext) -> String {
         Ok(shown) => shown,
         Err(e) => format!("ERROR {}: {}", e.code, e.message),
     }
-}
-
-/// Checks lines of `expression => expected text`; all failures are reported at once.
-pub(super) fn check(table: &str) {
-    let mut failures = Vec::new();
-    let mut checked = 0;
-    for line in table
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with("--"))
-    {
-        let (text, expected) = line.rsplit_once(" => ").unwrap_or((line, "no expectation given"));
-        let got = run(text.trim(), &context());
-        checked += 1;
-        let expected = if expected == "''" { "" } else { expected };
-        if got != expected {
-            failures.push(format!("{text}\n    expected {expected}\n    got      {got}"));
-        }
-    }
-    assert!(checked > 0);
-    assert!(
-        failures.is_empty(),
-        "{} of {checked} differ:\n{}",
-        failures.len(),
-        failures.join("\n")
-    );
 }
 
 pub(super) fn warnings_of(text: &str) -> Vec<Warning> {

@@ -90,7 +90,7 @@ impl RowSet {
             div_precision_increment: ctx.vars.div_precision_increment,
         };
         let mut scope = RowScope(&self.columns);
-        let condition = ExprBuilder::new(&mut scope, &options).build_condition(condition)?;
+        let condition = ExprBuilder::new(&mut scope, &options).build(condition)?;
         let eval = EvalContext::new(StatementFacts {
             now_micros: ctx.statement.now.as_microsecond(),
             time_zone: ctx.vars.time_zone.clone(),

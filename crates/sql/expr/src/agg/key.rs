@@ -1,11 +1,11 @@
 //! Keys of groups.
 
+use ilmenite_error::Result;
 use ilmenite_types::Datum;
 
-use super::super::compare::Comparer;
-use super::super::context::EvalContext;
-use super::super::{json, value};
-use ilmenite_error::Result;
+use crate::context::EvalContext;
+use crate::kernel::compare::Comparer;
+use crate::value::{self, json};
 
 /// Appends bytes that are equal for values that compare as equal under `comparer`: for grouping, DISTINCT and hash joins.
 pub fn append_group_key(
@@ -57,7 +57,7 @@ pub fn append_group_key(
             out.extend_from_slice(&micros.to_be_bytes());
         }
         Comparer::Json => {
-            let text = json::text(&value::json_scalar(value)?);
+            let text = json::from_datum(value)?.to_string();
             out.extend_from_slice(&(text.len() as u32).to_be_bytes());
             out.extend_from_slice(text.as_bytes());
         }

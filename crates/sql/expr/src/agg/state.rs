@@ -4,14 +4,15 @@ use std::cmp::Ordering;
 
 use ahash::AHashSet;
 use bytes::Bytes;
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Datum, Decimal, FieldType, Json, JsonRef};
 
-use super::super::compare::Comparer;
-use super::super::context::EvalContext;
-use super::super::types::{self, EvalType};
-use super::super::{json, value};
-use super::{AggregateCall, AggregateKind, append_group_key};
-use ilmenite_error::{Error, Result};
+use super::call::{AggregateCall, AggregateKind};
+use super::key::append_group_key;
+use crate::context::EvalContext;
+use crate::kernel::compare::Comparer;
+use crate::types::{self, EvalType};
+use crate::value::{self, json};
 
 /// The state of one aggregate of one group.
 #[derive(Debug, Clone)]
@@ -72,8 +73,15 @@ enum Plain {
     },
 }
 
+impl AggregateCall {
+    /// The state of a group without rows.
+    pub fn new_state(&self) -> AggregateState {
+        AggregateState::new(self)
+    }
+}
+
 impl AggregateState {
-    pub(super) fn new(call: &AggregateCall) -> AggregateState {
+    fn new(call: &AggregateCall) -> AggregateState {
         AggregateState {
             distinct: call.distinct.then(Distinct::default),
             plain: Plain::new(call),
@@ -126,17 +134,6 @@ impl AggregateState {
         Ok(())
     }
 
-    /// Takes in what another state of the same aggregate has; its rows count as coming after this one's.
-    pub fn merge(&mut self, other: AggregateState, call: &AggregateCall, ctx: &EvalContext) -> Result<()> {
-        match other.distinct {
-            Some(distinct) => distinct
-                .rows
-                .into_iter()
-                .try_for_each(|input| self.add(call, input, ctx)),
-            None => self.plain.merge(other.plain, call, ctx),
-        }
-    }
-
     /// Bytes it holds on to, roughly, beyond its own size.
     pub fn memory_bytes(&self) -> usize {
         let plain = match &self.plain {
@@ -179,7 +176,7 @@ impl Plain {
                     count: 0,
                 },
             },
-            Min | Max | First => Plain::Value(None),
+            Min | Max => Plain::Value(None),
             BitAnd => Plain::Bits(u64::MAX),
             BitOr | BitXor => Plain::Bits(0),
             StdPop | StdSamp | VarPop | VarSamp => Plain::Variance {
@@ -254,10 +251,6 @@ impl Plain {
             values.push(value);
             return Ok(());
         }
-        if let (Plain::Value(first @ None), AggregateKind::First) = (&mut *self, call.kind) {
-            *first = Some(value.clone());
-            return Ok(());
-        }
         if *value == Datum::Null {
             return Ok(());
         }
@@ -325,66 +318,6 @@ impl Plain {
             Plain::JsonArray { .. } | Plain::JsonObject { .. } => {
                 return Err(Error::bug("a JSON aggregate reached the path of plain values"));
             }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, other: Plain, call: &AggregateCall, ctx: &EvalContext) -> Result<()> {
-        match (&mut *self, other) {
-            (Plain::Count(n), Plain::Count(m)) => *n += m,
-            (Plain::SumInt { sum, count }, Plain::SumInt { sum: s, count: c }) => {
-                *sum += s;
-                *count += c;
-            }
-            (Plain::SumDecimal { sum, count }, Plain::SumDecimal { sum: s, count: c }) => {
-                *sum = sum
-                    .checked_add(&s)
-                    .map_err(|_| Error::value_out_of_range("DECIMAL", call))?;
-                *count += c;
-            }
-            (Plain::SumReal { sum, count }, Plain::SumReal { sum: s, count: c }) => {
-                *sum += s;
-                *count += c;
-            }
-            (Plain::Value(_), Plain::Value(other)) => {
-                if let Some(value) = other {
-                    return self.add_one(call, &value, ctx);
-                }
-            }
-            (Plain::Bits(bits), Plain::Bits(b)) => match call.kind {
-                AggregateKind::BitAnd => *bits &= b,
-                AggregateKind::BitOr => *bits |= b,
-                _ => *bits ^= b,
-            },
-            (
-                Plain::Variance { count, mean, squares },
-                Plain::Variance {
-                    count: c,
-                    mean: m,
-                    squares: s,
-                },
-            ) => {
-                if c > 0 {
-                    let total = (*count + c) as f64;
-                    let delta = m - *mean;
-                    *squares += s + delta * delta * (*count as f64) * (c as f64) / total;
-                    *mean += delta * c as f64 / total;
-                    *count += c;
-                }
-            }
-            (Plain::Concat { pieces, bytes }, Plain::Concat { pieces: p, bytes: b }) => {
-                pieces.extend(p);
-                *bytes += b;
-            }
-            (Plain::JsonArray { values, bytes }, Plain::JsonArray { values: v, bytes: b }) => {
-                values.extend(v);
-                *bytes += b;
-            }
-            (Plain::JsonObject { members, bytes }, Plain::JsonObject { members: m, bytes: b }) => {
-                members.extend(m);
-                *bytes += b;
-            }
-            _ => return Err(Error::bug("states of different aggregates were merged")),
         }
         Ok(())
     }

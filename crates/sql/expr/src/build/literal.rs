@@ -1,14 +1,18 @@
 //! Literals.
 
 use bytes::Bytes;
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{Collation, Datum, Decimal, Duration, TimeKind};
 use sqlparser::ast::{DataType, Expr as Ast, Ident, TypedString, Value};
 
-use super::super::node::{Coercibility, Expr, Op};
-use super::super::{cast, coll, types, value};
-use super::{ColumnName, ExprBuilder};
+use super::ExprBuilder;
+use crate::kernel::cast::hex_of;
 use crate::mode::SqlMode;
-use ilmenite_error::{Error, Result};
+use crate::node::{Coercibility, Expr, Op};
+use crate::scope::ColumnName;
+use crate::typing::cast;
+use crate::typing::collation::charset_named;
+use crate::{types, value};
 
 impl ExprBuilder<'_> {
     pub(super) fn value(&mut self, value: &Value) -> Result<Expr> {
@@ -49,7 +53,7 @@ impl ExprBuilder<'_> {
     /// `_utf8mb4'…'`.
     pub(super) fn introduced(&mut self, prefix: &Ident, value: &Ast) -> Result<Expr> {
         let name = prefix.value.trim_start_matches('_');
-        let collation = coll::charset_named(name)?;
+        let collation = charset_named(name)?;
         let charset = collation.charset().name;
         let bytes = match value {
             Ast::Value(v) => match self.value(&v.value)?.op {
@@ -62,7 +66,7 @@ impl ExprBuilder<'_> {
             _ => return Err(Error::syntax(format!("'{prefix}'"))),
         };
         if charset.starts_with("utf8") && std::str::from_utf8(&bytes).is_err() {
-            return Err(Error::invalid_character_string(charset, cast::hex_of(&bytes)));
+            return Err(Error::invalid_character_string(charset, hex_of(&bytes)));
         }
         Ok(literal(&bytes, collation))
     }

@@ -1,220 +1,184 @@
-//! Comparisons, lists, patterns, CASE, and subqueries.
+//! Operators: logic, comparison, arithmetic, bits.
 
-use ilmenite_types::Datum;
-use sqlparser::ast::{BinaryOperator, CaseWhen, Expr as Ast, Query};
-
-use super::super::compare::{self, CmpOp, InSet};
-use super::super::mode::SqlMode;
-use super::super::node::{Coercibility, Expr, Op, SubqueryUse};
-use super::super::{cast, coll, like, types};
-use super::ExprBuilder;
 use ilmenite_error::{Error, Result};
+use sqlparser::ast::{BinaryOperator, Expr as Ast, UnaryOperator};
+
+use super::ExprBuilder;
+use crate::kernel::arith::{ArithOp, BitOp};
+use crate::kernel::compare::CmpOp;
+use crate::mode::SqlMode;
+use crate::node::{Expr, Op};
+use crate::types;
+use crate::typing::{arith, compare};
 
 impl ExprBuilder<'_> {
-    pub(super) fn comparison(&mut self, op: CmpOp, left: &Ast, right: &Ast) -> Result<Expr> {
-        let (l, r) = (self.expr(left)?, self.expr(right)?);
-        // `(a, b) = (SELECT …)`: a scalar subquery of several columns compares like IN over at most one row.
-        let built = compare::build(op, l, r)?;
-        self.finish(built)
+    pub(super) fn row<'t>(&mut self, items: impl Iterator<Item = &'t Ast>) -> Result<Expr> {
+        let args = items.map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?;
+        Ok(Expr::new(Op::Row, args, types::null()))
     }
 
-    pub(super) fn in_list(&mut self, x: &Ast, list: &[Ast], negated: bool) -> Result<Expr> {
-        let x = self.expr(x)?;
-        let list = list
-            .iter()
-            .map(|item| self.expr(item))
-            .collect::<Result<Vec<_>>>()?;
-        if matches!(x.op, Op::Row) {
-            let equal = list
-                .into_iter()
-                .map(|item| compare::build(CmpOp::Eq, x.clone(), item))
-                .collect::<Result<Vec<_>>>()?;
-            let any = compare::or(equal);
-            let any = if negated {
-                Expr::new(Op::Not, vec![any], types::boolean())
-            } else {
-                any
-            };
-            return self.finish(any);
-        }
-        let mut x = x;
-        let mut comparers = Vec::with_capacity(list.len());
-        let mut args = Vec::with_capacity(list.len() + 1);
-        let mut items = Vec::with_capacity(list.len());
-        for mut item in list {
-            // The left side may be rewritten (a member's name for its number) for one item and not for another.
-            let mut left = x.clone();
-            let comparer = compare::settle(&mut left, &mut item, "IN")?;
-            if left.ty != x.ty && !matches!(x.op, Op::Const { .. }) {
-                x = left;
+    pub(super) fn unary(&mut self, op: &UnaryOperator, inner: &Ast) -> Result<Expr> {
+        match op {
+            UnaryOperator::Plus => self.operand(inner),
+            UnaryOperator::Minus => {
+                let x = self.operand(inner)?;
+                let negated = arith::negate(x)?;
+                self.finish(negated)
             }
-            comparers.push(comparer);
-            items.push(item);
+            UnaryOperator::Not | UnaryOperator::BangNot => {
+                let x = self.operand(inner)?;
+                Ok(self.not(x))
+            }
+            UnaryOperator::BitwiseNot => {
+                let x = arith::numeric_operand(self.operand(inner)?)?;
+                self.finish(Expr::new(Op::BitNot, vec![x], types::uint(21)))
+            }
+            other => Err(Error::syntax(format!("'{other}'"))),
         }
-        let set = InSet::build(&items, &comparers).map(Into::into);
-        args.push(x);
-        args.extend(items);
-        let op = Op::In {
-            negated,
-            comparers: comparers.into(),
-            set,
-        };
-        self.finish(Expr::new(op, args, types::boolean()))
     }
 
-    pub(super) fn between(&mut self, x: &Ast, negated: bool, low: &Ast, high: &Ast) -> Result<Expr> {
-        let (mut x, mut l, mut h) = (self.operand(x)?, self.operand(low)?, self.operand(high)?);
-        let low = compare::settle(&mut x, &mut l, "BETWEEN")?;
-        let high = compare::settle(&mut x, &mut h, "BETWEEN")?;
+    pub(super) fn not(&mut self, x: Expr) -> Expr {
+        let negated = match x.op {
+            Op::CompareInt(op) => match op.negated() {
+                Some(op) => Expr::new(Op::CompareInt(op), x.args, x.ty),
+                None => Expr::new(Op::Not, vec![x], types::boolean()),
+            },
+            Op::Compare(op, ref comparer) => match op.negated() {
+                Some(op) => Expr::new(Op::Compare(op, comparer.clone()), x.args, x.ty),
+                None => Expr::new(Op::Not, vec![x], types::boolean()),
+            },
+            Op::IsNull { negated } => Expr::new(Op::IsNull { negated: !negated }, x.args, x.ty),
+            _ => Expr::new(Op::Not, vec![x], types::boolean()),
+        };
+        self.fold(negated)
+    }
+
+    pub(super) fn is_null(&mut self, x: &Ast, negated: bool) -> Result<Expr> {
+        let x = self.operand(x)?;
+        self.finish(Expr::new(Op::IsNull { negated }, vec![x], types::boolean()))
+    }
+
+    pub(super) fn is_truth(&mut self, x: &Ast, truth: bool, negated: bool) -> Result<Expr> {
+        let x = self.operand(x)?;
         self.finish(Expr::new(
-            Op::Between { negated, low, high },
-            vec![x, l, h],
+            Op::IsTruth { truth, negated },
+            vec![x],
             types::boolean(),
         ))
     }
 
-    pub(super) fn like(
-        &mut self,
-        x: &Ast,
-        pattern: &Ast,
-        escape: Option<&Ast>,
-        negated: bool,
-    ) -> Result<Expr> {
-        let (x, pattern) = (self.operand(x)?, self.operand(pattern)?);
-        let no_backslash = self.options.sql_mode.has(SqlMode::NO_BACKSLASH_ESCAPES);
-        let escape = match escape {
-            None => (!no_backslash).then_some('\\'),
-            Some(ast) => match &self.operand(ast)?.op {
-                Op::Const {
-                    value: Datum::Bytes(b),
-                    ..
-                } => {
-                    let text = String::from_utf8_lossy(b);
-                    let mut chars = text.chars();
-                    match (chars.next(), chars.next()) {
-                        (escape, None) => escape,
-                        _ => return Err(Error::wrong_arguments("ESCAPE")),
-                    }
-                }
-                Op::Const {
-                    value: Datum::Null, ..
-                } => Some('\\'),
-                _ => return Err(Error::wrong_arguments("ESCAPE")),
-            },
-        };
-        let built = like::build_like(x, pattern, escape, negated)?;
+    pub(super) fn comparison(&mut self, op: CmpOp, left: &Ast, right: &Ast) -> Result<Expr> {
+        let (l, r) = (self.expr(left)?, self.expr(right)?);
+        // `(a, b) = (SELECT …)`: a scalar subquery of several columns compares like IN over at most one row.
+        let built = compare::comparison(op, l, r)?;
         self.finish(built)
     }
 
-    pub(super) fn case(
+    pub(super) fn binary(
         &mut self,
-        operand: Option<&Ast>,
-        conditions: &[CaseWhen],
-        otherwise: Option<&Ast>,
-    ) -> Result<Expr> {
-        let operand = operand.map(|x| self.operand(x)).transpose()?;
-        let mut args = Vec::with_capacity(conditions.len() * 2 + 1);
-        for when in conditions {
-            let condition = self.operand(&when.condition)?;
-            args.push(match &operand {
-                Some(x) => compare::build(CmpOp::Eq, x.clone(), condition)?,
-                None => condition,
-            });
-            args.push(self.operand(&when.result)?);
-        }
-        if let Some(otherwise) = otherwise {
-            args.push(self.operand(otherwise)?);
-        }
-        let case = case_node(args, "CASE")?;
-        self.finish(case)
-    }
-
-    pub(super) fn subquery(&mut self, left: Option<Expr>, query: &Query, usage: SubqueryUse) -> Result<Expr> {
-        let bound = self.scope.subquery(query)?;
-        let lefts = match left {
-            Some(row) if matches!(row.op, Op::Row) => row.args,
-            Some(one) => vec![one],
-            None => Vec::new(),
-        };
-        if !matches!(usage, SubqueryUse::Exists { .. } | SubqueryUse::Scalar)
-            && bound.columns.len() != lefts.len()
-        {
-            return Err(Error::operand_columns(lefts.len()));
-        }
-        let mut args = Vec::with_capacity(lefts.len());
-        let mut comparers = Vec::new();
-        let mut casts = Vec::new();
-        for (mut left, ty) in lefts.into_iter().zip(&bound.columns) {
-            let mut right = Expr::column(0, ty.clone(), "");
-            comparers.push(compare::settle(&mut left, &mut right, "IN")?);
-            casts.push(ty.clone());
-            args.push(left);
-        }
-        let ty = match usage {
-            SubqueryUse::Scalar => match &bound.columns[..] {
-                [one] => types::without_key_flags(one),
-                _ => return Err(Error::operand_columns(1)),
-            },
-            _ => types::boolean(),
-        };
-        let scalar = usage == SubqueryUse::Scalar;
-        let op = Op::Subquery {
-            id: bound.id,
-            usage,
-            comparers: comparers.into(),
-            types: casts.into(),
-        };
-        let expr = Expr::new(op, args, ty);
-        Ok(
-            if scalar && types::eval_type(&expr.ty) == types::EvalType::String {
-                expr.with_coercibility(Coercibility::Implicit)
-            } else {
-                expr
-            },
-        )
-    }
-
-    pub(super) fn quantified(
-        &mut self,
+        whole: &Ast,
         left: &Ast,
         op: &BinaryOperator,
         right: &Ast,
-        any: bool,
     ) -> Result<Expr> {
-        let op = comparison_op(op).ok_or_else(|| Error::syntax(format!("'{op}'")))?;
-        let query = match right {
-            Ast::Subquery(query) => query,
-            Ast::Nested(inner) => match inner.as_ref() {
-                Ast::Subquery(query) => query,
-                _ => return Err(Error::syntax("'ANY'")),
-            },
-            _ => return Err(Error::syntax("'ANY'")),
+        let pipes_concat = self.options.sql_mode.has(SqlMode::PIPES_AS_CONCAT);
+        if let Some(logic) = logic_op(op, pipes_concat) {
+            // Long chains are one node, so that their length is not depth.
+            let mut parts = Vec::new();
+            flatten(whole, logic, pipes_concat, &mut parts);
+            let args = parts
+                .into_iter()
+                .map(|part| self.operand(part))
+                .collect::<Result<Vec<_>>>()?;
+            let op = if logic == Logic::And { Op::And } else { Op::Or };
+            return self.finish(Expr::new(op, args, types::boolean()));
+        }
+        if let Some(op) = comparison_op(op) {
+            return self.comparison(op, left, right);
+        }
+        let arith_op = match op {
+            BinaryOperator::Plus | BinaryOperator::Minus => {
+                let subtract = *op == BinaryOperator::Minus;
+                if let Ast::Interval(interval) = right {
+                    return self.date_arith(left, interval, subtract);
+                }
+                if let (Ast::Interval(interval), false) = (left, subtract) {
+                    return self.date_arith(right, interval, false);
+                }
+                if subtract { ArithOp::Sub } else { ArithOp::Add }
+            }
+            BinaryOperator::Multiply => ArithOp::Mul,
+            BinaryOperator::Divide => ArithOp::Div,
+            BinaryOperator::Modulo => ArithOp::Mod,
+            BinaryOperator::MyIntegerDivide => ArithOp::IntDiv,
+            BinaryOperator::Xor => {
+                let args = vec![self.operand(left)?, self.operand(right)?];
+                return self.finish(Expr::new(Op::Xor, args, types::boolean()));
+            }
+            BinaryOperator::StringConcat => return self.call("CONCAT", &[left, right]),
+            BinaryOperator::BitwiseAnd => return self.bit(BitOp::And, left, right),
+            BinaryOperator::BitwiseOr => return self.bit(BitOp::Or, left, right),
+            BinaryOperator::BitwiseXor => return self.bit(BitOp::Xor, left, right),
+            BinaryOperator::PGBitwiseShiftLeft => return self.bit(BitOp::Left, left, right),
+            BinaryOperator::PGBitwiseShiftRight => return self.bit(BitOp::Right, left, right),
+            BinaryOperator::Arrow => return self.call("JSON_EXTRACT", &[left, right]),
+            BinaryOperator::LongArrow => {
+                let extracted = self.call("JSON_EXTRACT", &[left, right])?;
+                return self.call_built("JSON_UNQUOTE", vec![extracted]);
+            }
+            BinaryOperator::Regexp => return self.regexp(left, right, false),
+            other => return Err(Error::syntax(format!("'{other}'"))),
         };
-        let left = self.operand(left)?;
-        let usage = if any {
-            SubqueryUse::Any(op)
-        } else {
-            SubqueryUse::All(op)
-        };
-        self.subquery(Some(left), query, usage)
+        let (l, r) = (self.operand(left)?, self.operand(right)?);
+        let built = arith::arith(
+            arith_op,
+            l,
+            r,
+            self.options.sql_mode,
+            self.options.div_precision_increment,
+        )?;
+        self.finish(built)
+    }
+
+    fn bit(&mut self, op: BitOp, left: &Ast, right: &Ast) -> Result<Expr> {
+        let l = arith::numeric_operand(self.operand(left)?)?;
+        let r = arith::numeric_operand(self.operand(right)?)?;
+        self.finish(Expr::new(Op::Bit(op), vec![l, r], types::uint(21)))
     }
 }
 
-/// IF and CASE over `args` as `Op::Case` has them, with results brought to their common type.
-pub(crate) fn case_node(mut args: Vec<Expr>, name: &str) -> Result<Expr> {
-    let last = args.len() - 1;
-    let is_result = |at: usize| at % 2 == 1 || at == last;
-    let results: Vec<&Expr> = (0..args.len())
-        .filter(|at| is_result(*at))
-        .map(|at| &args[at])
-        .collect();
-    let (ty, coercibility) = coll::common_type(&results, name)?;
-    for (at, arg) in args.iter_mut().enumerate() {
-        if is_result(at) {
-            *arg = cast::coerced(arg.clone(), &ty);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Logic {
+    And,
+    Or,
+}
+
+fn logic_op(op: &BinaryOperator, pipes_concat: bool) -> Option<Logic> {
+    match op {
+        BinaryOperator::And => Some(Logic::And),
+        BinaryOperator::PGOverlap => Some(Logic::And),
+        BinaryOperator::Or => Some(Logic::Or),
+        BinaryOperator::StringConcat if !pipes_concat => Some(Logic::Or),
+        _ => None,
+    }
+}
+
+/// The operands of a chain of one logical operator, in order, without recursion along its spine.
+fn flatten<'t>(whole: &'t Ast, logic: Logic, pipes_concat: bool, parts: &mut Vec<&'t Ast>) {
+    let mut pending = vec![whole];
+    while let Some(ast) = pending.pop() {
+        match ast {
+            Ast::BinaryOp { left, op, right } if logic_op(op, pipes_concat) == Some(logic) => {
+                pending.push(right);
+                pending.push(left);
+            }
+            Ast::Nested(inner) if matches!(&**inner, Ast::BinaryOp { op, .. } if logic_op(op, pipes_concat) == Some(logic)) =>
+            {
+                pending.push(inner);
+            }
+            other => parts.push(other),
         }
     }
-    Ok(Expr::new(Op::Case, args, ty).with_coercibility(coercibility))
 }
 
 pub(super) fn comparison_op(op: &BinaryOperator) -> Option<CmpOp> {

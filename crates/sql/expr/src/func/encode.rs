@@ -3,14 +3,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use ilmenite_types::{Datum, FieldType};
+use ilmenite_base::rng;
+use ilmenite_error::{Error, Result};
+use ilmenite_types::Datum;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+use uuid::Builder;
 
-use super::super::build::BuildOptions;
-use super::super::node::{Coercibility, Expr};
-use super::super::{types, value};
-use super::*;
+use super::args::{arg, text};
+use super::define::{Typed, pure, t_ascii, t_binary, t_uint, volatile};
+use crate::node::{Args, Expr, FuncDef};
+use crate::options::BuildOptions;
+use crate::{types, value};
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("HEX", 1, 1, t_ascii_long, hex_of),
@@ -31,7 +35,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     volatile("UUID", 0, 0, t_ascii, uuid),
 ];
 
-fn t_ascii_long(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_ascii_long(args: &mut [Expr], options: &BuildOptions) -> Typed {
     let flen = types::text_length(&args[0].ty).saturating_mul(4);
     let (mut ty, coercibility) = t_ascii(args, options)?;
     ty.flen = flen;
@@ -219,7 +223,7 @@ fn format_number(a: &Args<'_>) -> Result<Datum> {
 }
 
 fn uuid(_: &Args<'_>) -> Result<Datum> {
-    text(uuid::Uuid::new_v4().to_string())
+    text(Builder::from_random_bytes(rng::bytes()).into_uuid().to_string())
 }
 
 fn md5(a: &Args<'_>) -> Result<Datum> {

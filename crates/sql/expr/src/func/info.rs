@@ -3,13 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ilmenite_types::{Datum, FieldType};
+use ilmenite_error::{Error, Result};
+use ilmenite_types::Datum;
 
-use super::super::build::BuildOptions;
-use super::super::context::UserLocks;
-use super::super::node::{Coercibility, Expr};
-use super::super::types;
-use super::*;
+use super::args::{arg, int, text};
+use super::define::{Typed, of_statement, pure, t_bool, t_int, t_system, t_uint, volatile};
+use crate::context::UserLocks;
+use crate::node::{Args, Expr, FuncDef};
+use crate::options::BuildOptions;
+use crate::types;
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     of_statement("VERSION", 0, 0, t_system, version),
@@ -37,7 +39,7 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("ANY_VALUE", 1, 1, t_same, any_value),
 ];
 
-fn t_same(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_same(args: &mut [Expr], _: &BuildOptions) -> Typed {
     Ok((types::without_key_flags(&args[0].ty), args[0].coercibility))
 }
 

@@ -1,13 +1,15 @@
 //! JSON functions.
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::{ArrayIndex, Datum, Json, JsonKind, JsonPath, JsonRef, PathLeg};
 use serde_json::Value;
 
-use super::super::build::BuildOptions;
-use super::super::node::{Coercibility, Expr};
-use super::super::{json, types};
-use super::*;
-use ilmenite_types::FieldType;
+use super::args::{arg, int, text};
+use super::define::{MANY, Typed, pure, t_bool, t_int, t_json};
+use crate::node::{Args, Coercibility, Expr, FuncDef};
+use crate::options::BuildOptions;
+use crate::types;
+use crate::value::{self, json};
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("JSON_EXTRACT", 2, MANY, t_json, extract),
@@ -31,14 +33,14 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("JSON_MERGE_PRESERVE", 2, MANY, t_json, merge_preserve),
 ];
 
-fn t_text(_: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_text(_: &mut [Expr], _: &BuildOptions) -> Typed {
     let ty = types::string(types::MAX_TEXT, types::DEFAULT_COLLATION);
     Ok((ty, Coercibility::Coercible))
 }
 
 /// Argument `at` as a document: JSON as it is, text parsed, anything else 3146.
 fn document(a: &Args<'_>, at: usize) -> Result<Option<Json>> {
-    let name = function_name(a);
+    let name = a.name();
     match a.by_name(at)? {
         None => Ok(None),
         Some(Datum::Json(j)) => Ok(Some(j)),
@@ -46,13 +48,6 @@ fn document(a: &Args<'_>, at: usize) -> Result<Option<Json>> {
             .map(Some)
             .map_err(|f| Error::invalid_json_text_in_param(at + 1, name, f.detail, f.position)),
         Some(_) => Err(Error::invalid_type_for_json(at + 1, name)),
-    }
-}
-
-fn function_name(a: &Args<'_>) -> String {
-    match a.expr.op {
-        Op::Func(def) => def.name.to_lowercase(),
-        _ => String::new(),
     }
 }
 
@@ -103,7 +98,7 @@ fn unquote(a: &Args<'_>) -> Result<Datum> {
     match arg!(a.by_name(0)) {
         Datum::Json(j) => text(json::unquoted(&j)),
         other => {
-            let s = super::super::value::to_text(&other);
+            let s = value::to_text(&other);
             // Only what is quoted is unquoted.
             if s.len() < 2 || s.first() != Some(&b'"') || s.last() != Some(&b'"') {
                 return text(s);
@@ -210,7 +205,7 @@ fn one_or_all(a: &Args<'_>, at: usize) -> Result<Option<bool>> {
     match text.to_ascii_lowercase().as_str() {
         "one" => Ok(Some(false)),
         "all" => Ok(Some(true)),
-        _ => Err(Error::json_bad_one_or_all(function_name(a))),
+        _ => Err(Error::json_bad_one_or_all(a.name())),
     }
 }
 
@@ -256,7 +251,7 @@ enum Change {
 
 fn change(a: &Args<'_>, how: Change) -> Result<Datum> {
     if a.len().is_multiple_of(2) {
-        return Err(Error::wrong_param_count(function_name(a)));
+        return Err(Error::wrong_param_count(a.name()));
     }
     let mut value = arg!(document(a, 0)).to_value();
     for at in (1..a.len()).step_by(2) {

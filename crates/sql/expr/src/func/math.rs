@@ -1,13 +1,19 @@
 //! Numeric functions.
 
-use ilmenite_types::{Datum, Decimal, FieldType};
+use std::cmp::Ordering;
 
-use super::super::arith::{self, NumberKind, number_kind};
-use super::super::build::BuildOptions;
-use super::super::compare::Comparer;
-use super::super::node::{Coercibility, Expr, Op};
-use super::super::{cast, types, value};
-use super::*;
+use ilmenite_error::{Error, Result};
+use ilmenite_types::{Datum, Decimal};
+
+use super::args::{arg, int};
+use super::define::{MANY, Typed, pure, t_double, t_int, volatile};
+use crate::kernel::arith::{self, NumberKind, is_unsigned, number_kind};
+use crate::kernel::compare::Comparer;
+use crate::node::{Args, Coercibility, Expr, FuncDef, Op};
+use crate::options::BuildOptions;
+use crate::typing::arith::numeric_operand;
+use crate::typing::{cast, collation};
+use crate::{types, value};
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("ABS", 1, 1, t_same_number, abs),
@@ -42,10 +48,8 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     volatile("RAND", 0, 1, t_double, rand),
 ];
 
-type Typed = Result<(FieldType, Coercibility)>;
-
 fn numeric(args: &mut [Expr], at: usize) -> Result<NumberKind> {
-    args[at] = arith::numeric_operand(args[at].clone())?;
+    args[at] = numeric_operand(args[at].clone())?;
     Ok(number_kind(&args[at].ty))
 }
 
@@ -53,7 +57,7 @@ fn t_same_number(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let kind = numeric(args, 0)?;
     let (whole, scale) = types::digits(&args[0].ty);
     let ty = match kind {
-        NumberKind::Int => types::int_signed_or_not(whole + 1, arith::is_unsigned(&args[0].ty)),
+        NumberKind::Int => types::int_signed_or_not(whole + 1, is_unsigned(&args[0].ty)),
         NumberKind::Decimal => types::decimal(whole + scale, scale),
         NumberKind::Real => types::double(),
     };
@@ -65,7 +69,7 @@ fn t_whole(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let kind = numeric(args, 0)?;
     let (whole, _) = types::digits(&args[0].ty);
     let ty = match kind {
-        NumberKind::Int => types::int_signed_or_not(whole + 1, arith::is_unsigned(&args[0].ty)),
+        NumberKind::Int => types::int_signed_or_not(whole + 1, is_unsigned(&args[0].ty)),
         NumberKind::Decimal if whole < 18 => types::int(whole + 2),
         NumberKind::Decimal => types::decimal(whole + 1, 0),
         NumberKind::Real => types::double(),
@@ -84,7 +88,7 @@ fn t_round(args: &mut [Expr], _: &BuildOptions) -> Typed {
         Some(_) => None,
     };
     let ty = match kind {
-        NumberKind::Int => types::int_signed_or_not((whole + 1).min(21), arith::is_unsigned(&args[0].ty)),
+        NumberKind::Int => types::int_signed_or_not((whole + 1).min(21), is_unsigned(&args[0].ty)),
         NumberKind::Decimal => {
             let scale = wanted.map_or(scale, |n| n.clamp(0, i64::from(types::MAX_DECIMAL_SCALE)) as i32);
             types::decimal(whole + 1 + scale, scale)
@@ -105,7 +109,7 @@ fn t_pi(_: &mut [Expr], _: &BuildOptions) -> Typed {
 /// Bring all to what they are compared as.
 fn t_extreme(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let refs: Vec<&Expr> = args.iter().collect();
-    let (ty, coercibility) = coll::common_type(&refs, "greatest")?;
+    let (ty, coercibility) = collation::common_type(&refs, "greatest")?;
     for arg in args.iter_mut() {
         *arg = cast::coerced(arg.clone(), &ty);
     }
@@ -117,7 +121,7 @@ fn abs(a: &Args<'_>) -> Result<Datum> {
     Ok(match &*datum {
         Datum::Null => Datum::Null,
         Datum::UInt(n) => Datum::UInt(*n),
-        Datum::Int(n) => Datum::Int(n.checked_abs().ok_or_else(|| arith::out_of_range(a.expr))?),
+        Datum::Int(n) => Datum::Int(n.checked_abs().ok_or_else(|| a.expr.target().out_of_range())?),
         Datum::Decimal(d) => Datum::Decimal(d.abs()),
         other => match number_kind(a.ty(0)) {
             NumberKind::Int => Datum::Int(value::to_i64(other, a.ctx)?.saturating_abs()),
@@ -144,7 +148,7 @@ fn whole(
         NumberKind::Decimal => {
             let d = exact(&value::to_decimal(&datum, a.ctx)?)?;
             if types::eval_type(&a.expr.ty) == types::EvalType::Int {
-                Datum::Int(d.to_i64().map_err(|_| arith::out_of_range(a.expr))?)
+                Datum::Int(d.to_i64().map_err(|_| a.expr.target().out_of_range())?)
             } else {
                 Datum::Decimal(d)
             }
@@ -193,11 +197,11 @@ fn round_or_cut(a: &Args<'_>, cut: bool) -> Result<Datum> {
             if a.expr.ty.is_unsigned() {
                 u64::try_from(result)
                     .map(Datum::UInt)
-                    .map_err(|_| arith::out_of_range(a.expr))
+                    .map_err(|_| a.expr.target().out_of_range())
             } else {
                 i64::try_from(result)
                     .map(Datum::Int)
-                    .map_err(|_| arith::out_of_range(a.expr))
+                    .map_err(|_| a.expr.target().out_of_range())
             }
         }
         NumberKind::Decimal => {
@@ -360,7 +364,7 @@ fn radians(a: &Args<'_>) -> Result<Datum> {
     Ok(Datum::Double(arg!(a.real(0)).to_radians()))
 }
 
-fn extreme(a: &Args<'_>, wanted: std::cmp::Ordering) -> Result<Datum> {
+fn extreme(a: &Args<'_>, wanted: Ordering) -> Result<Datum> {
     let comparer = Comparer::for_type(&a.expr.ty);
     let mut best: Option<Datum> = None;
     for at in 0..a.len() {
@@ -377,11 +381,11 @@ fn extreme(a: &Args<'_>, wanted: std::cmp::Ordering) -> Result<Datum> {
 }
 
 fn greatest(a: &Args<'_>) -> Result<Datum> {
-    extreme(a, std::cmp::Ordering::Greater)
+    extreme(a, Ordering::Greater)
 }
 
 fn least(a: &Args<'_>) -> Result<Datum> {
-    extreme(a, std::cmp::Ordering::Less)
+    extreme(a, Ordering::Less)
 }
 
 fn bit_count(a: &Args<'_>) -> Result<Datum> {

@@ -1,10 +1,14 @@
 //! Functions of regular expressions.
 
+use ilmenite_error::{Error, Result};
 use ilmenite_types::Datum;
+use regex::Regex;
 
-use super::super::coll;
-use super::super::like::RegexCell;
-use super::*;
+use super::args::{arg, int, text};
+use super::define::{pure, t_bool, t_first, t_int, t_long_first};
+use crate::kernel::like::RegexCell;
+use crate::node::{Args, FuncDef};
+use crate::typing::collation;
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("REGEXP_LIKE", 2, 3, t_bool, regexp_like),
@@ -13,11 +17,11 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("REGEXP_INSTR", 2, 2, t_int, regexp_instr),
 ];
 
-fn regex_of(a: &Args<'_>, flags_at: Option<usize>) -> Result<Option<regex::Regex>> {
+fn regex_of(a: &Args<'_>, flags_at: Option<usize>) -> Result<Option<Regex>> {
     let Some(pattern) = a.text(1)? else {
         return Ok(None);
     };
-    let collation = coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "regexp")?;
+    let collation = collation::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "regexp")?;
     let mut case_insensitive = !collation.is_bin();
     let mut inline = String::new();
     if let Some(at) = flags_at.filter(|at| *at < a.len()) {

@@ -1,15 +1,16 @@
 //! String functions.
 
 use bytes::Bytes;
-use ilmenite_types::{Datum, FieldType};
+use ilmenite_error::Result;
+use ilmenite_types::{Collation, Datum};
 
-use super::super::build::BuildOptions;
-use super::super::coll;
-use super::super::compare::{Comparer, settle};
-use super::super::node::{Coercibility, Expr};
-use super::super::{cast, types, value};
-use super::*;
-use ilmenite_types::Collation;
+use super::args::{arg, int, text};
+use super::define::{MANY, Typed, pure, t_ascii, t_first, t_int, t_long, t_long_first, t_sum};
+use crate::kernel::compare::Comparer;
+use crate::node::{Args, Coercibility, Expr, FuncDef};
+use crate::options::BuildOptions;
+use crate::typing::{cast, collation};
+use crate::{types, value};
 
 pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("CONCAT", 1, MANY, t_sum, concat),
@@ -52,22 +53,22 @@ pub(super) static FUNCTIONS: &[FuncDef] = &[
     pure("QUOTE", 1, 1, t_long_first, quote),
 ];
 
-fn t_insert(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_insert(args: &mut [Expr], options: &BuildOptions) -> Typed {
     let mut both = vec![args[0].clone(), args[3].clone()];
     t_sum(&mut both, options)
 }
 
-fn t_char(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_char(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let flen = (args.len() * 4).min(i32::MAX as usize) as i32;
     Ok((types::binary(flen), Coercibility::Coercible))
 }
 
 /// FIELD compares as numbers when all are numbers, as strings when all are strings, else as doubles.
-fn t_field(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_field(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let text = |e: &Expr| types::eval_type(&e.ty) == types::EvalType::String;
     if args.iter().all(text) {
         let refs: Vec<&Expr> = args.iter().collect();
-        coll::of_operands(&refs, "field")?;
+        collation::of_operands(&refs, "field")?;
         for arg in args.iter_mut() {
             *arg = cast::members_to_text(arg.clone());
         }
@@ -75,29 +76,29 @@ fn t_field(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibili
     Ok((types::int(3), Coercibility::Numeric))
 }
 
-fn t_make_set(args: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_make_set(args: &mut [Expr], options: &BuildOptions) -> Typed {
     let mut members = args[1..].to_vec();
     t_sum(&mut members, options)
 }
 
-fn t_elt(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_elt(args: &mut [Expr], _: &BuildOptions) -> Typed {
     let choices: Vec<&Expr> = args[1..].iter().collect();
     let flen = choices
         .iter()
         .map(|a| types::text_length(&a.ty))
         .max()
         .unwrap_or(0);
-    coll::string_type(&choices, flen, "elt")
+    collation::string_type(&choices, flen, "elt")
 }
 
-fn t_space(_: &mut [Expr], options: &BuildOptions) -> Result<(FieldType, Coercibility)> {
+fn t_space(_: &mut [Expr], options: &BuildOptions) -> Typed {
     let (mut ty, coercibility) = t_ascii(&mut [], options)?;
     ty.flen = types::MAX_TEXT;
     Ok((ty, coercibility))
 }
 
-fn t_strcmp(args: &mut [Expr], _: &BuildOptions) -> Result<(FieldType, Coercibility)> {
-    coll::of_operands(&[&args[0], &args[1]], "strcmp")?;
+fn t_strcmp(args: &mut [Expr], _: &BuildOptions) -> Typed {
+    collation::of_operands(&[&args[0], &args[1]], "strcmp")?;
     Ok((types::int(2), Coercibility::Numeric))
 }
 
@@ -386,14 +387,14 @@ fn position(s: &Bytes, needle: &Bytes, from: i64, collation: Collation, binary: 
 
 fn instr(a: &Args<'_>) -> Result<Datum> {
     let (s, needle) = (arg!(a.text(0)), arg!(a.text(1)));
-    let collation = coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "instr")?;
+    let collation = collation::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "instr")?;
     position(&s, &needle, 1, collation, a.is_binary(0) || a.is_binary(1))
 }
 
 fn locate(a: &Args<'_>) -> Result<Datum> {
     let (needle, s) = (arg!(a.text(0)), arg!(a.text(1)));
     let from = if a.len() > 2 { arg!(a.int(2)) } else { 1 };
-    let collation = coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "locate")?;
+    let collation = collation::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "locate")?;
     position(&s, &needle, from, collation, a.is_binary(0) || a.is_binary(1))
 }
 
@@ -479,7 +480,7 @@ fn field(a: &Args<'_>) -> Result<Datum> {
     let all = |k: types::EvalType| (0..a.len()).all(|at| kind(at) == k);
     let comparer = if all(types::EvalType::String) {
         let refs: Vec<&Expr> = a.expr.args.iter().collect();
-        Comparer::Bytes(coll::of_operands(&refs, "field")?)
+        Comparer::Bytes(collation::of_operands(&refs, "field")?)
     } else if all(types::EvalType::Int) {
         Comparer::Int
     } else {
@@ -497,7 +498,7 @@ fn field(a: &Args<'_>) -> Result<Datum> {
 
 fn find_in_set(a: &Args<'_>) -> Result<Datum> {
     let (wanted, list) = (arg!(a.text(0)), arg!(a.text(1)));
-    let collation = coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "find_in_set")?;
+    let collation = collation::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "find_in_set")?;
     if list.is_empty() {
         return int(0);
     }
@@ -532,12 +533,8 @@ fn space(a: &Args<'_>) -> Result<Datum> {
 }
 
 fn strcmp(a: &Args<'_>) -> Result<Datum> {
-    let (mut l, mut r) = (a.expr.args[0].clone(), a.expr.args[1].clone());
     let (x, y) = (arg!(a.text(0)), arg!(a.text(1)));
-    let collation = match settle(&mut l, &mut r, "strcmp") {
-        Ok(Comparer::Bytes(collation)) => collation,
-        _ => coll::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "strcmp")?,
-    };
+    let collation = collation::of_operands(&[&a.expr.args[0], &a.expr.args[1]], "strcmp")?;
     int(collation.compare(&x, &y) as i64)
 }
 

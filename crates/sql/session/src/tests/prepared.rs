@@ -11,12 +11,9 @@ use ilmenite_executor::{MemoryTracker, StatementContext};
 use ilmenite_parser::{LexMode, Statement, parse_single};
 
 fn parsed(text: &str) -> Box<sqlparser::ast::Statement> {
-    let mut parsed = parse_single(text.as_bytes(), LexMode::default()).unwrap();
-    match &mut parsed.statement {
-        Statement::Query(statement) => {
-            ilmenite_expr::number_placeholders(statement.as_mut());
-            statement.clone()
-        }
+    let parsed = parse_single(text.as_bytes(), LexMode::default()).unwrap();
+    match parsed.statement {
+        Statement::Query(statement) => statement,
         other => panic!("{other:?}"),
     }
 }
