@@ -201,6 +201,15 @@ pub enum Path {
     },
 }
 
+impl Path {
+    /// On the first columns of its key.
+    pub(crate) fn bounds(&self) -> &[ColumnBound] {
+        match self {
+            Path::Table { bounds, .. } | Path::Index { bounds, .. } => bounds,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct VirtualScan {
     pub table: Arc<dyn VirtualTable>,
