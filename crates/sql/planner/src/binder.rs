@@ -239,6 +239,14 @@ impl Block {
         Expr::column(slot, ty.clone(), &shown)
     }
 
+    /// Source and column that a slot was given to.
+    pub fn owner(&self, slot: Slot) -> Option<(usize, usize)> {
+        let source = *self.owners.get(slot)?;
+        let slots = &self.sources[source].slots;
+        let column = slots.iter().position(|s| *s == Some(slot))?;
+        Some((source, column))
+    }
+
     /// All slots of a source.
     pub fn slots_of(&self, source: usize) -> Vec<Slot> {
         (0..self.width)

@@ -310,7 +310,7 @@ impl Scope for BlockScope<'_, '_> {
             super::binder::SourceKind::NewRow { table, .. } => table.clone(),
             _ => return Err(Error::no_default_for_field(name.column)),
         };
-        super::dml::default_expr(self.binder.env, &info.columns[column])
+        super::defaults::default_expr(self.binder.env, &info.columns[column])
     }
 
     fn subquery(&mut self, query: &Query) -> Result<BoundSubquery> {

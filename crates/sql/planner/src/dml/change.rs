@@ -1,6 +1,23 @@
 //! UPDATE and DELETE: which rows of which tables, and what becomes of them.
 
-use super::*;
+use ilmenite_types::{FieldType, TypeCode};
+use sqlparser::ast::{
+    Delete, Expr as Ast, FromTable, ObjectName, OrderByExpr, SqliteOnConflict, TableFactor, TableWithJoins,
+    Update,
+};
+
+use super::plan::{AssignmentPlan, DeletePlan, TargetTable, UpdatePlan};
+use super::row::{add_on_update, assignment_column, value_or_default};
+use crate::binder::{Binder, same_name};
+use crate::condition::split_and;
+use crate::context::PlanEnv;
+use crate::from::FromTree;
+use crate::names::Clause;
+use crate::ops::{limited, project, sort, sort_key};
+use crate::query::descending;
+use crate::{Limit, Node, Privilege};
+use ilmenite_error::{Error, Result};
+use ilmenite_expr::Expr;
 
 /// FROM of an UPDATE or DELETE: Select is checked of what is read, the other privilege of what is written.
 fn bind_targets(binder: &mut Binder<'_>, level: usize, from: &[TableWithJoins]) -> Result<FromTree> {
@@ -63,29 +80,11 @@ fn target_rows(
         let mut exprs: Vec<Expr> = (0..width)
             .map(|slot| Expr::column(slot, FieldType::new(TypeCode::Null), ""))
             .collect();
-        let mut keys = Vec::with_capacity(order.len());
-        for (expr, descending) in order {
-            let comparer = ilmenite_expr::Comparer::for_type(expr.field_type());
-            let mut key = sort_key(&mut exprs, expr, descending);
-            key.comparer = comparer;
-            keys.push(key);
-        }
-        let rows = node.rows;
-        node = Node::new(
-            rows,
-            NodeKind::Project {
-                input: Box::new(node),
-                exprs,
-            },
-        );
-        node = Node::new(
-            rows,
-            NodeKind::Sort {
-                input: Box::new(node),
-                keys,
-                limit: limit.clone(),
-            },
-        );
+        let keys = order
+            .into_iter()
+            .map(|(expr, descending)| sort_key(&mut exprs, expr, descending))
+            .collect();
+        node = sort(project(node, exprs), keys, limit.clone());
     }
     if let Some(limit) = limit {
         node = limited(node, limit);
@@ -124,10 +123,7 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
         let Some(table) = binder.blocks[level].sources[source].table().cloned() else {
             return Err(Error::non_updatable_table(name, "UPDATE"));
         };
-        let value = match value(&mut binder, level, &table, column, &assignment.value)? {
-            Some(value) => value,
-            None => default_expr(env, &table.info.columns[column])?,
-        };
+        let value = value_or_default(&mut binder, level, &table, column, &assignment.value)?;
         assignments.push(AssignmentPlan {
             target,
             column,
@@ -154,7 +150,7 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
         assignment.slot = binder.blocks[level].sources[sources[assignment.target]].slots[assignment.column];
     }
     binder.close_block()?;
-    let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
+    let ignore = matches!(update.or, Some(SqliteOnConflict::Ignore));
     Ok(UpdatePlan {
         rows,
         targets,
