@@ -27,6 +27,20 @@ pub(crate) struct Request<'r> {
     pub limit: Option<u64>,
 }
 
+impl<'r> Request<'r> {
+    /// The source by itself, in any order.
+    pub(crate) fn alone(level: usize, source: usize, conditions: &'r [Expr]) -> Self {
+        Request {
+            level,
+            source,
+            conditions,
+            available: 0,
+            order: &[],
+            limit: None,
+        }
+    }
+}
+
 pub(crate) struct Choice {
     pub path: Path,
     pub filter: Vec<Expr>,
