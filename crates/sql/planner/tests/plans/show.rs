@@ -1,12 +1,13 @@
 //! A plan as text: the rows of EXPLAIN without the numbers of operators, the plans of the subqueries its expressions name,
-//! and what EXPLAIN leaves out: what is written, locked, and read of variables.
+//! and what EXPLAIN leaves out: what is written, locked, and read of variables. Or the key ranges of its one table.
 
 use std::fmt::Write;
 
+use ilmenite_error::Result;
 use ilmenite_expr::{EvalContext, Expr};
 use ilmenite_planner::{
-    AssignmentPlan, ExplainRow, InsertSource, LoadItem, LoadPlan, Node, NodeKind, Planned, PlannedKind,
-    QueryPlan, SubqueryPlan, TableUse, UsedVariables, explain,
+    AssignmentPlan, ExplainRow, InsertSource, KeyBuilder, LoadItem, LoadPlan, Node, NodeKind, Path, Planned,
+    PlannedKind, QueryPlan, SubqueryPlan, TableScan, TableUse, UsedVariables, explain,
 };
 
 pub fn planned(mut planned: Planned, eval: &EvalContext) -> String {
@@ -88,6 +89,49 @@ pub fn load(plan: &LoadPlan, used: &UsedVariables) -> String {
     }
     variables(used, &mut text);
     text
+}
+
+/// The key ranges of the one table that a query reads, without the prefix they have in common.
+pub fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
+    let PlannedKind::Query { plan, .. } = &planned.kind else {
+        panic!("no query");
+    };
+    let scan = scan_under(&plan.root);
+    let (name, builder, bounds) = match &scan.path {
+        Path::Table { bounds, .. } => ("rows", KeyBuilder::for_rows(&scan.table)?, bounds),
+        Path::Index { index, bounds, .. } => {
+            let index = scan.table.index_by_id(*index).expect("an index of the table");
+            let builder = KeyBuilder::for_index(&scan.table, index)?;
+            (index.name.original.as_str(), builder, bounds)
+        }
+    };
+    let prefix = builder.everything().start.len();
+    let mut text = String::new();
+    for range in builder.ranges(bounds, &[], eval)? {
+        let (start, end) = (range.start.get(prefix..), range.end.get(prefix..));
+        let hex = |key: Option<&[u8]>| match key {
+            Some(key) => key.iter().map(|byte| format!("{byte:02x}")).collect(),
+            // Of the prefix that comes after.
+            None => "…".to_owned(),
+        };
+        let point = if range.point { " point" } else { "" };
+        let _ = writeln!(text, "{name} [{}, {}){point}", hex(start), hex(end));
+    }
+    Ok(if text.is_empty() {
+        format!("{name} none")
+    } else {
+        text
+    })
+}
+
+fn scan_under(node: &Node) -> &TableScan {
+    match &node.kind {
+        NodeKind::Table(scan) => scan,
+        NodeKind::Project { input, .. } | NodeKind::Filter { input, .. } | NodeKind::Limit { input, .. } => {
+            scan_under(input)
+        }
+        other => panic!("{other:?} is no read of one table"),
+    }
 }
 
 fn given(value: &Option<Expr>) -> String {

@@ -14,6 +14,7 @@
 //! variable x 5                   a user variable
 //! parameters 5, 'a'              the values of ?; - for none
 //! mode keep                      plain, keep (a plan to be used again) or describe
+//! show keys                      instead of plans, the key ranges that a query's table is read by
 //! ```
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub struct World {
     variables: Vec<(String, Datum)>,
     params: Vec<Datum>,
     mode: PlanMode,
+    shows_keys: bool,
 }
 
 impl Default for World {
@@ -60,6 +62,7 @@ impl Default for World {
             variables: Vec::new(),
             params: Vec::new(),
             mode: PlanMode::default(),
+            shows_keys: false,
         }
     }
 }
@@ -104,6 +107,7 @@ impl World {
                     keep: rest == "keep",
                 }
             }
+            "show" => self.shows_keys = rest == "keys",
             other => panic!("{other} is no setting"),
         }
     }
@@ -170,6 +174,9 @@ impl World {
             Statement::Query(query) => {
                 let eval = eval(!matches!(**query, sqlparser::ast::Statement::Query(_)));
                 let planned = plan(self.env(&eval), query)?;
+                if self.shows_keys {
+                    return show::keys(&planned, &eval);
+                }
                 Ok(show::planned(planned, &eval))
             }
             Statement::LoadData(load) => {
