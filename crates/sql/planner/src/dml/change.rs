@@ -92,6 +92,15 @@ fn target_rows(
     Ok(node)
 }
 
+/// Of several tables there is no order, nor a first few rows.
+fn refuse_order_and_limit(statement: &str, order_by: &[OrderByExpr], limit: Option<&Ast>) -> Result<()> {
+    match (limit, order_by) {
+        (Some(_), _) => Err(Error::wrong_usage(statement, "LIMIT")),
+        (None, [_, ..]) => Err(Error::wrong_usage(statement, "ORDER BY")),
+        (None, []) => Ok(()),
+    }
+}
+
 pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePlan> {
     if update.from.is_some() || update.returning.is_some() {
         return Err(Error::syntax("'FROM'"));
@@ -100,13 +109,8 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
     let level = binder.open_block(None);
     let tree = bind_targets(&mut binder, level, std::slice::from_ref(&update.table))?;
     let multiple = binder.blocks[level].sources.len() > 1;
-    if multiple && (!update.order_by.is_empty() || update.limit.is_some()) {
-        let clause = if update.limit.is_some() {
-            "LIMIT"
-        } else {
-            "ORDER BY"
-        };
-        return Err(Error::wrong_usage("UPDATE", clause));
+    if multiple {
+        refuse_order_and_limit("UPDATE", &update.order_by, update.limit.as_ref())?;
     }
     let mut sources: Vec<usize> = Vec::new();
     let mut assignments = Vec::with_capacity(update.assignments.len());
@@ -207,39 +211,16 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
         (bind_targets(&mut binder, level, listed)?, Vec::new())
     };
     let multiple = !names.is_empty();
-    if multiple && (!delete.order_by.is_empty() || delete.limit.is_some()) {
-        let clause = if delete.limit.is_some() {
-            "LIMIT"
-        } else {
-            "ORDER BY"
-        };
-        return Err(Error::wrong_usage("DELETE", clause));
+    if multiple {
+        refuse_order_and_limit("DELETE", &delete.order_by, delete.limit.as_ref())?;
     }
     let mut targets = Vec::new();
-    if multiple {
-        for name in &names {
-            // `t.*` names t as well.
-            let parts: Vec<&str> = name
-                .0
-                .iter()
-                .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
-                .filter(|part| *part != "*")
-                .collect();
-            let (database, table) = match &parts[..] {
-                [table] => (None, *table),
-                [database, table] => (Some(*database), *table),
-                _ => return Err(Error::syntax(format!("'{name}'"))),
-            };
-            let source = binder.blocks[level].sources.iter().position(|source| {
-                same_name(&source.alias, table)
-                    && database
-                        .is_none_or(|db| source.database.as_deref().is_some_and(|own| same_name(own, db)))
-            });
-            let source = source.ok_or_else(|| Error::unknown_table(table, "MULTI DELETE"))?;
-            targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
-        }
-    } else {
+    if !multiple {
         targets.push(make_target(&mut binder, level, 0, Privilege::Delete)?);
+    }
+    for name in &names {
+        let source = named_target(&binder, level, name)?;
+        targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
     }
     let rows = target_rows(
         &mut binder,
@@ -255,6 +236,26 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
         targets,
         subqueries: binder.finish()?,
     })
+}
+
+/// The source a DELETE of several tables names; `t.*` names t as well.
+fn named_target(binder: &Binder<'_>, level: usize, name: &ObjectName) -> Result<usize> {
+    let parts: Vec<&str> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
+        .filter(|part| *part != "*")
+        .collect();
+    let (database, table) = match &parts[..] {
+        [table] => (None, *table),
+        [database, table] => (Some(*database), *table),
+        _ => return Err(Error::syntax(format!("'{name}'"))),
+    };
+    let source = binder.blocks[level].sources.iter().position(|source| {
+        same_name(&source.alias, table)
+            && database.is_none_or(|db| source.database.as_deref().is_some_and(|own| same_name(own, db)))
+    });
+    source.ok_or_else(|| Error::unknown_table(table, "MULTI DELETE"))
 }
 
 fn table_name(factor: &TableFactor) -> Result<ObjectName> {
