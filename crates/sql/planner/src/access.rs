@@ -93,7 +93,7 @@ impl<'k> Key<'k> {
 
 impl Binder<'_> {
     /// The cheapest path for the request.
-    pub fn choose_path(&self, request: &Request<'_>) -> Result<Choice> {
+    pub(crate) fn choose_path(&self, request: &Request<'_>) -> Result<Choice> {
         let block = &self.blocks[request.level];
         let source = &block.sources[request.source];
         let table = source
@@ -119,7 +119,7 @@ impl Binder<'_> {
     }
 
     /// The node that reads a source's table by the path chosen.
-    pub fn table_scan(&self, level: usize, source_at: usize, choice: Choice) -> Result<TableScan> {
+    pub(crate) fn table_scan(&self, level: usize, source_at: usize, choice: Choice) -> Result<TableScan> {
         let block = &self.blocks[level];
         let source = &block.sources[source_at];
         let table = source

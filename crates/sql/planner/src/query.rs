@@ -23,7 +23,7 @@ pub(crate) struct Tail<'q> {
 
 impl Binder<'_> {
     /// Binds a query whose columns may also come from the blocks from `parent` outwards.
-    pub fn query_under(&mut self, query: &Query, parent: Option<usize>) -> Result<QueryPlan> {
+    pub(crate) fn query_under(&mut self, query: &Query, parent: Option<usize>) -> Result<QueryPlan> {
         if query.fetch.is_some() || query.for_clause.is_some() || query.format_clause.is_some() {
             return Err(Error::not_supported_yet("FETCH and FOR XML"));
         }
@@ -90,7 +90,7 @@ impl Binder<'_> {
     }
 
     /// LIMIT and OFFSET: constants and parameters only.
-    pub fn limit(&mut self, count: Option<&Ast>, offset: Option<&Ast>) -> Result<Option<Limit>> {
+    pub(crate) fn limit(&mut self, count: Option<&Ast>, offset: Option<&Ast>) -> Result<Option<Limit>> {
         if count.is_none() && offset.is_none() {
             return Ok(None);
         }
@@ -334,7 +334,7 @@ impl Binder<'_> {
     }
 
     /// Hands the outer names of a block that is done to the block around it.
-    pub fn pass_outer(&mut self, _parent: usize, block: super::binder::Block) -> Result<()> {
+    pub(crate) fn pass_outer(&mut self, _parent: usize, block: super::binder::Block) -> Result<()> {
         // Blocks under a carrier name the carrier's outer row directly, and have none of their own.
         if block.outer.is_empty() {
             Ok(())

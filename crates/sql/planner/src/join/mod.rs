@@ -22,7 +22,7 @@ use unit::{Joined, Step, Unit, flatten, mask};
 
 impl Binder<'_> {
     /// Plans FROM and WHERE of block `level`.
-    pub fn plan_from(
+    pub(crate) fn plan_from(
         &mut self,
         level: usize,
         tree: FromTree,

@@ -22,7 +22,12 @@ use ilmenite_expr::{AggregateKind, Expr, Op};
 use items::Item;
 
 impl Binder<'_> {
-    pub fn select(&mut self, select: &Select, parent: Option<usize>, tail: Tail<'_>) -> Result<QueryPlan> {
+    pub(crate) fn select(
+        &mut self,
+        select: &Select,
+        parent: Option<usize>,
+        tail: Tail<'_>,
+    ) -> Result<QueryPlan> {
         refuse_unknown(select)?;
         let level = self.open_block(parent);
         let plan = self.select_in(level, select, tail);
@@ -149,7 +154,7 @@ impl Binder<'_> {
     }
 
     /// TABLE t
-    pub fn whole_table(
+    pub(crate) fn whole_table(
         &mut self,
         database: Option<&str>,
         name: &str,
