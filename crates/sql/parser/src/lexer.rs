@@ -21,7 +21,7 @@ const FEATURES: &[&[u8]] = &[b"clustered_index"];
 
 /// Where the text stops making sense: a byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LexError {
+pub(crate) struct LexError {
     pub offset: usize,
 }
 
@@ -36,7 +36,7 @@ struct Lexer<'a> {
 }
 
 /// The tokens of `text`, without white space and comments; optimizer hints `/*+ … */` stay as comment tokens.
-pub fn tokenize(text: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
+pub(crate) fn tokenize(text: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
     let mut lexer = Lexer {
         text,
         at: 0,
