@@ -2,6 +2,9 @@
 //!
 //! There is no store, no catalog and no session behind it: `world` answers what planning asks from tables that `table` makes
 //! of CREATE TABLE, and `show` writes a plan out. What a script may say besides SQL is told in `world`.
+//!
+//! `# wrong:` stands over what gives a wrong result or refuses what is right, `# not good:` over what could be done better: both are
+//! kept as they are until somebody mends them.
 
 mod show;
 mod table;
