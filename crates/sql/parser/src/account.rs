@@ -7,7 +7,7 @@ use super::cursor::{Cursor, Parse, Stop};
 use ilmenite_error::Error;
 
 /// `user`, `'user'@'host'`, CURRENT_USER.
-pub fn account_name(c: &mut Cursor) -> Parse<AccountName> {
+pub(crate) fn account_name(c: &mut Cursor) -> Parse<AccountName> {
     if c.word("CURRENT_USER") {
         if c.token(&Token::LParen) {
             c.expect_token(&Token::RParen)?;
@@ -106,7 +106,7 @@ fn users(c: &mut Cursor) -> Parse<Vec<(AccountName, AuthSpec)>> {
     })
 }
 
-pub fn create_user(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn create_user(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("USER")?;
     let if_not_exists = c.if_not_exists();
     let users = users(c)?;
@@ -117,7 +117,7 @@ pub fn create_user(c: &mut Cursor) -> Parse<Statement> {
     }))
 }
 
-pub fn alter_user(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn alter_user(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("USER")?;
     let if_exists = c.if_exists();
     if c.words(&["USER"]) {
@@ -144,7 +144,7 @@ pub fn alter_user(c: &mut Cursor) -> Parse<Statement> {
     }))
 }
 
-pub fn drop_user(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn drop_user(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("USER")?;
     let if_exists = c.if_exists();
     Ok(Statement::Account(Account::Drop {
@@ -154,7 +154,7 @@ pub fn drop_user(c: &mut Cursor) -> Parse<Statement> {
 }
 
 /// After RENAME.
-pub fn rename_user(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn rename_user(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("USER")?;
     let renames = c.list(|c| {
         let from = account_name(c)?;
@@ -222,7 +222,7 @@ fn level(c: &mut Cursor) -> Parse<GrantLevel> {
     }))
 }
 
-pub fn grant_or_revoke(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn grant_or_revoke(c: &mut Cursor) -> Parse<Statement> {
     let grant = c.word("GRANT");
     if !grant {
         c.expect_word("REVOKE")?;

@@ -5,10 +5,9 @@ use sqlparser::tokenizer::Token;
 
 use super::ast::*;
 use super::cursor::{Cursor, Parse, Stop};
-use super::statement::skip_rest;
 use ilmenite_error::Error;
 
-pub fn admin(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn admin(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("ADMIN")?;
     let found = if c.words(&["SHOW", "DDL"]) {
         show_ddl(c)?
@@ -30,7 +29,7 @@ pub fn admin(c: &mut Cursor) -> Parse<Statement> {
     } else if c.words(&["CHECKSUM", "TABLE"]) {
         Admin::ChecksumTables(c.table_names()?)
     } else if let Some(what) = unsupported(c) {
-        skip_rest(c);
+        c.skip_rest();
         Admin::Unsupported(what)
     } else {
         return c.stop();

@@ -5,15 +5,14 @@ use sqlparser::tokenizer::Token;
 use super::account;
 use super::ast::*;
 use super::column::{self, charset_words};
-use super::create::{self, index_name, key, starts_key, table_options};
-use super::cursor::{Cursor, Parse, Stop};
-use super::statement::{ddl, skip_rest};
-use ilmenite_error::Error;
+use super::cursor::{Cursor, Parse};
+use super::index::{index_name, key, online_option, starts_key};
+use super::options::{database_options, table_options};
 
-pub fn alter(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn alter(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("ALTER")?;
     if c.any_word(&["DATABASE", "SCHEMA"]).is_some() {
-        return create::alter_database(c);
+        return database(c);
     }
     if c.peek_word("USER") {
         return account::alter_user(c);
@@ -32,15 +31,16 @@ pub fn alter(c: &mut Cursor) -> Parse<Statement> {
                 }
             }
             if c.peek_word("PARTITION") || c.peek_word("REMOVE") {
-                skip_rest(c);
+                c.skip_rest();
                 actions.push(AlterAction::Unsupported("partitions"));
             }
         }
-        return Ok(ddl(Ddl::AlterTable {
+        return Ok(Ddl::AlterTable {
             table,
             actions,
             online,
-        }));
+        }
+        .into());
     }
     for (word, name) in [
         ("VIEW", "ALTER VIEW"),
@@ -53,52 +53,26 @@ pub fn alter(c: &mut Cursor) -> Parse<Statement> {
         ("SEQUENCE", "ALTER SEQUENCE"),
     ] {
         if c.word(word) {
-            skip_rest(c);
-            return Ok(ddl(Ddl::Unsupported(name)));
+            c.skip_rest();
+            return Ok(Ddl::Unsupported(name).into());
         }
     }
     c.stop()
 }
 
-/// `ALGORITHM = …`, `LOCK = …` at the end of CREATE INDEX and DROP INDEX.
-pub fn online_options(c: &mut Cursor) -> Parse<OnlineOptions> {
-    let mut options = OnlineOptions::default();
-    loop {
-        c.comma();
-        if !online_option(c, &mut options)? {
-            return Ok(options);
-        }
+fn database(c: &mut Cursor) -> Parse<Statement> {
+    let option_next = ["CHARACTER", "CHARSET", "COLLATE", "DEFAULT", "ENCRYPTION"]
+        .iter()
+        .any(|word| c.peek_word(word));
+    let name = if option_next { None } else { Some(c.identifier()?) };
+    if c.at_end() {
+        return c.stop();
     }
-}
-
-fn online_option(c: &mut Cursor, options: &mut OnlineOptions) -> Parse<bool> {
-    let algorithm = if c.word("ALGORITHM") {
-        true
-    } else if c.word("LOCK") {
-        false
-    } else {
-        return Ok(false);
-    };
-    c.token(&Token::Eq);
-    let value = c.name_or_string()?.to_ascii_uppercase();
-    let known: &[&str] = if algorithm {
-        &["DEFAULT", "INSTANT", "INPLACE", "COPY"]
-    } else {
-        &["DEFAULT", "NONE", "SHARED", "EXCLUSIVE"]
-    };
-    if !known.contains(&value.as_str()) {
-        return Err(Stop::Error(if algorithm {
-            Error::unknown_alter_algorithm(value)
-        } else {
-            Error::unknown_alter_lock(value)
-        }));
+    Ok(Ddl::AlterDatabase {
+        name,
+        options: database_options(c)?,
     }
-    if algorithm {
-        options.algorithm = Some(value);
-    } else {
-        options.lock = Some(value);
-    }
-    Ok(true)
+    .into())
 }
 
 fn one_action(c: &mut Cursor, actions: &mut Vec<AlterAction>, online: &mut OnlineOptions) -> Parse<()> {
@@ -163,7 +137,7 @@ fn one_action(c: &mut Cursor, actions: &mut Vec<AlterAction>, online: &mut Onlin
     } else if online_option(c, online)? {
         return Ok(());
     } else if let Some(what) = partition_action(c) {
-        skip_rest(c);
+        c.skip_rest();
         AlterAction::Unsupported(what)
     } else {
         let mut options = TableOptions::default();
@@ -231,7 +205,7 @@ fn add(c: &mut Cursor, actions: &mut Vec<AlterAction>) -> Parse<()> {
         }
     }
     if c.peek_word("FOREIGN") {
-        create::foreign_key(c)?;
+        column::foreign_key(c)?;
         actions.push(AlterAction::Unsupported("foreign keys"));
         return Ok(());
     }
@@ -241,7 +215,7 @@ fn add(c: &mut Cursor, actions: &mut Vec<AlterAction>) -> Parse<()> {
         return Ok(());
     }
     if c.peek_word("PARTITION") {
-        skip_rest(c);
+        c.skip_rest();
         actions.push(AlterAction::Unsupported("partitions"));
         return Ok(());
     }
@@ -293,7 +267,7 @@ fn drop(c: &mut Cursor) -> Parse<AlterAction> {
         return Ok(AlterAction::Unsupported("CHECK constraints"));
     }
     if c.peek_word("PARTITION") {
-        skip_rest(c);
+        c.skip_rest();
         return Ok(AlterAction::Unsupported("partitions"));
     }
     c.word("COLUMN");
@@ -336,7 +310,7 @@ fn alter_part(c: &mut Cursor) -> Parse<AlterAction> {
         return Ok(AlterAction::IndexVisibility { name, invisible });
     }
     if c.any_word(&["CHECK", "CONSTRAINT"]).is_some() {
-        skip_rest(c);
+        c.skip_rest();
         return Ok(AlterAction::Unsupported("CHECK constraints"));
     }
     c.word("COLUMN");

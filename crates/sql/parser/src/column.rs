@@ -6,13 +6,13 @@ use super::ast::*;
 use super::cursor::{Cursor, Parse};
 
 /// `name type attributes…`
-pub fn column_def(c: &mut Cursor) -> Parse<ColumnDef> {
+pub(crate) fn column_def(c: &mut Cursor) -> Parse<ColumnDef> {
     let name = c.identifier()?;
     column_body(c, name)
 }
 
 /// What follows a column's name.
-pub fn column_body(c: &mut Cursor, name: String) -> Parse<ColumnDef> {
+pub(crate) fn column_body(c: &mut Cursor, name: String) -> Parse<ColumnDef> {
     let mut column = ColumnDef {
         name,
         data_type: data_type(c)?,
@@ -94,18 +94,18 @@ fn attribute(c: &mut Cursor, column: &mut ColumnDef) -> Parse<bool> {
 }
 
 /// A literal, CURRENT_TIMESTAMP, or an expression in parentheses.
-pub fn default_value(c: &mut Cursor) -> Parse<sqlparser::ast::Expr> {
+pub(crate) fn default_value(c: &mut Cursor) -> Parse<sqlparser::ast::Expr> {
     // Tighter than NOT, so that `DEFAULT 1 NOT NULL` ends where it should.
     c.sql(|p| p.parse_prefix())
 }
 
-pub fn clustered(c: &mut Cursor) -> Option<bool> {
+pub(crate) fn clustered(c: &mut Cursor) -> Option<bool> {
     c.any_word(&["CLUSTERED", "NONCLUSTERED"])
         .map(|word| word == "CLUSTERED")
 }
 
 /// `CHECK (condition) [[NOT] ENFORCED]`
-pub fn check(c: &mut Cursor) -> Parse<()> {
+pub(crate) fn check(c: &mut Cursor) -> Parse<()> {
     c.expect_word("CHECK")?;
     c.expect_token(&Token::LParen)?;
     c.expr()?;
@@ -116,8 +116,22 @@ pub fn check(c: &mut Cursor) -> Parse<()> {
     Ok(())
 }
 
+/// `FOREIGN KEY [name] (columns) REFERENCES …`
+pub(crate) fn foreign_key(c: &mut Cursor) -> Parse<()> {
+    c.expect_words(&["FOREIGN", "KEY"])?;
+    c.if_not_exists();
+    if !c.peek_token(&Token::LParen) {
+        c.identifier()?;
+    }
+    c.expect_token(&Token::LParen)?;
+    c.list(Cursor::identifier)?;
+    c.expect_token(&Token::RParen)?;
+    c.expect_word("REFERENCES")?;
+    references(c)
+}
+
 /// What follows REFERENCES.
-pub fn references(c: &mut Cursor) -> Parse<()> {
+pub(crate) fn references(c: &mut Cursor) -> Parse<()> {
     c.table_name()?;
     if c.token(&Token::LParen) {
         c.list(Cursor::identifier)?;
@@ -143,7 +157,7 @@ pub fn references(c: &mut Cursor) -> Parse<()> {
 }
 
 /// `CHARACTER SET` or `CHARSET`.
-pub fn charset_words(c: &mut Cursor) -> bool {
+pub(crate) fn charset_words(c: &mut Cursor) -> bool {
     c.words(&["CHARACTER", "SET"]) || c.words(&["CHAR", "SET"]) || c.word("CHARSET")
 }
 
@@ -236,7 +250,7 @@ fn type_name(c: &mut Cursor) -> Parse<TypeName> {
     c.stop()
 }
 
-pub fn data_type(c: &mut Cursor) -> Parse<DataType> {
+pub(crate) fn data_type(c: &mut Cursor) -> Parse<DataType> {
     let mut found = DataType {
         name: type_name(c)?,
         length: None,

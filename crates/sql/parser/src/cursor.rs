@@ -1,16 +1,16 @@
 //! A place in the tokens of one statement, and what every part of the parser does there.
 
 use sqlparser::ast as sql;
-use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::ast::TableName;
 use super::dialect::Mysql;
+use super::reserved::is_reserved;
 
 /// Where parsing stopped making sense: a byte offset into the text. What would be right instead, MySQL does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
+pub(crate) enum Stop {
     At(usize),
     /// The statement nests too deep.
     TooDeep,
@@ -18,21 +18,21 @@ pub enum Stop {
     Error(ilmenite_error::Error),
 }
 
-pub type Parse<T> = std::result::Result<T, Stop>;
+pub(crate) type Parse<T> = std::result::Result<T, Stop>;
 
 static DIALECT: std::sync::LazyLock<Mysql> = std::sync::LazyLock::new(Mysql::default);
 
 /// How deep expressions and subqueries may nest: each level takes a few frames of the stack.
 const MAX_DEPTH: usize = 256;
 
-pub struct Cursor {
+pub(crate) struct Cursor {
     pub parser: Parser<'static>,
     /// Byte offset of the end of the statement.
     end: usize,
 }
 
 impl Cursor {
-    pub fn new(tokens: Vec<TokenWithSpan>, end: usize) -> Self {
+    pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize) -> Self {
         let parser = Parser::new(&*DIALECT)
             .with_recursion_limit(MAX_DEPTH)
             .with_tokens_with_locations(tokens);
@@ -47,12 +47,12 @@ impl Cursor {
     }
 
     /// Byte offset of the next token.
-    pub fn offset(&self) -> usize {
+    pub(crate) fn offset(&self) -> usize {
         self.offset_of(self.parser.peek_token_ref())
     }
 
     /// The next token makes no sense here.
-    pub fn stop<T>(&self) -> Parse<T> {
+    pub(crate) fn stop<T>(&self) -> Parse<T> {
         Err(Stop::At(self.offset()))
     }
 
@@ -73,20 +73,30 @@ impl Cursor {
     }
 
     /// Runs a part of sqlparser's grammar.
-    pub fn sql<T>(&mut self, parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>) -> Parse<T> {
+    pub(crate) fn sql<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
+    ) -> Parse<T> {
         parse(&mut self.parser).map_err(|error| self.stopped_at(error))
     }
 
-    pub fn expr(&mut self) -> Parse<sql::Expr> {
+    pub(crate) fn expr(&mut self) -> Parse<sql::Expr> {
         self.sql(|p| p.parse_expr())
     }
 
-    pub fn at_end(&self) -> bool {
+    pub(crate) fn at_end(&self) -> bool {
         self.parser.peek_token_ref().token == Token::EOF
     }
 
-    pub fn expect_end(&self) -> Parse<()> {
+    pub(crate) fn expect_end(&self) -> Parse<()> {
         if self.at_end() { Ok(()) } else { self.stop() }
+    }
+
+    /// Takes all that is left, whatever it says.
+    pub(crate) fn skip_rest(&mut self) {
+        while !self.at_end() {
+            self.parser.advance_token();
+        }
     }
 
     fn is_word(token: &Token, expected: &str) -> bool {
@@ -94,16 +104,16 @@ impl Cursor {
     }
 
     /// Is the token `ahead` of the next the word `expected`?
-    pub fn peek_word_at(&self, ahead: usize, expected: &str) -> bool {
+    pub(crate) fn peek_word_at(&self, ahead: usize, expected: &str) -> bool {
         Self::is_word(&self.parser.peek_nth_token_ref(ahead).token, expected)
     }
 
-    pub fn peek_word(&self, expected: &str) -> bool {
+    pub(crate) fn peek_word(&self, expected: &str) -> bool {
         self.peek_word_at(0, expected)
     }
 
     /// Takes the words when all of them come next.
-    pub fn words(&mut self, expected: &[&str]) -> bool {
+    pub(crate) fn words(&mut self, expected: &[&str]) -> bool {
         let found = expected
             .iter()
             .enumerate()
@@ -116,31 +126,31 @@ impl Cursor {
         found
     }
 
-    pub fn word(&mut self, expected: &str) -> bool {
+    pub(crate) fn word(&mut self, expected: &str) -> bool {
         self.words(&[expected])
     }
 
     /// Takes whichever of the words comes next.
-    pub fn any_word(&mut self, expected: &[&'static str]) -> Option<&'static str> {
+    pub(crate) fn any_word(&mut self, expected: &[&'static str]) -> Option<&'static str> {
         expected.iter().copied().find(|word| self.word(word))
     }
 
-    pub fn expect_word(&mut self, expected: &str) -> Parse<()> {
+    pub(crate) fn expect_word(&mut self, expected: &str) -> Parse<()> {
         if self.word(expected) { Ok(()) } else { self.stop() }
     }
 
-    pub fn expect_words(&mut self, expected: &[&str]) -> Parse<()> {
+    pub(crate) fn expect_words(&mut self, expected: &[&str]) -> Parse<()> {
         for word in expected {
             self.expect_word(word)?;
         }
         Ok(())
     }
 
-    pub fn peek_token(&self, token: &Token) -> bool {
+    pub(crate) fn peek_token(&self, token: &Token) -> bool {
         self.parser.peek_token_ref().token == *token
     }
 
-    pub fn token(&mut self, token: &Token) -> bool {
+    pub(crate) fn token(&mut self, token: &Token) -> bool {
         let found = self.peek_token(token);
         if found {
             self.parser.advance_token();
@@ -148,16 +158,16 @@ impl Cursor {
         found
     }
 
-    pub fn expect_token(&mut self, token: &Token) -> Parse<()> {
+    pub(crate) fn expect_token(&mut self, token: &Token) -> Parse<()> {
         if self.token(token) { Ok(()) } else { self.stop() }
     }
 
-    pub fn comma(&mut self) -> bool {
+    pub(crate) fn comma(&mut self) -> bool {
         self.token(&Token::Comma)
     }
 
     /// A name, quoted or not. Reserved words need quotes.
-    pub fn identifier(&mut self) -> Parse<String> {
+    pub(crate) fn identifier(&mut self) -> Parse<String> {
         let offset = self.offset();
         match &self.parser.peek_token_ref().token {
             Token::Word(word)
@@ -187,7 +197,7 @@ impl Cursor {
         }
     }
 
-    pub fn table_name(&mut self) -> Parse<TableName> {
+    pub(crate) fn table_name(&mut self) -> Parse<TableName> {
         let first = self.identifier()?;
         if self.token(&Token::Period) {
             return Ok(TableName {
@@ -201,11 +211,11 @@ impl Cursor {
         })
     }
 
-    pub fn table_names(&mut self) -> Parse<Vec<TableName>> {
+    pub(crate) fn table_names(&mut self) -> Parse<Vec<TableName>> {
         self.list(Self::table_name)
     }
 
-    pub fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Vec<T>> {
+    pub(crate) fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Parse<T>) -> Parse<Vec<T>> {
         let mut found = vec![one(self)?];
         while self.comma() {
             found.push(one(self)?);
@@ -213,11 +223,11 @@ impl Cursor {
         Ok(found)
     }
 
-    pub fn peek_string(&self) -> bool {
+    pub(crate) fn peek_string(&self) -> bool {
         matches!(self.parser.peek_token_ref().token, Token::SingleQuotedString(_))
     }
 
-    pub fn string(&mut self) -> Parse<String> {
+    pub(crate) fn string(&mut self) -> Parse<String> {
         match &self.parser.peek_token_ref().token {
             Token::SingleQuotedString(text) => {
                 let text = text.clone();
@@ -229,7 +239,7 @@ impl Cursor {
     }
 
     /// A string where bytes that are no text may stand, as hex or bit literals.
-    pub fn string_or_hex(&mut self) -> Parse<String> {
+    pub(crate) fn string_or_hex(&mut self) -> Parse<String> {
         if let Token::HexStringLiteral(digits) = &self.parser.peek_token_ref().token {
             let bytes = hex::decode(digits).map_err(|_| Stop::At(self.offset()))?;
             let text = String::from_utf8(bytes).map_err(|_| Stop::At(self.offset()))?;
@@ -240,7 +250,7 @@ impl Cursor {
     }
 
     /// A name or a string: character sets, engines and users are written either way.
-    pub fn name_or_string(&mut self) -> Parse<String> {
+    pub(crate) fn name_or_string(&mut self) -> Parse<String> {
         if self.peek_string() {
             self.string()
         } else {
@@ -248,7 +258,22 @@ impl Cursor {
         }
     }
 
-    pub fn unsigned(&mut self) -> Parse<u64> {
+    /// A user variable `@x`; the name without the sign, lower case.
+    pub(crate) fn user_variable(&mut self) -> Parse<String> {
+        match &self.parser.peek_token_ref().token {
+            Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
+                let name = word.value[1..].to_lowercase();
+                if name.starts_with('@') {
+                    return self.stop();
+                }
+                self.parser.advance_token();
+                Ok(name)
+            }
+            _ => self.stop(),
+        }
+    }
+
+    pub(crate) fn unsigned(&mut self) -> Parse<u64> {
         match &self.parser.peek_token_ref().token {
             Token::Number(digits, _) => {
                 let number = digits.parse().map_err(|_| Stop::At(self.offset()))?;
@@ -259,293 +284,18 @@ impl Cursor {
         }
     }
 
-    pub fn signed(&mut self) -> Parse<i64> {
+    pub(crate) fn signed(&mut self) -> Parse<i64> {
         let offset = self.offset();
         let negative = self.token(&Token::Minus);
         let number = i64::try_from(self.unsigned()?).map_err(|_| Stop::At(offset))?;
         Ok(if negative { -number } else { number })
     }
 
-    pub fn if_exists(&mut self) -> bool {
+    pub(crate) fn if_exists(&mut self) -> bool {
         self.words(&["IF", "EXISTS"])
     }
 
-    pub fn if_not_exists(&mut self) -> bool {
+    pub(crate) fn if_not_exists(&mut self) -> bool {
         self.words(&["IF", "NOT", "EXISTS"])
     }
 }
-
-/// MySQL's reserved words: not usable as names without quotes.
-fn is_reserved(keyword: Keyword, word: &str) -> bool {
-    if keyword == Keyword::NoKeyword {
-        return false;
-    }
-    let upper = word.to_ascii_uppercase();
-    RESERVED.binary_search(&upper.as_str()).is_ok()
-}
-
-/// Sorted.
-pub const RESERVED: &[&str] = &[
-    "ACCESSIBLE",
-    "ADD",
-    "ALL",
-    "ALTER",
-    "ANALYZE",
-    "AND",
-    "AS",
-    "ASC",
-    "ASENSITIVE",
-    "BEFORE",
-    "BETWEEN",
-    "BIGINT",
-    "BINARY",
-    "BLOB",
-    "BOTH",
-    "BY",
-    "CALL",
-    "CASCADE",
-    "CASE",
-    "CHANGE",
-    "CHAR",
-    "CHARACTER",
-    "CHECK",
-    "COLLATE",
-    "COLUMN",
-    "CONDITION",
-    "CONSTRAINT",
-    "CONTINUE",
-    "CONVERT",
-    "CREATE",
-    "CROSS",
-    "CUBE",
-    "CUME_DIST",
-    "CURRENT_DATE",
-    "CURRENT_TIME",
-    "CURRENT_TIMESTAMP",
-    "CURRENT_USER",
-    "CURSOR",
-    "DATABASE",
-    "DATABASES",
-    "DAY_HOUR",
-    "DAY_MICROSECOND",
-    "DAY_MINUTE",
-    "DAY_SECOND",
-    "DEC",
-    "DECIMAL",
-    "DECLARE",
-    "DEFAULT",
-    "DELAYED",
-    "DELETE",
-    "DENSE_RANK",
-    "DESC",
-    "DESCRIBE",
-    "DETERMINISTIC",
-    "DISTINCT",
-    "DISTINCTROW",
-    "DIV",
-    "DOUBLE",
-    "DROP",
-    "DUAL",
-    "EACH",
-    "ELSE",
-    "ELSEIF",
-    "EMPTY",
-    "ENCLOSED",
-    "ESCAPED",
-    "EXCEPT",
-    "EXISTS",
-    "EXIT",
-    "EXPLAIN",
-    "FALSE",
-    "FETCH",
-    "FIRST_VALUE",
-    "FLOAT",
-    "FLOAT4",
-    "FLOAT8",
-    "FOR",
-    "FORCE",
-    "FOREIGN",
-    "FROM",
-    "FULLTEXT",
-    "FUNCTION",
-    "GENERATED",
-    "GET",
-    "GRANT",
-    "GROUP",
-    "GROUPING",
-    "GROUPS",
-    "HAVING",
-    "HIGH_PRIORITY",
-    "HOUR_MICROSECOND",
-    "HOUR_MINUTE",
-    "HOUR_SECOND",
-    "IF",
-    "IGNORE",
-    "IN",
-    "INDEX",
-    "INFILE",
-    "INNER",
-    "INOUT",
-    "INSENSITIVE",
-    "INSERT",
-    "INT",
-    "INT1",
-    "INT2",
-    "INT3",
-    "INT4",
-    "INT8",
-    "INTEGER",
-    "INTERSECT",
-    "INTERVAL",
-    "INTO",
-    "IO_AFTER_GTIDS",
-    "IO_BEFORE_GTIDS",
-    "IS",
-    "ITERATE",
-    "JOIN",
-    "JSON_TABLE",
-    "KEY",
-    "KEYS",
-    "KILL",
-    "LAG",
-    "LAST_VALUE",
-    "LATERAL",
-    "LEAD",
-    "LEADING",
-    "LEAVE",
-    "LEFT",
-    "LIKE",
-    "LIMIT",
-    "LINEAR",
-    "LINES",
-    "LOAD",
-    "LOCALTIME",
-    "LOCALTIMESTAMP",
-    "LOCK",
-    "LONG",
-    "LONGBLOB",
-    "LONGTEXT",
-    "LOOP",
-    "LOW_PRIORITY",
-    "MASTER_BIND",
-    "MASTER_SSL_VERIFY_SERVER_CERT",
-    "MATCH",
-    "MAXVALUE",
-    "MEDIUMBLOB",
-    "MEDIUMINT",
-    "MEDIUMTEXT",
-    "MIDDLEINT",
-    "MINUTE_MICROSECOND",
-    "MINUTE_SECOND",
-    "MOD",
-    "MODIFIES",
-    "NATURAL",
-    "NOT",
-    "NO_WRITE_TO_BINLOG",
-    "NTH_VALUE",
-    "NTILE",
-    "NULL",
-    "NUMERIC",
-    "OF",
-    "ON",
-    "OPTIMIZE",
-    "OPTIMIZER_COSTS",
-    "OPTION",
-    "OPTIONALLY",
-    "OR",
-    "ORDER",
-    "OUT",
-    "OUTER",
-    "OUTFILE",
-    "OVER",
-    "PARTITION",
-    "PERCENT_RANK",
-    "PRECISION",
-    "PRIMARY",
-    "PROCEDURE",
-    "PURGE",
-    "RANGE",
-    "RANK",
-    "READ",
-    "READS",
-    "READ_WRITE",
-    "REAL",
-    "RECURSIVE",
-    "REFERENCES",
-    "REGEXP",
-    "RELEASE",
-    "RENAME",
-    "REPEAT",
-    "REPLACE",
-    "REQUIRE",
-    "RESIGNAL",
-    "RESTRICT",
-    "RETURN",
-    "REVOKE",
-    "RIGHT",
-    "RLIKE",
-    "ROW",
-    "ROWS",
-    "ROW_NUMBER",
-    "SCHEMA",
-    "SCHEMAS",
-    "SECOND_MICROSECOND",
-    "SELECT",
-    "SENSITIVE",
-    "SEPARATOR",
-    "SET",
-    "SHOW",
-    "SIGNAL",
-    "SMALLINT",
-    "SPATIAL",
-    "SPECIFIC",
-    "SQL",
-    "SQLEXCEPTION",
-    "SQLSTATE",
-    "SQLWARNING",
-    "SQL_BIG_RESULT",
-    "SQL_CALC_FOUND_ROWS",
-    "SQL_SMALL_RESULT",
-    "SSL",
-    "STARTING",
-    "STORED",
-    "STRAIGHT_JOIN",
-    "SYSTEM",
-    "TABLE",
-    "TERMINATED",
-    "THEN",
-    "TINYBLOB",
-    "TINYINT",
-    "TINYTEXT",
-    "TO",
-    "TRAILING",
-    "TRIGGER",
-    "TRUE",
-    "UNDO",
-    "UNION",
-    "UNIQUE",
-    "UNLOCK",
-    "UNSIGNED",
-    "UPDATE",
-    "USAGE",
-    "USE",
-    "USING",
-    "UTC_DATE",
-    "UTC_TIME",
-    "UTC_TIMESTAMP",
-    "VALUES",
-    "VARBINARY",
-    "VARCHAR",
-    "VARCHARACTER",
-    "VARYING",
-    "VIRTUAL",
-    "WHEN",
-    "WHERE",
-    "WHILE",
-    "WINDOW",
-    "WITH",
-    "WRITE",
-    "XOR",
-    "YEAR_MONTH",
-    "ZEROFILL",
-];

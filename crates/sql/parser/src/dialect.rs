@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Token;
 
 /// MySQL's dialect: everything as `MySqlDialect` has it, except where that is not what MySQL does.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Mysql {
+pub(crate) struct Mysql {
     base: MySqlDialect,
 }
 

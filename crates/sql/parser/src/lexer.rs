@@ -21,7 +21,7 @@ const FEATURES: &[&[u8]] = &[b"clustered_index"];
 
 /// Where the text stops making sense: a byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LexError {
+pub(crate) struct LexError {
     pub offset: usize,
 }
 
@@ -36,7 +36,7 @@ struct Lexer<'a> {
 }
 
 /// The tokens of `text`, without white space and comments; optimizer hints `/*+ … */` stay as comment tokens.
-pub fn tokenize(text: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
+pub(crate) fn tokenize(text: &[u8], mode: LexMode) -> Result<Vec<TokenWithSpan>, LexError> {
     let mut lexer = Lexer {
         text,
         at: 0,
@@ -351,8 +351,10 @@ impl Lexer<'_> {
         while self.peek(0).is_ascii_digit() {
             self.at += 1;
         }
+        // What begins with a dot is no name, whatever stands before and after it.
+        let dotted = self.text[start] == b'.';
         // Right after `name.`, digits are (part of) a name.
-        let after_dot = start > 0 && self.text[start - 1] == b'.' && {
+        let after_dot = !dotted && start > 0 && self.text[start - 1] == b'.' && {
             start > 1 && matches!(self.text[start - 2], b if is_word_byte(b) || b == b'`')
         };
         let whole_part_end = self.at;
@@ -377,7 +379,7 @@ impl Lexer<'_> {
         } else if self.at == whole_part_end && is_word_byte(self.peek(0)) {
             is_number = false;
         }
-        if is_number && !after_dot {
+        if dotted || (is_number && !after_dot) {
             let digits = String::from_utf8_lossy(&self.text[start..self.at]).into_owned();
             self.push(Token::Number(digits, false), start, line);
             return Ok(());
@@ -530,6 +532,7 @@ mod tests {
             ["X'1F'", "B'101'", "X'41'", "B'01'", "0xzz"]
         );
         assert_eq!(tokens("0xabc"), ["X'0abc'"]);
+        assert_eq!(tokens("1..5 .5e3e2 .5a"), ["1.", ".5", ".5e3", "e2", ".5", "a"]);
     }
 
     #[test]

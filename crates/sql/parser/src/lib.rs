@@ -1,18 +1,37 @@
 //! From text to statements: our lexer, sqlparser for queries and DML, and our own grammar for everything around them.
+//!
+//! [`parse`] takes a text apart into [`Parsed`] statements; a [`ParseCache`] (`cache`) keeps those of hot texts.
+//!
+//! - `lexer`: bytes to sqlparser's tokens, by MySQL's rules and the parts of `sql_mode` that change them;
+//! - `rewrite`: small changes to the tokens where MySQL's grammar and sqlparser's differ, and the names of columns afterwards;
+//! - `cursor`: a place in the tokens, and what every part of the grammar does there; `reserved`: what is no name without quotes;
+//! - `statement`: which statement it is, and those of a line or two; queries and DML go to sqlparser with our `dialect`;
+//! - `create`, `alter`, with what both are made of (`column`, `index`, `options`); `show`, `admin`, `set`, `account`,
+//!   `load_data`: the others, a file each;
+//! - `ast`: what comes of it;
+//! - `secrets`: what a statement's text must not show; `literal`: an expression that is a value as it stands.
+//!
+//! What makes no sense is 1064 with the text from where it stops making sense (`cursor::Stop`).
+//!
+//! Tests are golden scripts of texts and trees, `tests/golden`, and random mutations of them; see `tests/statements/main.rs`.
 
 mod account;
 mod admin;
 mod alter;
-pub mod ast;
+mod ast;
 mod cache;
 mod column;
 mod create;
 mod cursor;
 mod dialect;
+mod index;
 mod lexer;
 mod literal;
 mod load_data;
+mod options;
+mod reserved;
 mod rewrite;
+mod secrets;
 mod set;
 mod show;
 mod statement;
@@ -23,10 +42,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub use ast::*;
 pub use cache::ParseCache;
-use cursor::{Cursor, RESERVED, Stop};
+use cursor::{Cursor, Stop};
 use ilmenite_error::{Error, Result};
 pub use lexer::LexMode;
 pub use literal::literal_value;
+use secrets::{has_secrets, masked};
 
 /// Texts quoted in syntax errors are cut to this many characters, as MySQL does.
 const MAX_QUOTED_CHARS: usize = 80;
@@ -140,42 +160,6 @@ fn parse_one(
     }))
 }
 
-/// May a string of the statement be a password or a storage URI? Its text is shown in process lists and logs.
-fn has_secrets(statement: &Statement) -> bool {
-    match statement {
-        Statement::Account(Account::Create { .. } | Account::Alter { .. } | Account::Grant { .. }) => true,
-        Statement::Set(items) => items.iter().any(|item| match item {
-            SetItem::Password { .. } | SetItem::UserVariable { .. } => true,
-            SetItem::Variable { name, .. } => name == "tidb_cloud_storage_uri",
-            _ => false,
-        }),
-        Statement::Prepare { .. } => true,
-        _ => false,
-    }
-}
-
-/// The text with its string literals masked: of URIs the secret parts, of others all.
-fn masked(text: &[u8], range: std::ops::Range<usize>, strings: &[(usize, usize)]) -> String {
-    let mut out = String::new();
-    let mut at = range.start;
-    let inside = strings
-        .iter()
-        .filter(|(start, end)| *start >= range.start && *end <= range.end);
-    for (start, end) in inside {
-        out.push_str(&String::from_utf8_lossy(&text[at..*start]));
-        let literal = String::from_utf8_lossy(&text[*start..*end]);
-        let inner = literal.trim_matches(['\'', '"']);
-        if inner.contains("://") && !inner.contains(char::is_whitespace) {
-            out.push_str(&format!("'{}'", ilmenite_base::redact::redact_uri(inner)));
-        } else {
-            out.push_str("'***'");
-        }
-        at = *end;
-    }
-    out.push_str(&String::from_utf8_lossy(&text[at..range.end]));
-    out
-}
-
 /// 1064, quoting the text from where it stopped making sense.
 fn syntax_error(text: &[u8], offset: usize) -> Error {
     let offset = offset.min(text.len());
@@ -187,5 +171,5 @@ fn syntax_error(text: &[u8], offset: usize) -> Error {
 
 /// All reserved words, for information_schema.keywords.
 pub fn reserved_words() -> &'static [&'static str] {
-    RESERVED
+    reserved::RESERVED
 }

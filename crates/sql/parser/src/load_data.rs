@@ -5,9 +5,8 @@ use sqlparser::tokenizer::Token;
 use super::ast::*;
 use super::column::charset_words;
 use super::cursor::{Cursor, Parse};
-use super::statement::user_variable;
 
-pub fn load_data(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn load_data(c: &mut Cursor) -> Parse<Statement> {
     c.expect_words(&["LOAD", "DATA"])?;
     c.any_word(&["LOW_PRIORITY", "CONCURRENT"]);
     let local = c.word("LOCAL");
@@ -61,7 +60,7 @@ pub fn load_data(c: &mut Cursor) -> Parse<Statement> {
     if c.token(&Token::LParen) && !c.token(&Token::RParen) {
         load.columns = c.list(|c| match &c.parser.peek_token_ref().token {
             Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
-                Ok(LoadTarget::Variable(user_variable(c)?))
+                Ok(LoadTarget::Variable(c.user_variable()?))
             }
             _ => Ok(LoadTarget::Column(c.identifier()?)),
         })?;

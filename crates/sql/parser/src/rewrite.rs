@@ -26,7 +26,7 @@ fn like(token: &TokenWithSpan, word: &str) -> TokenWithSpan {
 /// Where the grammars differ by a word: `LOCK IN SHARE MODE` becomes `FOR SHARE`, `DISTINCTROW` becomes `DISTINCT`,
 /// `FROM DUAL` goes, `TABLE t` becomes `SELECT * FROM t`, `UPDATE a, b` becomes `UPDATE a CROSS JOIN b`, and the
 /// character set of `CAST(… AS CHAR CHARACTER SET …)` goes where it changes nothing.
-pub fn before_parsing(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(crate) fn before_parsing(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     const WORDS: &[&str] = &["LOCK", "DISTINCTROW", "DUAL", "CAST", "TABLE", "UPDATE"];
     let needs = tokens
         .iter()
@@ -109,7 +109,7 @@ pub fn before_parsing(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 }
 
 /// Takes `INTO @a, @b` of a top-level SELECT out of the tokens: the variables, without the sign, lower case.
-pub fn take_into(tokens: &mut Vec<TokenWithSpan>) -> Vec<String> {
+pub(crate) fn take_into(tokens: &mut Vec<TokenWithSpan>) -> Vec<String> {
     if keyword(tokens.first()) != Keyword::SELECT {
         return Vec::new();
     }
@@ -152,7 +152,7 @@ pub fn take_into(tokens: &mut Vec<TokenWithSpan>) -> Vec<String> {
 /// Names the select list's expressions as MySQL does: by their text as written.
 ///
 /// `items` are the byte ranges of the top select's items.
-pub fn name_columns(query: &mut sql::Query, text: &[u8], items: &[(usize, usize)]) {
+pub(crate) fn name_columns(query: &mut sql::Query, text: &[u8], items: &[(usize, usize)]) {
     let mut body = query.body.as_mut();
     while let sql::SetExpr::SetOperation { left, .. } = body {
         body = left.as_mut();
@@ -196,7 +196,7 @@ pub fn name_columns(query: &mut sql::Query, text: &[u8], items: &[(usize, usize)
 }
 
 /// The byte ranges of the items of the first SELECT list in the tokens: from SELECT to FROM or whatever ends it.
-pub fn select_items(tokens: &[TokenWithSpan]) -> Vec<(usize, usize)> {
+pub(crate) fn select_items(tokens: &[TokenWithSpan]) -> Vec<(usize, usize)> {
     let mut at = tokens
         .iter()
         .position(|t| keyword(Some(t)) == Keyword::SELECT)

@@ -8,7 +8,7 @@ use super::ast::*;
 use super::column::charset_words;
 use super::cursor::{Cursor, Parse};
 
-pub fn set(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn set(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("SET")?;
     if let Some(item) = alone(c)? {
         return Ok(Statement::Set(vec![item]));

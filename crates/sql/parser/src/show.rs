@@ -6,9 +6,8 @@ use super::account;
 use super::ast::*;
 use super::column::charset_words;
 use super::cursor::{Cursor, Parse};
-use super::statement::skip_rest;
 
-pub fn show(c: &mut Cursor) -> Parse<Statement> {
+pub(crate) fn show(c: &mut Cursor) -> Parse<Statement> {
     c.expect_word("SHOW")?;
     let what = what(c)?;
     let filter = filter(c)?;
@@ -236,7 +235,7 @@ fn empty(c: &mut Cursor) -> Parse<ShowWhat> {
     } else if c.word("PROFILES") {
         Profiles
     } else if c.word("PROFILE") {
-        skip_rest(c);
+        c.skip_rest();
         Profile
     } else {
         return c.stop();

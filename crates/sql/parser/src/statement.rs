@@ -10,7 +10,7 @@ use super::{account, admin, alter, create, load_data, rewrite, set, show};
 use ilmenite_error::Error;
 
 /// The statement that starts here, to the end of the tokens.
-pub fn parse(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
+pub(crate) fn parse(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
     let statement = one(c, text)?;
     c.expect_end()?;
     Ok(statement)
@@ -33,7 +33,7 @@ fn one(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
         "TRUNCATE" => {
             c.word("TRUNCATE");
             c.word("TABLE");
-            Ok(ddl(Ddl::Truncate(c.table_name()?)))
+            Ok(Ddl::Truncate(c.table_name()?).into())
         }
         "RENAME" => rename(c),
         "SHOW" => show::show(c),
@@ -79,12 +79,8 @@ fn one(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
     }
 }
 
-pub fn ddl(ddl: Ddl) -> Statement {
-    Statement::Ddl(Box::new(ddl))
-}
-
 /// A statement of sqlparser's, with its columns named as MySQL names them.
-pub fn query(c: &mut Cursor, text: &[u8]) -> Parse<Box<sql::Statement>> {
+pub(crate) fn query(c: &mut Cursor, text: &[u8]) -> Parse<Box<sql::Statement>> {
     let items = {
         let mut tokens = Vec::new();
         let mut ahead = 0;
@@ -199,7 +195,7 @@ fn rename(c: &mut Cursor) -> Parse<Statement> {
         c.expect_word("TO")?;
         Ok((from, c.table_name()?))
     })?;
-    Ok(ddl(Ddl::RenameTables(renames)))
+    Ok(Ddl::RenameTables(renames).into())
 }
 
 fn transaction(c: &mut Cursor) -> Parse<Statement> {
@@ -282,21 +278,6 @@ fn completion(c: &mut Cursor) -> Parse<(bool, bool)> {
     Ok((chain, release))
 }
 
-/// A user variable `@x`; the name without the sign, lower case.
-pub fn user_variable(c: &mut Cursor) -> Parse<String> {
-    match &c.parser.peek_token_ref().token {
-        Token::Word(word) if word.quote_style.is_none() && word.value.starts_with('@') => {
-            let name = word.value[1..].to_lowercase();
-            if name.starts_with('@') {
-                return c.stop();
-            }
-            c.parser.advance_token();
-            Ok(name)
-        }
-        _ => c.stop(),
-    }
-}
-
 fn prepared(c: &mut Cursor) -> Parse<Statement> {
     if c.word("PREPARE") {
         let name = c.identifier()?.to_lowercase();
@@ -304,14 +285,14 @@ fn prepared(c: &mut Cursor) -> Parse<Statement> {
         let source = if c.peek_string() {
             PrepareSource::Text(c.string()?)
         } else {
-            PrepareSource::Variable(user_variable(c)?)
+            PrepareSource::Variable(c.user_variable()?)
         };
         return Ok(Statement::Prepare { name, source });
     }
     if c.word("EXECUTE") {
         let name = c.identifier()?.to_lowercase();
         let using = if c.word("USING") {
-            c.list(user_variable)?
+            c.list(Cursor::user_variable)?
         } else {
             Vec::new()
         };
@@ -420,7 +401,7 @@ fn maintain(c: &mut Cursor) -> Parse<Statement> {
     let tables = c.table_names()?;
     // What follows says how thoroughly; there is one way here.
     match kind {
-        Maintenance::Analyze => skip_rest(c),
+        Maintenance::Analyze => c.skip_rest(),
         Maintenance::Check | Maintenance::Repair | Maintenance::Checksum => {
             while c
                 .any_word(&["QUICK", "FAST", "MEDIUM", "EXTENDED", "CHANGED", "USE_FRM"])
@@ -431,10 +412,4 @@ fn maintain(c: &mut Cursor) -> Parse<Statement> {
         Maintenance::Optimize => {}
     }
     Ok(Statement::Maintain { kind, tables })
-}
-
-pub fn skip_rest(c: &mut Cursor) {
-    while !c.at_end() {
-        c.parser.advance_token();
-    }
 }

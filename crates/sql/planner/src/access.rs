@@ -5,7 +5,7 @@ use ilmenite_types::TypeCode;
 
 use super::binder::{Binder, Block, Source};
 use super::condition::{is_fixed, is_volatile, walk};
-use super::cost::{self, TableStats};
+use super::cost;
 use super::ranges::{ColumnBound, Interval, Matched, match_condition};
 use super::{Path, Slot, TableScan, TableUse};
 use ilmenite_error::{Error, Result};
@@ -27,6 +27,20 @@ pub(crate) struct Request<'r> {
     pub limit: Option<u64>,
 }
 
+impl<'r> Request<'r> {
+    /// The source by itself, in any order.
+    pub(crate) fn alone(level: usize, source: usize, conditions: &'r [Expr]) -> Self {
+        Request {
+            level,
+            source,
+            conditions,
+            available: 0,
+            order: &[],
+            limit: None,
+        }
+    }
+}
+
 pub(crate) struct Choice {
     pub path: Path,
     pub filter: Vec<Expr>,
@@ -40,17 +54,6 @@ pub(crate) struct Choice {
     pub cost: f64,
 }
 
-pub(crate) fn path_cost(path: &Path, scan_rows: f64, left_by_index: f64, limit: Option<u64>) -> f64 {
-    let rows = limit.map_or(scan_rows, |limit| scan_rows.min(limit as f64));
-    match path {
-        Path::Table { point: true, .. } => rows * cost::FETCH_ROW,
-        Path::Table { .. } => cost::SEEK + rows * cost::SCAN_ROW,
-        Path::Index { covering: true, .. } => cost::SEEK + rows * cost::SCAN_ENTRY,
-        Path::Index { point: true, .. } => rows * 2.0 * cost::FETCH_ROW,
-        Path::Index { .. } => cost::SEEK + rows * (cost::SCAN_ENTRY + left_by_index * cost::FETCH_ROW),
-    }
-}
-
 /// A key that a table can be read by.
 struct Key<'k> {
     index: Option<&'k IndexInfo>,
@@ -59,19 +62,53 @@ struct Key<'k> {
     unique: bool,
 }
 
+impl<'k> Key<'k> {
+    /// The rows themselves, by the clustered primary key if there is one.
+    fn of_rows(info: &TableInfo) -> Self {
+        let columns = match (info.handle_column(), info.primary_index()) {
+            (Some(column), _) => vec![(column.offset, true)],
+            (None, Some(index)) if info.is_common_handle => parts(index),
+            _ => Vec::new(),
+        };
+        Key {
+            index: None,
+            unique: !columns.is_empty(),
+            columns,
+        }
+    }
+
+    fn of_index(index: &'k IndexInfo) -> Self {
+        Key {
+            index: Some(index),
+            columns: parts(index),
+            unique: index.unique,
+        }
+    }
+
+    /// No column's prefix is among its columns.
+    fn is_whole(&self) -> bool {
+        self.columns.iter().all(|(_, whole)| *whole)
+    }
+}
+
 impl Binder<'_> {
     /// The cheapest path for the request.
-    pub fn choose_path(&self, request: &Request<'_>) -> Result<Choice> {
+    pub(crate) fn choose_path(&self, request: &Request<'_>) -> Result<Choice> {
         let block = &self.blocks[request.level];
         let source = &block.sources[request.source];
         let table = source
             .table()
             .ok_or_else(|| Error::bug("a path for what is no table"))?;
-        let stats = table.stats();
+        let access = Access {
+            binder: self,
+            request,
+            block,
+            source,
+            table,
+        };
         let mut best: Option<Choice> = None;
-        for key in self.keys(table, source) {
-            let forced = source.hints.only.is_some();
-            let Some(choice) = self.by_key(request, block, source, table, stats, &key, forced) else {
+        for key in access.keys() {
+            let Some(choice) = access.by_key(&key) else {
                 continue;
             };
             if best.as_ref().is_none_or(|best| choice.cost < best.cost) {
@@ -81,220 +118,8 @@ impl Binder<'_> {
         best.ok_or_else(|| Error::bug(format!("table {} has no path", table.info.name)))
     }
 
-    /// The keys that hints, visibility and the reader's snapshot allow; the table itself first.
-    fn keys<'k>(&self, table: &'k TableUse, source: &Source) -> Vec<Key<'k>> {
-        let info: &TableInfo = &table.info;
-        let hints = &source.hints;
-        let by_row = |info: &TableInfo| {
-            let columns = match (info.handle_column(), info.primary_index()) {
-                (Some(column), _) => vec![(column.offset, true)],
-                (None, Some(index)) if info.is_common_handle => parts(index),
-                _ => Vec::new(),
-            };
-            let unique = !columns.is_empty();
-            Key {
-                index: None,
-                columns,
-                unique,
-            }
-        };
-        let clustered_name = "primary";
-        let mut keys = Vec::new();
-        let mut indexes: Vec<&IndexInfo> = info
-            .indexes
-            .iter()
-            .filter(|index| {
-                index.state == SchemaState::Public && !index.invisible && !info.is_clustered(index)
-            })
-            .filter(|index| self.env.may_read(index))
-            .collect();
-        let row_allowed = match &hints.only {
-            Some(only) => {
-                only.is_empty()
-                    || only
-                        .iter()
-                        .any(|name| name == clustered_name && index_is_row(info))
-            }
-            None => true,
-        };
-        if row_allowed {
-            keys.push(by_row(info));
-        }
-        if let Some(only) = &hints.only {
-            indexes.retain(|index| only.contains(&index.name.lower));
-        }
-        indexes.retain(|index| !hints.ignore.contains(&index.name.lower));
-        keys.extend(indexes.into_iter().map(|index| Key {
-            index: Some(index),
-            columns: parts(index),
-            unique: index.unique,
-        }));
-        // An index that was named but cannot be read yet (or any more): the table answers instead.
-        if keys.is_empty() {
-            keys.push(by_row(info));
-        }
-        keys
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn by_key(
-        &self,
-        request: &Request<'_>,
-        block: &Block,
-        source: &Source,
-        table: &TableUse,
-        stats: TableStats,
-        key: &Key<'_>,
-        forced: bool,
-    ) -> Option<Choice> {
-        let info = &table.info;
-        let available = |expr: &Expr| {
-            // What a bound is computed from must not be this table, nor one not read yet.
-            let mut ok = true;
-            walk(expr, &mut |node| {
-                ok &= match &node.op {
-                    Op::Column { slot, .. } => block
-                        .owners
-                        .get(*slot)
-                        .is_some_and(|owner| request.available & (1 << owner) != 0),
-                    Op::Subquery { .. } | Op::Aggregate { .. } | Op::Row => false,
-                    _ => true,
-                };
-            });
-            ok && (request.available != 0 || is_fixed(expr)) && !is_volatile(expr)
-        };
-        let mut used = vec![false; request.conditions.len()];
-        // As long as every column so far is tied to one value, and surely so, the next one's bounds all take effect.
-        let mut certain = true;
-        let mut bounds: Vec<ColumnBound> = Vec::new();
-        for (column, whole) in &key.columns {
-            let Some(slot) = source.slots[*column] else { break };
-            let ty = &info.columns[*column].field_type;
-            let mut all = Vec::new();
-            let mut tied = false;
-            for (at, condition) in request.conditions.iter().enumerate() {
-                let Some(Matched { union, exact }) = match_condition(condition, slot, ty, &available) else {
-                    continue;
-                };
-                let exact = exact && *whole && union.len() == 1 && !reads_time(ty);
-                used[at] |= exact && certain;
-                tied |= exact
-                    && !union
-                        .iter()
-                        .any(|interval| matches!(interval, Interval::Between { .. }));
-                all.push(union);
-            }
-            if all.is_empty() {
-                break;
-            }
-            let bound = ColumnBound { column: *column, all };
-            let goes_on = *whole && bound.pinned().is_some();
-            certain &= tied;
-            bounds.push(bound);
-            if !goes_on {
-                break;
-            }
-        }
-        let whole_columns = key.columns.iter().all(|(_, whole)| *whole);
-        let points = bounds.len() == key.columns.len()
-            && !bounds.is_empty()
-            && whole_columns
-            && bounds.iter().all(|bound| bound.points().is_some());
-        let point = points && key.unique;
-        // A column given several conditions may leave some out of the key once one of them is a point: they were all
-        // intersected, so what `used` says stands.
-        let residual: Vec<Expr> = request
-            .conditions
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| !**used)
-            .map(|(c, _)| c.clone())
-            .collect();
-        let int_handle = key.index.is_none() && info.pk_is_handle;
-        let scan_rows = cost::rows_in(
-            stats,
-            &bounds,
-            key.columns.len(),
-            key.unique && whole_columns,
-            int_handle,
-            &self.env.eval,
-        );
-        let scan_rows = if bounds.is_empty() { stats.rows } else { scan_rows };
-        let (ordered, reverse) = order_given(info, key, &bounds, request.order);
-        let slots: Vec<Slot> = key
-            .columns
-            .iter()
-            .filter(|(_, whole)| *whole)
-            .filter_map(|(column, _)| source.slots[*column])
-            .chain(handle_slots(info, source))
-            .collect();
-        let covering = key.index.is_some()
-            && source.raw_slot.is_none()
-            && block
-                .used_columns(request.source)
-                .iter()
-                .all(|(_, slot)| slots.contains(slot));
-        let (index_filter, filter) = if key.index.is_some() && !covering {
-            residual.into_iter().partition(|condition| {
-                let mut only_index = true;
-                walk(condition, &mut |node| match &node.op {
-                    Op::Column { slot, .. } => {
-                        let own = block.owners.get(*slot) == Some(&request.source);
-                        only_index &= !own || slots.contains(slot);
-                    }
-                    Op::Subquery { .. } => only_index = false,
-                    _ => {}
-                });
-                only_index
-            })
-        } else {
-            (Vec::new(), residual)
-        };
-        let useful = key.index.is_none()
-            || forced
-            || !bounds.is_empty()
-            || covering
-            || (ordered && !request.order.is_empty());
-        if !useful {
-            return None;
-        }
-        let left_by_index = cost::selectivity(&index_filter);
-        let left = left_by_index * cost::selectivity(&filter);
-        let path = match key.index {
-            None => Path::Table { bounds, point },
-            Some(index) => Path::Index {
-                index: index.id,
-                bounds,
-                point,
-                covering,
-            },
-        };
-        let wanted_satisfied = request.order.is_empty() || ordered;
-        let needed = match request.limit {
-            Some(limit) if wanted_satisfied => (limit as f64 / left.max(1e-6)).min(scan_rows),
-            _ => scan_rows,
-        };
-        let mut cost = path_cost(&path, needed, left_by_index, None);
-        if !wanted_satisfied {
-            let out = (scan_rows * left).max(1.0);
-            cost += out * out.log2().max(1.0) * cost::SORT_ROW;
-        }
-        // Of equals, the one that ties down more of its columns.
-        cost -= 0.001 * bound_count(&path) as f64;
-        Some(Choice {
-            rows: (scan_rows * left).max(if point { 0.5 } else { 0.0 }),
-            path,
-            filter,
-            index_filter,
-            scan_rows,
-            reverse: ordered && reverse,
-            ordered: wanted_satisfied,
-            cost,
-        })
-    }
-
     /// The node that reads a source's table by the path chosen.
-    pub fn table_scan(&self, level: usize, source_at: usize, choice: Choice) -> Result<TableScan> {
+    pub(crate) fn table_scan(&self, level: usize, source_at: usize, choice: Choice) -> Result<TableScan> {
         let block = &self.blocks[level];
         let source = &block.sources[source_at];
         let table = source
@@ -318,6 +143,253 @@ impl Binder<'_> {
     }
 }
 
+/// One table, and what is asked of it.
+struct Access<'a> {
+    binder: &'a Binder<'a>,
+    request: &'a Request<'a>,
+    block: &'a Block,
+    source: &'a Source,
+    table: &'a TableUse,
+}
+
+/// What conditions say of a key.
+struct Bounded {
+    /// On its first columns.
+    bounds: Vec<ColumnBound>,
+    /// What the bounds do not say.
+    residual: Vec<Expr>,
+    /// All columns are points: each key has one row at most, if it is unique.
+    points: bool,
+}
+
+impl<'a> Access<'a> {
+    /// The keys that hints, visibility and the reader's snapshot allow; the table itself first.
+    fn keys(&self) -> Vec<Key<'a>> {
+        let info: &TableInfo = &self.table.info;
+        let hints = &self.source.hints;
+        let mut keys = Vec::new();
+        let row_allowed = match &hints.only {
+            Some(only) => {
+                only.is_empty() || (index_is_row(info) && only.iter().any(|name| name == "primary"))
+            }
+            None => true,
+        };
+        if row_allowed {
+            keys.push(Key::of_rows(info));
+        }
+        let usable = |index: &&IndexInfo| {
+            let hinted = match &hints.only {
+                Some(only) => only.contains(&index.name.lower),
+                None => true,
+            };
+            index.state == SchemaState::Public
+                && !index.invisible
+                && !info.is_clustered(index)
+                && self.binder.env.may_read(index)
+                && hinted
+                && !hints.ignore.contains(&index.name.lower)
+        };
+        keys.extend(info.indexes.iter().filter(usable).map(Key::of_index));
+        // An index that was named but cannot be read yet (or any more): the table answers instead.
+        if keys.is_empty() {
+            keys.push(Key::of_rows(info));
+        }
+        keys
+    }
+
+    /// Reading by one key; `None` when that would gain nothing.
+    fn by_key(&self, key: &Key<'_>) -> Option<Choice> {
+        let info = &self.table.info;
+        let Bounded {
+            bounds,
+            residual,
+            points,
+        } = self.bounded(key);
+        let (ordered, reverse) = order_given(info, key, &bounds, self.request.order);
+        let held = self.slots_held(key);
+        let covering = key.index.is_some() && self.covered_by(&held);
+        let useful = key.index.is_none()
+            || self.source.hints.only.is_some()
+            || !bounds.is_empty()
+            || covering
+            || (ordered && !self.request.order.is_empty());
+        if !useful {
+            return None;
+        }
+        let (index_filter, filter) = if key.index.is_some() && !covering {
+            residual
+                .into_iter()
+                .partition(|condition| self.decided_by(condition, &held))
+        } else {
+            (Vec::new(), residual)
+        };
+        let scan_rows = self.rows_in(key, &bounds);
+        let point = points && key.unique;
+        let path = match key.index {
+            None => Path::Table { bounds, point },
+            Some(index) => Path::Index {
+                index: index.id,
+                bounds,
+                point,
+                covering,
+            },
+        };
+        let wanted_satisfied = self.request.order.is_empty() || ordered;
+        let left_by_index = cost::selectivity(&index_filter);
+        let left = left_by_index * cost::selectivity(&filter);
+        let cost = self.cost(&path, scan_rows, left_by_index, left, wanted_satisfied);
+        Some(Choice {
+            rows: (scan_rows * left).max(if point { 0.5 } else { 0.0 }),
+            path,
+            filter,
+            index_filter,
+            scan_rows,
+            reverse: ordered && reverse,
+            ordered: wanted_satisfied,
+            cost,
+        })
+    }
+
+    /// Bounds on the key's first columns, from the conditions that are ranges of them.
+    fn bounded(&self, key: &Key<'_>) -> Bounded {
+        let conditions = self.request.conditions;
+        let fixed = |expr: &Expr| self.is_known(expr);
+        let mut used = vec![false; conditions.len()];
+        // As long as every column so far is tied to one value, and surely so, the next one's bounds all take effect.
+        let mut certain = true;
+        let mut bounds: Vec<ColumnBound> = Vec::new();
+        for (column, whole) in &key.columns {
+            let Some(slot) = self.source.slots[*column] else {
+                break;
+            };
+            let ty = &self.table.info.columns[*column].field_type;
+            let mut all = Vec::new();
+            let mut tied = false;
+            for (at, condition) in conditions.iter().enumerate() {
+                let Some(Matched { union, exact }) = match_condition(condition, slot, ty, &fixed) else {
+                    continue;
+                };
+                let exact = exact && *whole && union.len() == 1 && !reads_time(ty);
+                used[at] |= exact && certain;
+                tied |= exact
+                    && !union
+                        .iter()
+                        .any(|interval| matches!(interval, Interval::Between { .. }));
+                all.push(union);
+            }
+            if all.is_empty() {
+                break;
+            }
+            let bound = ColumnBound { column: *column, all };
+            let goes_on = *whole && bound.pinned().is_some();
+            certain &= tied;
+            bounds.push(bound);
+            if !goes_on {
+                break;
+            }
+        }
+        let points = bounds.len() == key.columns.len()
+            && !bounds.is_empty()
+            && key.is_whole()
+            && bounds.iter().all(|bound| bound.points().is_some());
+        // A column given several conditions may leave some out of the key once one of them is a point: they were all
+        // intersected, so what `used` says stands.
+        let left = conditions.iter().zip(&used).filter(|(_, used)| !**used);
+        Bounded {
+            residual: left.map(|(condition, _)| condition.clone()).collect(),
+            bounds,
+            points,
+        }
+    }
+
+    /// What a bound is computed from must not be this table, nor one not read yet.
+    fn is_known(&self, expr: &Expr) -> bool {
+        let mut known = true;
+        walk(expr, &mut |node| {
+            known &= match &node.op {
+                Op::Column { slot, .. } => self
+                    .block
+                    .owners
+                    .get(*slot)
+                    .is_some_and(|owner| self.request.available & (1 << owner) != 0),
+                Op::Subquery { .. } | Op::Aggregate { .. } | Op::Row => false,
+                _ => true,
+            };
+        });
+        known && (self.request.available != 0 || is_fixed(expr)) && !is_volatile(expr)
+    }
+
+    /// Slots of the columns that stand in every entry of the key.
+    fn slots_held(&self, key: &Key<'_>) -> Vec<Slot> {
+        let whole = key.columns.iter().filter(|(_, whole)| *whole);
+        whole
+            .filter_map(|(column, _)| self.source.slots[*column])
+            .chain(handle_slots(&self.table.info, self.source))
+            .collect()
+    }
+
+    /// Is all that the statement uses of the table among these?
+    fn covered_by(&self, held: &[Slot]) -> bool {
+        let used = self.block.used_columns(self.request.source);
+        self.source.raw_slot.is_none() && used.iter().all(|(_, slot)| held.contains(slot))
+    }
+
+    /// Does the condition read no other column of the table than these?
+    fn decided_by(&self, condition: &Expr, held: &[Slot]) -> bool {
+        let mut decided = true;
+        walk(condition, &mut |node| match &node.op {
+            Op::Column { slot, .. } => {
+                let own = self.block.owners.get(*slot) == Some(&self.request.source);
+                decided &= !own || held.contains(slot);
+            }
+            Op::Subquery { .. } => decided = false,
+            _ => {}
+        });
+        decided
+    }
+
+    fn rows_in(&self, key: &Key<'_>, bounds: &[ColumnBound]) -> f64 {
+        let stats = self.table.stats();
+        if bounds.is_empty() {
+            return stats.rows;
+        }
+        let int_handle = key.index.is_none() && self.table.info.pk_is_handle;
+        cost::rows_in(
+            stats,
+            bounds,
+            key.columns.len(),
+            key.unique && key.is_whole(),
+            int_handle,
+            &self.binder.env.eval,
+        )
+    }
+
+    /// `left_by_index` and `left`: how much of the rows in the ranges the index's filter, and all filters, leave.
+    fn cost(&self, path: &Path, scan_rows: f64, left_by_index: f64, left: f64, ordered: bool) -> f64 {
+        let needed = match self.request.limit {
+            Some(limit) if ordered => (limit as f64 / left.max(1e-6)).min(scan_rows),
+            _ => scan_rows,
+        };
+        let mut cost = path_cost(path, needed, left_by_index);
+        if !ordered {
+            let out = (scan_rows * left).max(1.0);
+            cost += out * out.log2().max(1.0) * cost::SORT_ROW;
+        }
+        // Of equals, the one that ties down more of its columns.
+        cost - 0.001 * path.bounds().len() as f64
+    }
+}
+
+fn path_cost(path: &Path, rows: f64, left_by_index: f64) -> f64 {
+    match path {
+        Path::Table { point: true, .. } => rows * cost::FETCH_ROW,
+        Path::Table { .. } => cost::SEEK + rows * cost::SCAN_ROW,
+        Path::Index { covering: true, .. } => cost::SEEK + rows * cost::SCAN_ENTRY,
+        Path::Index { point: true, .. } => rows * 2.0 * cost::FETCH_ROW,
+        Path::Index { .. } => cost::SEEK + rows * (cost::SCAN_ENTRY + left_by_index * cost::FETCH_ROW),
+    }
+}
+
 fn index_is_row(info: &TableInfo) -> bool {
     info.pk_is_handle || info.is_common_handle
 }
@@ -328,12 +400,6 @@ fn parts(index: &IndexInfo) -> Vec<(usize, bool)> {
         .iter()
         .map(|part| (part.offset, part.length < 0))
         .collect()
-}
-
-fn bound_count(path: &Path) -> usize {
-    match path {
-        Path::Table { bounds, .. } | Path::Index { bounds, .. } => bounds.len(),
-    }
 }
 
 /// A TIMESTAMP's local time may stand for two moments: the condition is looked at again.

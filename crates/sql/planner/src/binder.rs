@@ -36,7 +36,7 @@ pub(crate) struct Binder<'a> {
 pub(crate) const MAX_QUERY_DEPTH: usize = 32;
 
 impl<'a> Binder<'a> {
-    pub fn new(env: &'a PlanEnv<'a>) -> Self {
+    pub(crate) fn new(env: &'a PlanEnv<'a>) -> Self {
         Binder {
             env,
             blocks: Vec::new(),
@@ -48,7 +48,7 @@ impl<'a> Binder<'a> {
     }
 
     /// Opens a block; `parent` is the block whose columns it may also name.
-    pub fn open_block(&mut self, parent: Option<usize>) -> usize {
+    pub(crate) fn open_block(&mut self, parent: Option<usize>) -> usize {
         self.blocks.push(Block {
             parent,
             ..Block::default()
@@ -57,18 +57,18 @@ impl<'a> Binder<'a> {
     }
 
     /// Takes the innermost block away again.
-    pub fn close_block(&mut self) -> Result<Block> {
+    pub(crate) fn close_block(&mut self) -> Result<Block> {
         self.blocks.pop().ok_or_else(|| Error::bug("no block to close"))
     }
 
-    pub fn finish(self) -> Result<Vec<SubqueryPlan>> {
+    pub(crate) fn finish(self) -> Result<Vec<SubqueryPlan>> {
         self.subqueries
             .into_iter()
             .map(|plan| plan.ok_or_else(|| Error::bug("a subquery was not bound to its end")))
             .collect()
     }
 
-    pub fn enter(&mut self) -> Result<()> {
+    pub(crate) fn enter(&mut self) -> Result<()> {
         self.depth += 1;
         if self.depth > MAX_QUERY_DEPTH {
             return Err(Error::not_supported_yet(format!(
@@ -78,7 +78,7 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.depth -= 1;
     }
 }
@@ -145,12 +145,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub fn column_count(&self) -> usize {
+    pub(crate) fn column_count(&self) -> usize {
         self.slots.len()
     }
 
     /// Name and type of a column.
-    pub fn column(&self, at: usize) -> (&str, &FieldType) {
+    pub(crate) fn column(&self, at: usize) -> (&str, &FieldType) {
         match &self.kind {
             SourceKind::Table(TableUse { info, .. }) => {
                 let ColumnInfo { name, field_type, .. } = &info.columns[at];
@@ -171,11 +171,11 @@ impl Source {
         }
     }
 
-    pub fn find(&self, name: &str) -> Option<usize> {
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
         (0..self.column_count()).find(|at| same_name(self.column(*at).0, name))
     }
 
-    pub fn table(&self) -> Option<&TableUse> {
+    pub(crate) fn table(&self) -> Option<&TableUse> {
         match &self.kind {
             SourceKind::Table(table) => Some(table),
             _ => None,
@@ -190,7 +190,7 @@ pub fn same_name(a: &str, b: &str) -> bool {
 
 impl Block {
     /// The slot of a column, given to it at its first use.
-    pub fn slot(&mut self, source: usize, column: usize) -> Slot {
+    pub(crate) fn slot(&mut self, source: usize, column: usize) -> Slot {
         if let Some(slot) = self.sources[source].slots[column] {
             return slot;
         }
@@ -207,7 +207,7 @@ impl Block {
     }
 
     /// The slot of a table's row keys.
-    pub fn key_slot(&mut self, source: usize) -> Slot {
+    pub(crate) fn key_slot(&mut self, source: usize) -> Slot {
         if let Some(slot) = self.sources[source].key_slot {
             return slot;
         }
@@ -217,7 +217,7 @@ impl Block {
     }
 
     /// The slot of a table's rows as stored.
-    pub fn raw_slot(&mut self, source: usize) -> Slot {
+    pub(crate) fn raw_slot(&mut self, source: usize) -> Slot {
         if let Some(slot) = self.sources[source].raw_slot {
             return slot;
         }
@@ -227,7 +227,7 @@ impl Block {
     }
 
     /// The column as an expression.
-    pub fn column_expr(&mut self, source: usize, column: usize) -> Expr {
+    pub(crate) fn column_expr(&mut self, source: usize, column: usize) -> Expr {
         let slot = self.slot(source, column);
         let source = &self.sources[source];
         let (name, ty) = source.column(column);
@@ -239,15 +239,23 @@ impl Block {
         Expr::column(slot, ty.clone(), &shown)
     }
 
+    /// Source and column that a slot was given to.
+    pub(crate) fn owner(&self, slot: Slot) -> Option<(usize, usize)> {
+        let source = *self.owners.get(slot)?;
+        let slots = &self.sources[source].slots;
+        let column = slots.iter().position(|s| *s == Some(slot))?;
+        Some((source, column))
+    }
+
     /// All slots of a source.
-    pub fn slots_of(&self, source: usize) -> Vec<Slot> {
+    pub(crate) fn slots_of(&self, source: usize) -> Vec<Slot> {
         (0..self.width)
             .filter(|slot| self.owners[*slot] == source)
             .collect()
     }
 
     /// (column, slot) of the columns of a source that are used.
-    pub fn used_columns(&self, source: usize) -> Vec<(usize, Slot)> {
+    pub(crate) fn used_columns(&self, source: usize) -> Vec<(usize, Slot)> {
         let slots = self.sources[source].slots.iter().enumerate();
         slots
             .filter_map(|(column, slot)| Some((column, (*slot)?)))

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use ilmenite_types::{Datum, Decimal, FieldType, TimeKind, TypeCode};
+use ilmenite_types::{Datum, Decimal, FieldType, Time, TimeKind, TypeCode};
 
 use ilmenite_error::Result;
 use ilmenite_expr::{Comparer, EvalContext, value as convert};
@@ -17,88 +17,15 @@ pub(super) fn to_column(
     let is_int = ty.is_integer() || ty.tp == TypeCode::Year;
     Ok(match comparer {
         Comparer::Int => Some(int_to_column(convert::to_i128(value, ctx)?, ty)),
-        Comparer::Decimal if is_int => {
-            let decimal = convert::to_decimal(value, ctx)?;
-            let floor = decimal.floor()?;
-            let whole = match floor.to_i64() {
-                Ok(n) => i128::from(n),
-                Err(_) => match floor.to_u64() {
-                    Ok(n) => i128::from(n),
-                    Err(_) if floor.is_negative() => i128::from(i64::MIN) - 1,
-                    Err(_) => i128::from(u64::MAX) + 1,
-                },
-            };
-            let (column, order) = int_to_column(whole, ty);
-            let exact = compare_decimals(&floor, &decimal).is_eq();
-            match order {
-                Ordering::Equal if !exact => Some((column, Ordering::Less)),
-                _ => Some((column, order)),
-            }
-        }
-        Comparer::Decimal => {
-            let decimal = convert::to_decimal(value, ctx)?;
-            let (precision, scale) = (ty.flen.clamp(1, 65) as u8, ty.decimal.clamp(0, 30) as u8);
-            match decimal.fit(precision, scale) {
-                Ok(fitted) => {
-                    let order = compare_decimals(&fitted, &decimal);
-                    Some((Datum::Decimal(fitted), order))
-                }
-                Err(_) => {
-                    let max = Decimal::max_value(precision, scale);
-                    if decimal.is_negative() {
-                        Some((Datum::Decimal(max.negated()), Ordering::Greater))
-                    } else {
-                        Some((Datum::Decimal(max), Ordering::Less))
-                    }
-                }
-            }
-        }
-        Comparer::Real if is_int => {
-            let real = convert::to_f64(value, ctx)?;
-            // Beyond this, several integers are the same double.
-            if real.is_nan() || real.abs() >= 9e15 {
-                return Ok(None);
-            }
-            let (column, order) = int_to_column(real.floor() as i128, ty);
-            let order = if order.is_eq() && real.floor() != real {
-                Ordering::Less
-            } else {
-                order
-            };
-            Some((column, order))
-        }
-        Comparer::Real => Some((Datum::Double(convert::to_f64(value, ctx)?), Ordering::Equal))
-            .filter(|_| ty.tp == TypeCode::Double)
-            .or_else(|| {
-                let real = convert::to_f64(value, ctx).ok()?;
-                let nearest = real as f32;
-                let order = f64::from(nearest).partial_cmp(&real)?;
-                nearest.is_finite().then_some((Datum::Float(nearest), order))
-            }),
+        Comparer::Decimal if is_int => Some(decimal_to_int(&convert::to_decimal(value, ctx)?, ty)?),
+        Comparer::Decimal => Some(decimal_to_decimal(&convert::to_decimal(value, ctx)?, ty)),
+        Comparer::Real if is_int => real_to_int(convert::to_f64(value, ctx)?, ty),
+        Comparer::Real => real_to_real(convert::to_f64(value, ctx)?, ty),
         Comparer::Bytes(_) => match value {
             Datum::Bytes(_) => Some((value.clone(), Ordering::Equal)),
             other => Some((Datum::Bytes(convert::to_text(other)), Ordering::Equal)),
         },
-        Comparer::Time => {
-            let Some(time) = convert::to_time(value, ctx)? else {
-                return Ok(None);
-            };
-            if ty.tp == TypeCode::Date {
-                let date = time.with_kind(TimeKind::Date);
-                let order = if time.time_of_day().micros() == 0 {
-                    Ordering::Equal
-                } else {
-                    Ordering::Less
-                };
-                return Ok(Some((Datum::Time(date), order)));
-            }
-            let kind = if ty.tp == TypeCode::Timestamp {
-                TimeKind::Timestamp
-            } else {
-                TimeKind::DateTime
-            };
-            Some((Datum::Time(time.with_kind(kind)), Ordering::Equal))
-        }
+        Comparer::Time => convert::to_time(value, ctx)?.map(|time| time_to_column(time, ty)),
         Comparer::Duration => {
             convert::to_duration(value, ctx)?.map(|d| (Datum::Duration(d), Ordering::Equal))
         }
@@ -106,8 +33,80 @@ pub(super) fn to_column(
     })
 }
 
-fn compare_decimals(a: &Decimal, b: &Decimal) -> Ordering {
-    a.cmp(b)
+fn decimal_to_int(decimal: &Decimal, ty: &FieldType) -> Result<(Datum, Ordering)> {
+    let floor = decimal.floor()?;
+    let whole = match floor.to_i64() {
+        Ok(n) => i128::from(n),
+        Err(_) => match floor.to_u64() {
+            Ok(n) => i128::from(n),
+            Err(_) if floor.is_negative() => i128::from(i64::MIN) - 1,
+            Err(_) => i128::from(u64::MAX) + 1,
+        },
+    };
+    let (column, order) = int_to_column(whole, ty);
+    let exact = floor.cmp(decimal).is_eq();
+    let order = if order.is_eq() && !exact {
+        Ordering::Less
+    } else {
+        order
+    };
+    Ok((column, order))
+}
+
+fn decimal_to_decimal(decimal: &Decimal, ty: &FieldType) -> (Datum, Ordering) {
+    let (precision, scale) = (ty.flen.clamp(1, 65) as u8, ty.decimal.clamp(0, 30) as u8);
+    match decimal.fit(precision, scale) {
+        Ok(fitted) => {
+            let order = fitted.cmp(decimal);
+            (Datum::Decimal(fitted), order)
+        }
+        Err(_) => {
+            let max = Decimal::max_value(precision, scale);
+            if decimal.is_negative() {
+                (Datum::Decimal(max.negated()), Ordering::Greater)
+            } else {
+                (Datum::Decimal(max), Ordering::Less)
+            }
+        }
+    }
+}
+
+fn real_to_int(real: f64, ty: &FieldType) -> Option<(Datum, Ordering)> {
+    // Beyond this, several integers are the same double.
+    if real.is_nan() || real.abs() >= 9e15 {
+        return None;
+    }
+    let (column, order) = int_to_column(real.floor() as i128, ty);
+    let order = if order.is_eq() && real.floor() != real {
+        Ordering::Less
+    } else {
+        order
+    };
+    Some((column, order))
+}
+
+fn real_to_real(real: f64, ty: &FieldType) -> Option<(Datum, Ordering)> {
+    if ty.tp == TypeCode::Double {
+        return Some((Datum::Double(real), Ordering::Equal));
+    }
+    let nearest = real as f32;
+    let order = f64::from(nearest).partial_cmp(&real)?;
+    nearest.is_finite().then_some((Datum::Float(nearest), order))
+}
+
+fn time_to_column(time: Time, ty: &FieldType) -> (Datum, Ordering) {
+    let kind = match ty.tp {
+        TypeCode::Date => TimeKind::Date,
+        TypeCode::Timestamp => TimeKind::Timestamp,
+        _ => TimeKind::DateTime,
+    };
+    // Of a date the time of day is lost.
+    let order = if kind == TimeKind::Date && time.time_of_day().micros() != 0 {
+        Ordering::Less
+    } else {
+        Ordering::Equal
+    };
+    (Datum::Time(time.with_kind(kind)), order)
 }
 
 /// Clamped to what a BIGINT of the column's sign holds.

@@ -66,7 +66,7 @@ pub(crate) fn is_fixed(expr: &Expr) -> bool {
 
 impl Binder<'_> {
     /// The sources whose columns an expression of block `level` reads, its subqueries included, as a set of bits.
-    pub fn sources_of(&self, level: usize, expr: &Expr) -> u64 {
+    pub(crate) fn sources_of(&self, level: usize, expr: &Expr) -> u64 {
         let block = &self.blocks[level];
         let mut set = slots_to_sources(block, expr);
         let mut used = Vec::new();
@@ -82,7 +82,7 @@ impl Binder<'_> {
     }
 
     /// `rewrite`, also of what the subqueries in it read of this block.
-    pub fn rewrite_all(
+    pub(crate) fn rewrite_all(
         &mut self,
         mut expr: Expr,
         f: &mut impl FnMut(&Expr) -> Result<Option<Expr>>,

@@ -29,7 +29,7 @@ pub(crate) enum FromTree {
 }
 
 impl FromTree {
-    pub fn sources(&self, into: &mut Vec<usize>) {
+    pub(crate) fn sources(&self, into: &mut Vec<usize>) {
         match self {
             FromTree::Source(at) => into.push(*at),
             FromTree::Join { left, right, .. } => {
@@ -42,7 +42,7 @@ impl FromTree {
 
 impl Binder<'_> {
     /// Binds a whole FROM list into block `level`; `None` when it is empty.
-    pub fn bind_from(&mut self, level: usize, list: &[TableWithJoins]) -> Result<Option<FromTree>> {
+    pub(crate) fn bind_from(&mut self, level: usize, list: &[TableWithJoins]) -> Result<Option<FromTree>> {
         let mut whole: Option<(FromTree, Vec<VisibleColumn>)> = None;
         let mut merged = false;
         for item in list {
@@ -222,7 +222,11 @@ impl Binder<'_> {
         }
     }
 
-    pub fn add_source(&mut self, level: usize, source: Source) -> Result<(FromTree, Vec<VisibleColumn>)> {
+    pub(crate) fn add_source(
+        &mut self,
+        level: usize,
+        source: Source,
+    ) -> Result<(FromTree, Vec<VisibleColumn>)> {
         let sources = &mut self.blocks[level].sources;
         let same = |other: &Source| {
             same_name(&other.alias, &source.alias)
@@ -308,7 +312,7 @@ impl Binder<'_> {
     }
 
     /// A table or virtual table as a source; what it may be used for is checked by the caller.
-    pub fn table_source(
+    pub(crate) fn table_source(
         &mut self,
         database: &str,
         table: &str,
@@ -340,7 +344,7 @@ impl Binder<'_> {
     }
 
     /// Defines the CTEs of a WITH; returns how many there were before.
-    pub fn with(&mut self, with: &ast::With) -> Result<usize> {
+    pub(crate) fn with(&mut self, with: &ast::With) -> Result<usize> {
         let before = self.ctes.len();
         if with.recursive {
             let recursive = with

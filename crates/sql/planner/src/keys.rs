@@ -7,9 +7,9 @@ use ilmenite_codec::ColumnCodec;
 use ilmenite_types::{Datum, FieldType};
 
 use super::bounds::to_column;
-use super::ranges::{ColumnBound, Interval};
+use super::ranges::{ColumnBound, Edge, Interval};
 use ilmenite_error::{Error, Result};
-use ilmenite_expr::{EvalContext, Expr};
+use ilmenite_expr::{Comparer, EvalContext, Expr};
 
 /// Encoded bytes of the column from `start` to before `end`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,16 @@ struct Span {
     start: Vec<u8>,
     end: Vec<u8>,
     point: bool,
+}
+
+/// Where a bound falls among a column's values.
+enum Place {
+    /// Nowhere: nothing compares to it.
+    Null,
+    /// It cannot be said: it bounds nothing.
+    Unknown,
+    /// At the key of the column's value nearest to it; how that value compares to the bound.
+    At(Vec<u8>, Ordering),
 }
 
 /// A half-open range of whole keys.
@@ -282,6 +292,7 @@ impl KeyBuilder {
         }
     }
 
+    /// `None`: no value of the column is in the interval.
     fn span(
         &self,
         interval: &Interval,
@@ -302,83 +313,106 @@ impl KeyBuilder {
                 null_safe,
             } => {
                 let value = value.eval(row, ctx)?;
-                if value == Datum::Null {
-                    return if *null_safe {
-                        self.span(&Interval::Null, column, row, ctx)
-                    } else {
-                        Ok(None)
-                    };
+                if value == Datum::Null && *null_safe {
+                    return self.span(&Interval::Null, column, row, ctx);
                 }
-                match to_column(&value, &column.ty, comparer, ctx)? {
-                    None => Ok(Some(self.not_null())),
-                    Some((value, Ordering::Equal)) => {
-                        let Some(start) = self.encode(&value, column, ctx)? else {
-                            return Ok(Some(self.not_null()));
-                        };
-                        let end = after(&start);
-                        Ok(Some(Span {
-                            start,
-                            end,
-                            point: !column.prefix,
-                        }))
-                    }
-                    // No value of the column is equal to it.
-                    Some(_) => Ok(None),
-                }
+                self.point(&value, comparer, column, ctx)
             }
             Interval::Between { low, high } => {
-                let mut span = self.not_null();
-                if let Some(edge) = low {
-                    let value = edge.value.eval(row, ctx)?;
-                    if value == Datum::Null {
-                        return Ok(None);
-                    }
-                    if let Some((value, order)) = to_column(&value, &column.ty, &edge.comparer, ctx)? {
-                        // `order`: of the column's nearest value against the bound itself.
-                        let inclusive = match order {
-                            Ordering::Equal => edge.inclusive,
-                            Ordering::Less => false,
-                            Ordering::Greater => true,
-                        };
-                        if let Some(start) = self.encode(&value, column, ctx)? {
-                            span.start = if inclusive || column.prefix {
-                                start
-                            } else {
-                                after(&start)
-                            };
-                            if span.start.is_empty() {
-                                return Ok(None);
-                            }
-                        }
-                    }
-                }
-                if let Some(edge) = high {
-                    let value = edge.value.eval(row, ctx)?;
-                    if value == Datum::Null {
-                        return Ok(None);
-                    }
-                    if let Some((value, order)) = to_column(&value, &column.ty, &edge.comparer, ctx)? {
-                        let inclusive = match order {
-                            Ordering::Equal => edge.inclusive,
-                            Ordering::Less => true,
-                            Ordering::Greater => false,
-                        };
-                        if let Some(end) = self.encode(&value, column, ctx)? {
-                            span.end = if inclusive || column.prefix {
-                                after(&end)
-                            } else {
-                                end
-                            };
-                            // An exclusive end at the least value there is.
-                            if !span.end.is_empty() && span.end.iter().all(|b| *b == 0) {
-                                return Ok(None);
-                            }
-                        }
-                    }
-                }
-                Ok((span.end.is_empty() || span.start < span.end).then_some(span))
+                let edges = [(low.as_deref(), true), (high.as_deref(), false)];
+                self.between(edges, column, row, ctx)
             }
         }
+    }
+
+    /// `edges`: each with whether it is the lower one.
+    fn between(
+        &self,
+        edges: [(Option<&Edge>, bool); 2],
+        column: &KeyColumn,
+        row: &[Datum],
+        ctx: &EvalContext,
+    ) -> Result<Option<Span>> {
+        let mut span = self.not_null();
+        for (edge, is_low) in edges {
+            let Some(edge) = edge else { continue };
+            let value = edge.value.eval(row, ctx)?;
+            match self.place(&value, &edge.comparer, column, ctx)? {
+                Place::Null => return Ok(None),
+                Place::Unknown => {}
+                Place::At(key, order) if is_low => {
+                    let inclusive = order.is_gt() || (order.is_eq() && edge.inclusive);
+                    span.start = if inclusive || column.prefix {
+                        key
+                    } else {
+                        after(&key)
+                    };
+                    // Beyond the greatest value there is.
+                    if span.start.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                Place::At(key, order) => {
+                    let inclusive = order.is_lt() || (order.is_eq() && edge.inclusive);
+                    span.end = if inclusive || column.prefix {
+                        after(&key)
+                    } else {
+                        key
+                    };
+                    // An exclusive end at the least value there is.
+                    if !span.end.is_empty() && span.end.iter().all(|b| *b == 0) {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+        Ok((span.end.is_empty() || span.start < span.end).then_some(span))
+    }
+
+    fn point(
+        &self,
+        value: &Datum,
+        comparer: &Comparer,
+        column: &KeyColumn,
+        ctx: &EvalContext,
+    ) -> Result<Option<Span>> {
+        if *value == Datum::Null {
+            return Ok(None);
+        }
+        let value = match to_column(value, &column.ty, comparer, ctx)? {
+            Some((value, Ordering::Equal)) => value,
+            // No value of the column is equal to it.
+            Some(_) => return Ok(None),
+            None => return Ok(Some(self.not_null())),
+        };
+        let Some(start) = self.encode(&value, column, ctx)? else {
+            return Ok(Some(self.not_null()));
+        };
+        Ok(Some(Span {
+            end: after(&start),
+            start,
+            point: !column.prefix,
+        }))
+    }
+
+    /// Where a bound falls among the values the column can have.
+    fn place(
+        &self,
+        value: &Datum,
+        comparer: &Comparer,
+        column: &KeyColumn,
+        ctx: &EvalContext,
+    ) -> Result<Place> {
+        if *value == Datum::Null {
+            return Ok(Place::Null);
+        }
+        let Some((nearest, order)) = to_column(value, &column.ty, comparer, ctx)? else {
+            return Ok(Place::Unknown);
+        };
+        Ok(match self.encode(&nearest, column, ctx)? {
+            Some(key) => Place::At(key, order),
+            None => Place::Unknown,
+        })
     }
 
     fn encode(&self, value: &Datum, column: &KeyColumn, ctx: &EvalContext) -> Result<Option<Vec<u8>>> {

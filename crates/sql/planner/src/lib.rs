@@ -1,8 +1,23 @@
 //! From the parser's tree to a plan: names, conditions, access paths, joins.
 //!
+//! Planning asks the world around it through [`PlanContext`] (`context`), which waits for nothing, and gives a [`Planned`]
+//! (`statement`, the door). Nothing here knows a session, a transaction or a store.
+//!
+//! - `binder`: what is known while one statement is read: a *block* for each of its SELECTs, with the *sources* of its FROM;
+//!   `from` fills in the sources, `names` says what a name in an expression means, in the block or in those around it;
+//! - `query`: set operations, and what stands after a query's body; `select`: one SELECT, clause by clause; `dml`: INSERT,
+//!   UPDATE, DELETE, LOAD DATA; `defaults`: what columns are when nothing is said of them;
+//! - `join`: FROM and WHERE as a plan, conditions pushed down and joins put in order; `condition` looks into conditions;
+//! - `access`: how one table is read, by the key that costs least (`cost`); `ranges`: which conditions bound a key's columns;
+//! - `node`: the plan, a tree of operators (`ops` puts them over each other); `explain` writes it out, `text` its expressions;
+//! - `keys`: when the plan runs, the key ranges that its bounds come to; `bounds`: a bound as a value of the column;
+//! - `privilege`: the rights there are, since binding asks for them.
+//!
 //! A plan's rows are vectors of datums, one *slot* for each column the statement really uses: slots are given out as names
 //! are met, so that a scan decodes nothing else. All operators between FROM and the grouping (or the projection) of one
 //! SELECT share one layout; each fills in its own tables' slots.
+//!
+//! Tests are golden scripts of EXPLAIN: `tests/golden`, and `tests/plans/world.rs` for what a script may say.
 
 mod access;
 mod binder;
@@ -10,6 +25,7 @@ mod bounds;
 mod condition;
 mod context;
 mod cost;
+mod defaults;
 mod dml;
 mod explain;
 mod from;
@@ -17,6 +33,7 @@ mod join;
 mod keys;
 mod names;
 mod node;
+mod ops;
 mod privilege;
 mod query;
 mod ranges;

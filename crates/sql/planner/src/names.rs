@@ -20,7 +20,7 @@ pub(crate) enum Clause {
 }
 
 impl Clause {
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Clause::Fields => "field list",
             Clause::On => "on clause",
@@ -48,11 +48,11 @@ pub(crate) struct BlockScope<'s, 'a> {
 
 impl Binder<'_> {
     /// Compiles an expression of block `level`.
-    pub fn expr(&mut self, level: usize, clause: Clause, ast: &sqlparser::ast::Expr) -> Result<Expr> {
+    pub(crate) fn expr(&mut self, level: usize, clause: Clause, ast: &sqlparser::ast::Expr) -> Result<Expr> {
         self.expr_with_aliases(level, clause, &[], ast)
     }
 
-    pub fn expr_with_aliases(
+    pub(crate) fn expr_with_aliases(
         &mut self,
         level: usize,
         clause: Clause,
@@ -74,7 +74,7 @@ impl Binder<'_> {
     }
 
     /// The column of that name in block `level` itself; an error when several fit.
-    pub fn find_in_block(
+    pub(crate) fn find_in_block(
         &self,
         level: usize,
         name: &ColumnName<'_>,
@@ -128,7 +128,12 @@ impl Binder<'_> {
     }
 
     /// The column as an expression of block `level`, looked for outwards.
-    pub fn resolve(&mut self, level: usize, name: &ColumnName<'_>, clause: Clause) -> Result<Option<Expr>> {
+    pub(crate) fn resolve(
+        &mut self,
+        level: usize,
+        name: &ColumnName<'_>,
+        clause: Clause,
+    ) -> Result<Option<Expr>> {
         if let Some((source, column)) = self.find_in_block(level, name, clause)? {
             return Ok(Some(self.blocks[level].column_expr(source, column)));
         }
@@ -162,7 +167,7 @@ impl Binder<'_> {
     }
 
     /// Binds a subquery of block `level`.
-    pub fn subquery(&mut self, level: usize, query: &Query) -> Result<BoundSubquery> {
+    pub(crate) fn subquery(&mut self, level: usize, query: &Query) -> Result<BoundSubquery> {
         self.enter()?;
         let id = self.subqueries.len();
         self.subqueries.push(None);
@@ -187,7 +192,7 @@ impl Binder<'_> {
         })
     }
 
-    pub fn parameter(&self, index: usize) -> Result<Expr> {
+    pub(crate) fn parameter(&self, index: usize) -> Result<Expr> {
         if self.env.mode.describing {
             return Ok(Expr::param(index, FieldType::new(TypeCode::Null)));
         }
@@ -310,7 +315,7 @@ impl Scope for BlockScope<'_, '_> {
             super::binder::SourceKind::NewRow { table, .. } => table.clone(),
             _ => return Err(Error::no_default_for_field(name.column)),
         };
-        super::dml::default_expr(self.binder.env, &info.columns[column])
+        super::defaults::default_expr(self.binder.env, &info.columns[column])
     }
 
     fn subquery(&mut self, query: &Query) -> Result<BoundSubquery> {

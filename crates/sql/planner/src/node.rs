@@ -52,6 +52,20 @@ pub struct QueryPlan {
     pub calc_limit: Option<Limit>,
 }
 
+impl QueryPlan {
+    /// A query of those rows and columns, without a lock.
+    pub fn of(root: Node, columns: Vec<ResultColumn>) -> Self {
+        QueryPlan {
+            root,
+            columns: columns.into(),
+            lock: None,
+            lock_keys: 0,
+            calc_found_rows: false,
+            calc_limit: None,
+        }
+    }
+}
+
 /// What `FOR UPDATE` and its kin ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockWait {
@@ -199,6 +213,15 @@ pub enum Path {
         point: bool,
         covering: bool,
     },
+}
+
+impl Path {
+    /// On the first columns of its key.
+    pub(crate) fn bounds(&self) -> &[ColumnBound] {
+        match self {
+            Path::Table { bounds, .. } | Path::Index { bounds, .. } => bounds,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use sqlparser::ast::{
 
 use super::binder::Binder;
 use super::names::{Alias, Clause};
+use super::ops::{cut, limited, project, sort, sort_key};
 use super::{Limit, LockMode, LockWait, Node, NodeKind, QueryPlan, SetKind, SetOp, SortKey};
 use crate::ResultColumn;
 use ilmenite_error::{Error, Result};
@@ -22,7 +23,7 @@ pub(crate) struct Tail<'q> {
 
 impl Binder<'_> {
     /// Binds a query whose columns may also come from the blocks from `parent` outwards.
-    pub fn query_under(&mut self, query: &Query, parent: Option<usize>) -> Result<QueryPlan> {
+    pub(crate) fn query_under(&mut self, query: &Query, parent: Option<usize>) -> Result<QueryPlan> {
         if query.fetch.is_some() || query.for_clause.is_some() || query.format_clause.is_some() {
             return Err(Error::not_supported_yet("FETCH and FOR XML"));
         }
@@ -89,7 +90,7 @@ impl Binder<'_> {
     }
 
     /// LIMIT and OFFSET: constants and parameters only.
-    pub fn limit(&mut self, count: Option<&Ast>, offset: Option<&Ast>) -> Result<Option<Limit>> {
+    pub(crate) fn limit(&mut self, count: Option<&Ast>, offset: Option<&Ast>) -> Result<Option<Limit>> {
         if count.is_none() && offset.is_none() {
             return Ok(None);
         }
@@ -272,62 +273,20 @@ impl Binder<'_> {
         let QueryPlan {
             mut root,
             columns,
-            lock: _,
-            lock_keys: _,
             calc_found_rows,
             calc_limit,
+            ..
         } = plan;
         if !tail.order_by.is_empty() {
-            let aliases: Vec<Alias> = columns
-                .iter()
-                .enumerate()
-                .map(|(at, column)| Alias {
-                    name: column.name.clone(),
-                    expr: Expr::column(at, column.field_type.clone(), &column.name),
-                })
-                .collect();
             let width = columns.len();
-            let mut exprs: Vec<Expr> = aliases.iter().map(|alias| alias.expr.clone()).collect();
-            let mut keys = Vec::with_capacity(tail.order_by.len());
-            for (ast, descending) in &tail.order_by {
-                let expr = match ordinal(ast, width)? {
-                    Some(at) => exprs[at].clone(),
-                    None => {
-                        let level = self.open_block(None);
-                        let built = self.expr_with_aliases(level, Clause::OrderBy, &aliases, ast);
-                        self.close_block()?;
-                        built?
-                    }
-                };
-                keys.push(sort_key(&mut exprs, expr, *descending));
-            }
-            let rows = root.rows;
+            let (exprs, keys) = self.order_of_columns(&columns, &tail.order_by)?;
             let extra = exprs.len() > width;
             if extra {
-                root = Node::new(
-                    rows,
-                    NodeKind::Project {
-                        input: Box::new(root),
-                        exprs,
-                    },
-                );
+                root = project(root, exprs);
             }
-            root = Node::new(
-                rows,
-                NodeKind::Sort {
-                    input: Box::new(root),
-                    keys,
-                    limit: tail.limit.clone(),
-                },
-            );
+            root = sort(root, keys, tail.limit.clone());
             if extra {
-                root = Node::new(
-                    rows,
-                    NodeKind::Cut {
-                        input: Box::new(root),
-                        width,
-                    },
-                );
+                root = cut(root, width);
             }
         }
         if let Some(limit) = tail.limit {
@@ -343,8 +302,39 @@ impl Binder<'_> {
         })
     }
 
+    /// The columns, with what ORDER BY computes of them after, and the keys.
+    fn order_of_columns(
+        &mut self,
+        columns: &[ResultColumn],
+        order_by: &[(&Ast, bool)],
+    ) -> Result<(Vec<Expr>, Vec<SortKey>)> {
+        let aliases: Vec<Alias> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| Alias {
+                name: column.name.clone(),
+                expr: Expr::column(at, column.field_type.clone(), &column.name),
+            })
+            .collect();
+        let mut exprs: Vec<Expr> = aliases.iter().map(|alias| alias.expr.clone()).collect();
+        let mut keys = Vec::with_capacity(order_by.len());
+        for (ast, descending) in order_by {
+            let expr = match ordinal(ast, columns.len())? {
+                Some(at) => exprs[at].clone(),
+                None => {
+                    let level = self.open_block(None);
+                    let built = self.expr_with_aliases(level, Clause::OrderBy, &aliases, ast);
+                    self.close_block()?;
+                    built?
+                }
+            };
+            keys.push(sort_key(&mut exprs, expr, *descending));
+        }
+        Ok((exprs, keys))
+    }
+
     /// Hands the outer names of a block that is done to the block around it.
-    pub fn pass_outer(&mut self, _parent: usize, block: super::binder::Block) -> Result<()> {
+    pub(crate) fn pass_outer(&mut self, _parent: usize, block: super::binder::Block) -> Result<()> {
         // Blocks under a carrier name the carrier's outer row directly, and have none of their own.
         if block.outer.is_empty() {
             Ok(())
@@ -352,18 +342,6 @@ impl Binder<'_> {
             Err(Error::bug("a block lost the names it read outwards"))
         }
     }
-}
-
-/// LIMIT over a node.
-pub(crate) fn limited(input: Node, limit: Limit) -> Node {
-    let rows = limit.known_rows.map_or(input.rows, |n| input.rows.min(n as f64));
-    Node::new(
-        rows,
-        NodeKind::Limit {
-            input: Box::new(input),
-            limit,
-        },
-    )
 }
 
 pub(crate) fn descending(item: &sqlparser::ast::OrderByExpr) -> bool {
@@ -398,28 +376,6 @@ pub(crate) fn ordinal(ast: &Ast, columns: usize) -> Result<Option<usize>> {
     }
 }
 
-/// The key that sorts by `expr`, which joins `exprs` (the columns of the row) unless it is there already.
-pub(crate) fn sort_key(exprs: &mut Vec<Expr>, expr: Expr, descending: bool) -> SortKey {
-    let comparer = Comparer::for_type(expr.field_type());
-    let text = super::text::expr_text(&expr);
-    let slot = match exprs
-        .iter()
-        .position(|known| super::condition::same_expr(known, &expr))
-    {
-        Some(at) => at,
-        None => {
-            exprs.push(expr);
-            exprs.len() - 1
-        }
-    };
-    SortKey {
-        slot,
-        descending,
-        comparer,
-        text,
-    }
-}
-
 /// A query's rows with each column brought to the type given.
 fn converted(plan: QueryPlan, types: &[FieldType]) -> Node {
     let same = plan
@@ -437,14 +393,7 @@ fn converted(plan: QueryPlan, types: &[FieldType]) -> Node {
         .enumerate()
         .map(|(at, (column, ty))| coerced(Expr::column(at, column.field_type.clone(), &column.name), ty))
         .collect();
-    let rows = plan.root.rows;
-    Node::new(
-        rows,
-        NodeKind::Project {
-            input: Box::new(plan.root),
-            exprs,
-        },
-    )
+    project(plan.root, exprs)
 }
 
 fn is_member(ty: &FieldType) -> bool {

@@ -4,9 +4,10 @@
 //! since values come from parameters, outer rows, or the other side of a join. Bounds are computed on encoded bytes, so
 //! that intersecting and sorting them needs no knowledge of types.
 
-use ilmenite_types::{Datum, FieldType, TypeCode};
+use ilmenite_types::{Collation, Datum, FieldType, TypeCode};
 
 use super::Slot;
+use super::condition::split_and;
 use ilmenite_expr::{CmpOp, Comparer, Expr, Op};
 
 /// What is known of one key column: every element must hold, each of them by one of its intervals.
@@ -86,193 +87,196 @@ pub(crate) fn match_condition(
     ty: &FieldType,
     fixed: &dyn Fn(&Expr) -> bool,
 ) -> Option<Matched> {
-    let is_column = |expr: &Expr| matches!(&expr.op, Op::Column { slot: s, .. } if *s == slot);
-    let usable = |value: &Expr, comparer: &Comparer| fixed(value) && comparer_fits(comparer, ty, value);
-    match &condition.op {
-        Op::CompareInt(op) => {
-            let [l, r] = &condition.args[..] else { return None };
-            comparison(*op, &Comparer::Int, l, r, &is_column, &usable)
+    Column { slot, ty, fixed }.matched(condition)
+}
+
+/// The column that conditions are looked at for.
+struct Column<'c> {
+    slot: Slot,
+    ty: &'c FieldType,
+    fixed: &'c dyn Fn(&Expr) -> bool,
+}
+
+impl Column<'_> {
+    fn matched(&self, condition: &Expr) -> Option<Matched> {
+        let args = &condition.args[..];
+        match (&condition.op, args) {
+            (Op::CompareInt(op), [l, r]) => self.comparison(*op, &Comparer::Int, l, r),
+            (Op::Compare(op, comparer), [l, r]) => self.comparison(*op, comparer, l, r),
+            (
+                Op::Between {
+                    negated: false,
+                    low,
+                    high,
+                },
+                [x, l, h],
+            ) if self.is(x) => self.between((l, low), (h, high)),
+            (
+                Op::In {
+                    negated: false,
+                    comparers,
+                    ..
+                },
+                [x, items @ ..],
+            ) if self.is(x) => self.one_of(items, comparers),
+            (Op::IsNull { negated }, [x]) if self.is(x) => Some(null_or_not(*negated)),
+            (
+                Op::Like {
+                    negated: false,
+                    escape,
+                    collation,
+                    ..
+                },
+                [x, pattern],
+            ) if self.is(x) => self.like(x, pattern, *escape, *collation),
+            (Op::Or, branches) => self.any_of(branches),
+            _ => None,
         }
-        Op::Compare(op, comparer) => {
-            let [l, r] = &condition.args[..] else { return None };
-            comparison(*op, comparer, l, r, &is_column, &usable)
+    }
+
+    fn is(&self, expr: &Expr) -> bool {
+        matches!(&expr.op, Op::Column { slot, .. } if *slot == self.slot)
+    }
+
+    /// May the value bound the column when the two are compared that way?
+    fn usable(&self, value: &Expr, comparer: &Comparer) -> bool {
+        (self.fixed)(value) && comparer_fits(comparer, self.ty, value)
+    }
+
+    fn comparison(&self, op: CmpOp, comparer: &Comparer, l: &Expr, r: &Expr) -> Option<Matched> {
+        let (op, column, value) = if self.is(l) {
+            (op, l, r)
+        } else if self.is(r) {
+            (op.swapped(), r, l)
+        } else {
+            return None;
+        };
+        if !self.usable(value, comparer) {
+            return None;
         }
-        Op::Between {
-            negated: false,
-            low,
-            high,
-        } => {
-            let [x, l, h] = &condition.args[..] else {
-                return None;
-            };
-            if !is_column(x) {
-                return None;
-            }
-            let edge = |value: &Expr, comparer: &Comparer| {
-                usable(value, comparer).then(|| {
-                    Box::new(Edge {
-                        value: value.clone(),
-                        comparer: comparer.clone(),
-                        inclusive: true,
-                    })
-                })
-            };
-            let (l, h) = (edge(l, low), edge(h, high));
-            let exact = l
-                .as_ref()
-                .zip(h.as_ref())
-                .is_some_and(|(l, h)| is_exact(&l.comparer, ty) && is_exact(&h.comparer, ty));
-            (l.is_some() || h.is_some()).then(|| Matched {
-                union: vec![Interval::Between { low: l, high: h }],
-                exact,
-            })
-        }
-        Op::In {
-            negated: false,
-            comparers,
-            ..
-        } => {
-            let (x, items) = condition.args.split_first()?;
-            if !is_column(x)
-                || !items
-                    .iter()
-                    .zip(comparers.iter())
-                    .all(|(item, comparer)| usable(item, comparer))
-            {
-                return None;
-            }
-            let points = items
-                .iter()
-                .zip(comparers.iter())
-                .map(|(item, comparer)| Interval::Point {
-                    value: Box::new(item.clone()),
-                    comparer: comparer.clone(),
-                    null_safe: false,
+        let edge = |inclusive| Some(Box::new(Edge::new(value, comparer, inclusive)));
+        let (low, high) = match op {
+            CmpOp::Eq | CmpOp::NullSafeEq => {
+                return Some(Matched {
+                    union: vec![Interval::point(value, comparer, op == CmpOp::NullSafeEq)],
+                    exact: is_exact(comparer, column.field_type()),
                 });
-            Some(Matched {
-                union: points.collect(),
-                exact: false,
-            })
-        }
-        Op::IsNull { negated } => {
-            let [x] = &condition.args[..] else { return None };
-            if !is_column(x) {
+            }
+            CmpOp::Lt => (None, edge(false)),
+            CmpOp::Le => (None, edge(true)),
+            CmpOp::Gt => (edge(false), None),
+            CmpOp::Ge => (edge(true), None),
+            CmpOp::Ne => return None,
+        };
+        Some(Matched {
+            union: vec![Interval::Between { low, high }],
+            exact: is_exact(comparer, column.field_type()),
+        })
+    }
+
+    /// Either bound may be one that cannot be used.
+    fn between(&self, low: (&Expr, &Comparer), high: (&Expr, &Comparer)) -> Option<Matched> {
+        let edge = |(value, comparer): (&Expr, &Comparer)| {
+            let usable = self.usable(value, comparer);
+            usable.then(|| Box::new(Edge::new(value, comparer, true)))
+        };
+        let (low, high) = (edge(low), edge(high));
+        let is_exact = |edge: &Option<Box<Edge>>| {
+            edge.as_ref()
+                .is_some_and(|edge| is_exact(&edge.comparer, self.ty))
+        };
+        let exact = is_exact(&low) && is_exact(&high);
+        (low.is_some() || high.is_some()).then(|| Matched {
+            union: vec![Interval::Between { low, high }],
+            exact,
+        })
+    }
+
+    fn one_of(&self, items: &[Expr], comparers: &[Comparer]) -> Option<Matched> {
+        let mut union = Vec::with_capacity(items.len());
+        for (item, comparer) in items.iter().zip(comparers) {
+            if !self.usable(item, comparer) {
                 return None;
             }
-            let interval = if *negated {
-                Interval::Between {
-                    low: None,
-                    high: None,
-                }
-            } else {
-                Interval::Null
-            };
-            Some(Matched {
-                union: vec![interval],
-                exact: true,
-            })
+            union.push(Interval::point(item, comparer, false));
         }
-        Op::Like {
-            negated: false,
-            escape,
-            collation,
+        Some(Matched { union, exact: false })
+    }
+
+    fn like(
+        &self,
+        column: &Expr,
+        pattern: &Expr,
+        escape: Option<char>,
+        collation: Collation,
+    ) -> Option<Matched> {
+        let Op::Const {
+            value: Datum::Bytes(pattern),
             ..
-        } => {
-            let [x, pattern] = &condition.args[..] else {
-                return None;
-            };
-            if !is_column(x) || !collation.is_bin() || *collation != ty.collation {
-                return None;
-            }
-            let Op::Const {
-                value: Datum::Bytes(pattern),
-                ..
-            } = &pattern.op
-            else {
-                return None;
-            };
-            like_prefix(pattern, *escape, *collation, x)
+        } = &pattern.op
+        else {
+            return None;
+        };
+        let as_the_key = collation.is_bin() && collation == self.ty.collation;
+        if !as_the_key {
+            return None;
         }
-        Op::Or => {
-            let mut union = Vec::new();
-            for branch in &condition.args {
-                let mut parts = Vec::new();
-                super::condition::split_and(branch.clone(), &mut parts);
-                // Any one of the parts bounds the branch.
-                let best = parts
-                    .iter()
-                    .filter_map(|part| match_condition(part, slot, ty, fixed))
-                    .min_by_key(|m| m.union.iter().any(|i| matches!(i, Interval::Between { .. })))?;
-                union.extend(best.union);
-            }
-            Some(Matched { union, exact: false })
+        like_prefix(pattern, escape, collation, column)
+    }
+
+    /// Of each branch any one part bounds it: a point rather than a range.
+    fn any_of(&self, branches: &[Expr]) -> Option<Matched> {
+        let mut union = Vec::new();
+        for branch in branches {
+            let mut parts = Vec::new();
+            split_and(branch.clone(), &mut parts);
+            let best = parts
+                .iter()
+                .filter_map(|part| self.matched(part))
+                .min_by_key(|m| m.union.iter().any(|i| matches!(i, Interval::Between { .. })))?;
+            union.extend(best.union);
         }
-        _ => None,
+        Some(Matched { union, exact: false })
     }
 }
 
-fn comparison(
-    op: CmpOp,
-    comparer: &Comparer,
-    l: &Expr,
-    r: &Expr,
-    is_column: &dyn Fn(&Expr) -> bool,
-    usable: &dyn Fn(&Expr, &Comparer) -> bool,
-) -> Option<Matched> {
-    let (op, column, value) = if is_column(l) {
-        (op, l, r)
-    } else if is_column(r) {
-        (op.swapped(), r, l)
-    } else {
-        return None;
-    };
-    if !usable(value, comparer) {
-        return None;
+impl Interval {
+    fn point(value: &Expr, comparer: &Comparer, null_safe: bool) -> Interval {
+        Interval::Point {
+            value: Box::new(value.clone()),
+            comparer: comparer.clone(),
+            null_safe,
+        }
     }
-    let edge = |inclusive| {
-        Some(Box::new(Edge {
+}
+
+impl Edge {
+    fn new(value: &Expr, comparer: &Comparer, inclusive: bool) -> Edge {
+        Edge {
             value: value.clone(),
             comparer: comparer.clone(),
             inclusive,
-        }))
-    };
-    let interval = match op {
-        CmpOp::Eq | CmpOp::NullSafeEq => Interval::Point {
-            value: Box::new(value.clone()),
-            comparer: comparer.clone(),
-            null_safe: op == CmpOp::NullSafeEq,
-        },
-        CmpOp::Lt => Interval::Between {
+        }
+    }
+}
+
+fn null_or_not(negated: bool) -> Matched {
+    let interval = if negated {
+        Interval::Between {
             low: None,
-            high: edge(false),
-        },
-        CmpOp::Le => Interval::Between {
-            low: None,
-            high: edge(true),
-        },
-        CmpOp::Gt => Interval::Between {
-            low: edge(false),
             high: None,
-        },
-        CmpOp::Ge => Interval::Between {
-            low: edge(true),
-            high: None,
-        },
-        CmpOp::Ne => return None,
+        }
+    } else {
+        Interval::Null
     };
-    Some(Matched {
+    Matched {
         union: vec![interval],
-        exact: is_exact(comparer, column.field_type()),
-    })
+        exact: true,
+    }
 }
 
 /// Strings that begin like the pattern.
-fn like_prefix(
-    pattern: &[u8],
-    escape: Option<char>,
-    collation: ilmenite_types::Collation,
-    column: &Expr,
-) -> Option<Matched> {
+fn like_prefix(pattern: &[u8], escape: Option<char>, collation: Collation, column: &Expr) -> Option<Matched> {
     let text = std::str::from_utf8(pattern).ok()?;
     let mut prefix = String::new();
     let mut chars = text.chars();

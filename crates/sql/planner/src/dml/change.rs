@@ -1,6 +1,23 @@
 //! UPDATE and DELETE: which rows of which tables, and what becomes of them.
 
-use super::*;
+use ilmenite_types::{FieldType, TypeCode};
+use sqlparser::ast::{
+    Delete, Expr as Ast, FromTable, ObjectName, OrderByExpr, SqliteOnConflict, TableFactor, TableWithJoins,
+    Update,
+};
+
+use super::plan::{AssignmentPlan, DeletePlan, TargetTable, UpdatePlan};
+use super::row::{add_on_update, assignment_column, value_or_default};
+use crate::binder::{Binder, same_name};
+use crate::condition::split_and;
+use crate::context::PlanEnv;
+use crate::from::FromTree;
+use crate::names::Clause;
+use crate::ops::{limited, project, sort, sort_key};
+use crate::query::descending;
+use crate::{Limit, Node, Privilege};
+use ilmenite_error::{Error, Result};
+use ilmenite_expr::Expr;
 
 /// FROM of an UPDATE or DELETE: Select is checked of what is read, the other privilege of what is written.
 fn bind_targets(binder: &mut Binder<'_>, level: usize, from: &[TableWithJoins]) -> Result<FromTree> {
@@ -63,34 +80,25 @@ fn target_rows(
         let mut exprs: Vec<Expr> = (0..width)
             .map(|slot| Expr::column(slot, FieldType::new(TypeCode::Null), ""))
             .collect();
-        let mut keys = Vec::with_capacity(order.len());
-        for (expr, descending) in order {
-            let comparer = ilmenite_expr::Comparer::for_type(expr.field_type());
-            let mut key = sort_key(&mut exprs, expr, descending);
-            key.comparer = comparer;
-            keys.push(key);
-        }
-        let rows = node.rows;
-        node = Node::new(
-            rows,
-            NodeKind::Project {
-                input: Box::new(node),
-                exprs,
-            },
-        );
-        node = Node::new(
-            rows,
-            NodeKind::Sort {
-                input: Box::new(node),
-                keys,
-                limit: limit.clone(),
-            },
-        );
+        let keys = order
+            .into_iter()
+            .map(|(expr, descending)| sort_key(&mut exprs, expr, descending))
+            .collect();
+        node = sort(project(node, exprs), keys, limit.clone());
     }
     if let Some(limit) = limit {
         node = limited(node, limit);
     }
     Ok(node)
+}
+
+/// Of several tables there is no order, nor a first few rows.
+fn refuse_order_and_limit(statement: &str, order_by: &[OrderByExpr], limit: Option<&Ast>) -> Result<()> {
+    match (limit, order_by) {
+        (Some(_), _) => Err(Error::wrong_usage(statement, "LIMIT")),
+        (None, [_, ..]) => Err(Error::wrong_usage(statement, "ORDER BY")),
+        (None, []) => Ok(()),
+    }
 }
 
 pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePlan> {
@@ -101,13 +109,8 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
     let level = binder.open_block(None);
     let tree = bind_targets(&mut binder, level, std::slice::from_ref(&update.table))?;
     let multiple = binder.blocks[level].sources.len() > 1;
-    if multiple && (!update.order_by.is_empty() || update.limit.is_some()) {
-        let clause = if update.limit.is_some() {
-            "LIMIT"
-        } else {
-            "ORDER BY"
-        };
-        return Err(Error::wrong_usage("UPDATE", clause));
+    if multiple {
+        refuse_order_and_limit("UPDATE", &update.order_by, update.limit.as_ref())?;
     }
     let mut sources: Vec<usize> = Vec::new();
     let mut assignments = Vec::with_capacity(update.assignments.len());
@@ -124,10 +127,7 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
         let Some(table) = binder.blocks[level].sources[source].table().cloned() else {
             return Err(Error::non_updatable_table(name, "UPDATE"));
         };
-        let value = match value(&mut binder, level, &table, column, &assignment.value)? {
-            Some(value) => value,
-            None => default_expr(env, &table.info.columns[column])?,
-        };
+        let value = value_or_default(&mut binder, level, &table, column, &assignment.value)?;
         assignments.push(AssignmentPlan {
             target,
             column,
@@ -154,7 +154,7 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
         assignment.slot = binder.blocks[level].sources[sources[assignment.target]].slots[assignment.column];
     }
     binder.close_block()?;
-    let ignore = matches!(update.or, Some(ast::SqliteOnConflict::Ignore));
+    let ignore = matches!(update.or, Some(SqliteOnConflict::Ignore));
     Ok(UpdatePlan {
         rows,
         targets,
@@ -211,39 +211,16 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
         (bind_targets(&mut binder, level, listed)?, Vec::new())
     };
     let multiple = !names.is_empty();
-    if multiple && (!delete.order_by.is_empty() || delete.limit.is_some()) {
-        let clause = if delete.limit.is_some() {
-            "LIMIT"
-        } else {
-            "ORDER BY"
-        };
-        return Err(Error::wrong_usage("DELETE", clause));
+    if multiple {
+        refuse_order_and_limit("DELETE", &delete.order_by, delete.limit.as_ref())?;
     }
     let mut targets = Vec::new();
-    if multiple {
-        for name in &names {
-            // `t.*` names t as well.
-            let parts: Vec<&str> = name
-                .0
-                .iter()
-                .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
-                .filter(|part| *part != "*")
-                .collect();
-            let (database, table) = match &parts[..] {
-                [table] => (None, *table),
-                [database, table] => (Some(*database), *table),
-                _ => return Err(Error::syntax(format!("'{name}'"))),
-            };
-            let source = binder.blocks[level].sources.iter().position(|source| {
-                same_name(&source.alias, table)
-                    && database
-                        .is_none_or(|db| source.database.as_deref().is_some_and(|own| same_name(own, db)))
-            });
-            let source = source.ok_or_else(|| Error::unknown_table(table, "MULTI DELETE"))?;
-            targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
-        }
-    } else {
+    if !multiple {
         targets.push(make_target(&mut binder, level, 0, Privilege::Delete)?);
+    }
+    for name in &names {
+        let source = named_target(&binder, level, name)?;
+        targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
     }
     let rows = target_rows(
         &mut binder,
@@ -259,6 +236,26 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
         targets,
         subqueries: binder.finish()?,
     })
+}
+
+/// The source a DELETE of several tables names; `t.*` names t as well.
+fn named_target(binder: &Binder<'_>, level: usize, name: &ObjectName) -> Result<usize> {
+    let parts: Vec<&str> = name
+        .0
+        .iter()
+        .filter_map(|part| part.as_ident().map(|i| i.value.as_str()))
+        .filter(|part| *part != "*")
+        .collect();
+    let (database, table) = match &parts[..] {
+        [table] => (None, *table),
+        [database, table] => (Some(*database), *table),
+        _ => return Err(Error::syntax(format!("'{name}'"))),
+    };
+    let source = binder.blocks[level].sources.iter().position(|source| {
+        same_name(&source.alias, table)
+            && database.is_none_or(|db| source.database.as_deref().is_some_and(|own| same_name(own, db)))
+    });
+    source.ok_or_else(|| Error::unknown_table(table, "MULTI DELETE"))
 }
 
 fn table_name(factor: &TableFactor) -> Result<ObjectName> {
