@@ -134,7 +134,9 @@ impl Binder<'_> {
         rest: Vec<Expr>,
     ) -> Result<Node> {
         let right_slots = self.slots_filled_by(level, &step.right.tree);
-        let right = self.plan_unit(level, step.right, &[], None)?.node;
+        // Not only a unit: the right side of an outer join may be inner joins.
+        let right = self.plan_tree(level, step.right.tree, step.right.conditions, &[], None)?;
+        let right = right.node;
         let left = step.left;
         let (rows, method) = if keys.is_empty() {
             (left.rows * right.rows, JoinMethod::Loop)

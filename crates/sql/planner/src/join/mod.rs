@@ -190,6 +190,10 @@ impl Binder<'_> {
     ) -> Result<Joined> {
         match unit.tree {
             FromTree::Source(source) => self.plan_source(level, source, unit.conditions, order, limit),
+            FromTree::Join {
+                kind: JoinKind::Inner,
+                ..
+            } => Err(Error::bug("inner joins that did not come apart")),
             FromTree::Join { left, right, on, .. } => {
                 let (left_set, right_set) = (mask(&left), mask(&right));
                 // WHERE on the left side alone may go below the join.
