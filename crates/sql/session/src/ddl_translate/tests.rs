@@ -159,6 +159,9 @@ fn alter_table_says_all_its_actions() {
         panic!("{:?}", actions[0])
     };
     assert_eq!(column.origin_default.as_deref(), Some("2020-01-01 00:00:00"));
-    assert_eq!(*position, Some(Position::After(Name::new("b"))));
+    assert_eq!(
+        *position,
+        Some(ilmenite_ddl::ColumnPosition::After(Name::new("b")))
+    );
     assert!(matches!(&actions[3], Action::RenameTable(to) if to.to_string() == "e.v"));
 }
