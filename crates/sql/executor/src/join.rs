@@ -70,7 +70,7 @@ impl<'p> IndexJoin<'p> {
         };
         Ok(IndexJoin {
             left: build_node(&join.left)?,
-            access: TableAccess::new(scan)?,
+            access: TableAccess::new(scan),
             matching: Matching::new(join),
             batch: Vec::new(),
             ended: false,

@@ -75,7 +75,7 @@ pub(crate) fn build<'p>(node: &'p Node) -> Result<Box<dyn Executor + 'p>> {
     Ok(match &node.kind {
         NodeKind::Dual { width } => Box::new(simple::Dual::new(*width)),
         NodeKind::Empty => Box::new(simple::Empty),
-        NodeKind::Table(table) => Box::new(scan::TableExecutor::new(table)?),
+        NodeKind::Table(table) => Box::new(scan::TableExecutor::new(table)),
         NodeKind::Virtual(table) => Box::new(simple::Virtual::new(table)),
         NodeKind::Derived(derived) => Box::new(simple::Derived::new(derived)?),
         NodeKind::Values { rows } => Box::new(simple::Values::new(rows)),

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ilmenite_codec::{HandleRef, IndexDecoder, RowColumn, RowDecoder, key};
+use ilmenite_codec::{HandleRef, key};
 use ilmenite_store::{KeyRange, KvBatch, Scan, ScanOptions};
 use ilmenite_types::Datum;
 use jiff::tz::TimeZone;
 
-use super::runtime::{Executor, Runtime, detach, holds, used_subqueries};
+use super::runtime::{Executor, Runtime, detach, holds};
 use crate::result::Row;
 use ilmenite_error::{Error, Result};
-use ilmenite_expr::{EvalContext, SubqueryId};
-use ilmenite_planner::{BytesRange, KeyBuilder, Path, Slot, TableScan};
+use ilmenite_expr::EvalContext;
+use ilmenite_planner::{BytesRange, EntryReader, Path, TableScan};
 
 /// Keys of an index entry's batch are fetched so many at first, and more as the scan goes on: a LIMIT often ends it early.
 const FIRST_FETCH: usize = 32;
@@ -23,180 +23,94 @@ const POINTS_AT_ONCE: usize = 1024;
 /// Batches of a scan of which little is wanted.
 const SMALL_BATCH_BYTES: usize = 16 << 10;
 
-/// Puts stored rows into slots.
-pub(crate) struct RowReader {
-    decoder: RowDecoder,
-    slots: Vec<Slot>,
-    width: usize,
-    /// Decoding in order gives the whole row.
-    direct: bool,
-    key_slot: Option<Slot>,
-    raw_slot: Option<Slot>,
+/// What reads a table, apart from where it stands: shared by scans and index joins.
+pub(crate) struct TableAccess<'p> {
+    pub scan: &'p TableScan,
+    /// Decoded columns, on their way to their slots.
     scratch: Vec<Datum>,
 }
 
-impl RowReader {
-    pub(crate) fn new(scan: &TableScan) -> Result<Self> {
-        let layout = ilmenite_table::handle_layout(&scan.table)?;
-        let mut columns: Vec<RowColumn> = Vec::with_capacity(scan.columns.len());
-        for (column, _) in &scan.columns {
-            columns.push(ilmenite_table::row_column(&scan.table.columns[*column])?);
-        }
-        let slots: Vec<Slot> = scan.columns.iter().map(|(_, slot)| *slot).collect();
-        let direct = slots.len() == scan.width && slots.iter().enumerate().all(|(at, slot)| at == *slot);
-        Ok(RowReader {
-            decoder: RowDecoder::new(&columns, &layout)?,
-            direct,
-            slots,
-            width: scan.width,
-            key_slot: scan.key_slot,
-            raw_slot: scan.raw_slot,
+impl<'p> TableAccess<'p> {
+    pub(crate) fn new(scan: &'p TableScan) -> Self {
+        TableAccess {
+            scan,
             scratch: Vec::new(),
-        })
+        }
     }
 
     /// The row of a key and its value, over the slots of `left` when it is joined to a row.
-    pub(crate) fn read(
+    fn read_row(
         &mut self,
         left: Option<&[Datum]>,
         key: &Bytes,
         value: &Bytes,
         zone: &TimeZone,
     ) -> Result<Row> {
-        if self.slots.is_empty() && self.raw_slot.is_none() && self.key_slot.is_none() {
+        let (scan, decoder) = (self.scan, &self.scan.readers.rows);
+        let writes = scan.key_slot.is_some() || scan.raw_slot.is_some();
+        if decoder.is_empty() && !writes {
             // Nothing but that there is a row.
-            return Ok(left.map_or_else(|| vec![Datum::Null; self.width], <[Datum]>::to_vec));
+            return Ok(row_over(left, scan.width));
         }
         let handle = key::decode_record_handle(key)?;
-        if self.direct && left.is_none() {
-            let mut row = Vec::with_capacity(self.width);
-            self.decoder.decode(value, handle, Some(zone), &mut row)?;
+        if scan.readers.rows_are_whole && left.is_none() {
+            let mut row = Vec::with_capacity(scan.width);
+            decoder.decode(value, handle, Some(zone), &mut row)?;
             return Ok(row);
         }
         self.scratch.clear();
-        if !self.slots.is_empty() {
-            self.decoder
-                .decode(value, handle, Some(zone), &mut self.scratch)?;
+        if !decoder.is_empty() {
+            decoder.decode(value, handle, Some(zone), &mut self.scratch)?;
         }
-        let mut row = match left {
-            Some(left) => left.to_vec(),
-            None => vec![Datum::Null; self.width],
-        };
-        for (slot, value) in self.slots.iter().zip(self.scratch.drain(..)) {
+        let mut row = row_over(left, scan.width);
+        for ((_, slot), value) in scan.columns.iter().zip(self.scratch.drain(..)) {
             row[*slot] = value;
         }
-        if let Some(slot) = self.key_slot {
+        if let Some(slot) = scan.key_slot {
             row[slot] = Datum::Bytes(key.clone());
         }
-        if let Some(slot) = self.raw_slot {
+        if let Some(slot) = scan.raw_slot {
             row[slot] = Datum::Bytes(value.clone());
         }
         Ok(row)
     }
-}
 
-/// Puts the entries of an index into slots, as far as they go, and tells their rows' keys.
-struct EntryReader {
-    decoder: IndexDecoder,
-    slots: Vec<Slot>,
-    width: usize,
-    table_id: i64,
-    key_slot: Option<Slot>,
-    scratch: Vec<Datum>,
-}
-
-impl EntryReader {
-    /// For those of the scan's columns that entries hold in full.
-    fn new(scan: &TableScan, index: i64) -> Result<Self> {
-        let info = scan
-            .table
-            .index_by_id(index)
-            .ok_or_else(|| Error::bug(format!("table {} has no index {index}", scan.table.name)))?;
-        let layout = ilmenite_table::index_layout(&scan.table, info)?;
-        let mut ids = Vec::new();
-        let mut slots = Vec::new();
-        for (column, slot) in &scan.columns {
-            let id = scan.table.columns[*column].id;
-            if layout.covers(id) {
-                ids.push(id);
-                slots.push(*slot);
-            }
-        }
-        Ok(EntryReader {
-            decoder: IndexDecoder::new(&layout, &ids)?,
-            slots,
-            width: scan.width,
-            table_id: scan.table.id,
-            key_slot: scan.key_slot,
-            scratch: Vec::new(),
-        })
-    }
-
-    /// The entry as a row, and its row's key.
-    fn read(
+    /// An index entry as a row, as far as it goes, and its row's key.
+    fn read_entry(
         &mut self,
+        entries: &EntryReader,
         left: Option<&[Datum]>,
         key: &[u8],
         value: &Bytes,
         zone: &TimeZone,
     ) -> Result<(Row, Bytes)> {
         self.scratch.clear();
-        let handle = self.decoder.decode(key, value, Some(zone), &mut self.scratch)?;
-        let row_key: Bytes = self.row_key(handle.as_ref());
-        let mut row = match left {
-            Some(left) => left.to_vec(),
-            None => vec![Datum::Null; self.width],
-        };
-        for (slot, value) in self.slots.iter().zip(self.scratch.drain(..)) {
+        let handle = entries
+            .decoder
+            .decode(key, value, Some(zone), &mut self.scratch)?;
+        let row_key = self.row_key(handle.as_ref());
+        let mut row = row_over(left, self.scan.width);
+        for (slot, value) in entries.slots.iter().zip(self.scratch.drain(..)) {
             row[*slot] = value;
         }
-        if let Some(slot) = self.key_slot {
+        if let Some(slot) = self.scan.key_slot {
             row[slot] = Datum::Bytes(row_key.clone());
         }
         Ok((row, row_key))
     }
 
-    fn handle_key(&self, key: &[u8], value: &[u8]) -> Result<Bytes> {
-        let handle = self.decoder.decode_handle(key, value)?;
+    /// The key of the row that an index entry leads to.
+    fn key_behind(&self, entries: &EntryReader, key: &[u8], value: &[u8]) -> Result<Bytes> {
+        let handle = entries.decoder.decode_handle(key, value)?;
         Ok(self.row_key(handle.as_ref()))
     }
 
     fn row_key(&self, handle: HandleRef<'_>) -> Bytes {
-        key::record_key(self.table_id, handle).into()
+        key::record_key(self.scan.table.id, handle).into()
     }
-}
 
-/// What reads a table, apart from where it stands: shared by scans and index joins.
-pub(crate) struct TableAccess<'p> {
-    pub scan: &'p TableScan,
-    builder: KeyBuilder,
-    rows: RowReader,
-    entries: Option<EntryReader>,
-    filter_subqueries: Vec<SubqueryId>,
-}
-
-impl<'p> TableAccess<'p> {
-    pub(crate) fn new(scan: &'p TableScan) -> Result<Self> {
-        let (builder, entries) = match &scan.path {
-            Path::Table { .. } => (KeyBuilder::for_rows(&scan.table)?, None),
-            Path::Index { index, .. } => {
-                let info = scan
-                    .table
-                    .index_by_id(*index)
-                    .ok_or_else(|| Error::bug(format!("table {} has no index {index}", scan.table.name)))?;
-                (
-                    KeyBuilder::for_index(&scan.table, info)?,
-                    Some(EntryReader::new(scan, *index)?),
-                )
-            }
-        };
-        Ok(TableAccess {
-            scan,
-            builder,
-            rows: RowReader::new(scan)?,
-            entries,
-            filter_subqueries: used_subqueries(&scan.filter),
-        })
+    fn entries(&self) -> Option<&'p EntryReader> {
+        self.scan.readers.entries.as_ref()
     }
 
     pub(crate) fn is_point(&self) -> bool {
@@ -213,13 +127,13 @@ impl<'p> TableAccess<'p> {
     /// The key ranges for this outer row.
     pub(crate) fn ranges(&self, row: &[Datum], eval: &EvalContext) -> Result<Vec<BytesRange>> {
         let (Path::Table { bounds, .. } | Path::Index { bounds, .. }) = &self.scan.path;
-        self.builder.ranges(bounds, row, eval)
+        self.scan.readers.keys.ranges(bounds, row, eval)
     }
 
     /// The key that a point range is about.
     pub(crate) fn point_key(&self, range: BytesRange) -> Bytes {
         let mut key = range.start;
-        if self.entries.is_none() {
+        if self.entries().is_none() {
             // Handles of columns are padded to this length.
             let least = key::RECORD_PREFIX_LEN + key::COMMON_HANDLE_MIN_LEN;
             if self.scan.table.is_common_handle && key.len() < least {
@@ -230,7 +144,9 @@ impl<'p> TableAccess<'p> {
     }
 
     async fn keep(&self, row: Row, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<()> {
-        if self.scan.filter.is_empty() || holds(&self.scan.filter, &self.filter_subqueries, &row, rt).await? {
+        if self.scan.filter.is_empty()
+            || holds(&self.scan.filter, &self.scan.readers.filter_subqueries, &row, rt).await?
+        {
             out.push(row);
         }
         Ok(())
@@ -249,21 +165,21 @@ impl<'p> TableAccess<'p> {
         let zone = rt.eval.time_zone.clone();
         let mut origins = origins;
         if !self.covering()
-            && let Some(entries) = &self.entries
+            && let Some(entries) = self.entries()
         {
             // Points of a unique index: through the entries to the rows.
             let mut row_keys = Vec::with_capacity(keys.len());
             let mut whose = Vec::with_capacity(keys.len());
             for (at, value) in found.iter().enumerate() {
                 if let Some(value) = value {
-                    row_keys.push(entries.handle_key(&keys[at], value)?);
+                    row_keys.push(self.key_behind(entries, &keys[at], value)?);
                     whose.push(at);
                 }
             }
             let rows = rt.view.batch_get(&row_keys).await?;
             for ((key, value), at) in row_keys.iter().zip(rows).zip(whose) {
                 let value = value.ok_or_else(|| self.dangling(key))?;
-                let row = self.rows.read(lefts.map(|lefts| lefts[at]), key, &value, &zone)?;
+                let row = self.read_row(lefts.map(|lefts| lefts[at]), key, &value, &zone)?;
                 self.keep_from(row, at, rt, out, &mut origins).await?;
             }
             return Ok(());
@@ -271,9 +187,9 @@ impl<'p> TableAccess<'p> {
         for (at, value) in found.iter().enumerate() {
             let Some(value) = value else { continue };
             let left = lefts.map(|lefts| lefts[at]);
-            let row = match &mut self.entries {
-                Some(entries) => entries.read(left, &keys[at], value, &zone)?.0,
-                None => self.rows.read(left, &keys[at], value, &zone)?,
+            let row = match self.entries() {
+                Some(entries) => self.read_entry(entries, left, &keys[at], value, &zone)?.0,
+                None => self.read_row(left, &keys[at], value, &zone)?,
             };
             self.keep_from(row, at, rt, out, &mut origins).await?;
         }
@@ -332,20 +248,20 @@ impl<'p> TableAccess<'p> {
         for (start, mid, end) in entries {
             let key = data.slice(start as usize..mid as usize);
             let value = data.slice(mid as usize..end as usize);
-            match &mut self.entries {
+            match self.entries() {
                 None => {
-                    let row = self.rows.read(left, &key, &value, &zone)?;
+                    let row = self.read_row(left, &key, &value, &zone)?;
                     self.keep(row, rt, out).await?;
                 }
                 Some(reader) if matches!(self.scan.path, Path::Index { covering: true, .. }) => {
-                    let (row, _) = reader.read(left, &key, &value, &zone)?;
+                    let (row, _) = self.read_entry(reader, left, &key, &value, &zone)?;
                     self.keep(row, rt, out).await?;
                 }
                 Some(reader) if self.scan.index_filter.is_empty() => {
-                    pending.push_back(reader.handle_key(&key, &value)?);
+                    pending.push_back(self.key_behind(reader, &key, &value)?);
                 }
                 Some(reader) => {
-                    let (row, row_key) = reader.read(left, &key, &value, &zone)?;
+                    let (row, row_key) = self.read_entry(reader, left, &key, &value, &zone)?;
                     if super::runtime::holds_now(&self.scan.index_filter, &row, &rt.eval)? {
                         pending.push_back(row_key);
                     }
@@ -372,7 +288,7 @@ impl<'p> TableAccess<'p> {
         let values = rt.view.batch_get(keys).await?;
         for (key, value) in keys.iter().zip(values) {
             let value = value.ok_or_else(|| self.dangling(key))?;
-            let row = self.rows.read(left, key, &value, &zone)?;
+            let row = self.read_row(left, key, &value, &zone)?;
             self.keep(row, rt, out).await?;
         }
         Ok(())
@@ -392,6 +308,14 @@ impl<'p> TableAccess<'p> {
             out.append(&mut batch);
         }
         Ok(())
+    }
+}
+
+/// A row to be filled in: the one it is joined to, or none.
+fn row_over(left: Option<&[Datum]>, width: usize) -> Row {
+    match left {
+        Some(left) => left.to_vec(),
+        None => vec![Datum::Null; width],
     }
 }
 
@@ -529,11 +453,11 @@ pub(crate) struct TableExecutor<'p> {
 }
 
 impl<'p> TableExecutor<'p> {
-    pub(crate) fn new(scan: &'p TableScan) -> Result<Self> {
-        Ok(TableExecutor {
-            access: TableAccess::new(scan)?,
+    pub(crate) fn new(scan: &'p TableScan) -> Self {
+        TableExecutor {
+            access: TableAccess::new(scan),
             position: None,
-        })
+        }
     }
 }
 

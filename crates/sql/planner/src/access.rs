@@ -7,7 +7,7 @@ use super::binder::{Binder, Block, Source};
 use super::condition::{is_fixed, is_volatile, walk};
 use super::cost;
 use super::ranges::{ColumnBound, Interval, Matched, match_condition};
-use super::{Path, Slot, TableScan, TableUse};
+use super::{Path, Readers, Slot, TableScan, TableUse};
 use ilmenite_error::{Error, Result};
 use ilmenite_expr::{Expr, Op};
 
@@ -125,11 +125,13 @@ impl Binder<'_> {
         let table = source
             .table()
             .ok_or_else(|| Error::bug("a scan of what is no table"))?;
+        let columns = block.used_columns(source_at);
+        let readers = Readers::new(&table.info, &choice.path, &columns, block.width, &choice.filter)?;
         Ok(TableScan {
             table: table.info.clone(),
             alias: source.alias.clone(),
             width: block.width,
-            columns: block.used_columns(source_at),
+            columns,
             key_slot: source.key_slot,
             raw_slot: source.raw_slot,
             path: choice.path,
@@ -139,6 +141,7 @@ impl Binder<'_> {
             keep_order: choice.ordered,
             limit: None,
             scan_rows: choice.scan_rows,
+            readers,
         })
     }
 }

@@ -42,6 +42,7 @@ pub struct BytesRange {
 /// More points than this are not multiplied out: the columns after are left to the filter.
 const MAX_RANGES: usize = 8192;
 
+#[derive(Debug)]
 struct KeyColumn {
     codec: ColumnCodec,
     ty: FieldType,
@@ -49,6 +50,7 @@ struct KeyColumn {
 }
 
 /// Makes key ranges of one table or index; compiled once for a scan.
+#[derive(Debug)]
 pub struct KeyBuilder {
     prefix: Vec<u8>,
     columns: Vec<KeyColumn>,
@@ -58,7 +60,7 @@ pub struct KeyBuilder {
 
 impl KeyBuilder {
     /// For the rows of a table.
-    pub fn for_rows(table: &TableInfo) -> Result<Self> {
+    pub(crate) fn for_rows(table: &TableInfo) -> Result<Self> {
         let prefix = ilmenite_codec::record_prefix(table.id).to_vec();
         if let Some(column) = table.handle_column() {
             let ty = column.field_type.clone();
@@ -85,7 +87,7 @@ impl KeyBuilder {
         })
     }
 
-    pub fn for_index(table: &TableInfo, index: &IndexInfo) -> Result<Self> {
+    pub(crate) fn for_index(table: &TableInfo, index: &IndexInfo) -> Result<Self> {
         let prefix = ilmenite_codec::index_prefix(table.id, index.id).to_vec();
         Ok(KeyBuilder {
             prefix,

@@ -10,7 +10,8 @@
 //! - `join`: FROM and WHERE as a plan, conditions pushed down and joins put in order; `condition` looks into conditions;
 //! - `access`: how one table is read, by the key that costs least (`cost`); `ranges`: which conditions bound a key's columns;
 //! - `node`: the plan, a tree of operators (`ops` puts them over each other); `explain` writes it out, `text` its expressions;
-//! - `keys`: when the plan runs, the key ranges that its bounds come to; `bounds`: a bound as a value of the column;
+//! - `readers`: what a scan reads with, worked out once for a plan; `keys`: when the plan runs, the key ranges that its
+//!   bounds come to; `bounds`: a bound as a value of the column;
 //! - `privilege`: the rights there are, since binding asks for them.
 //!
 //! A plan's rows are vectors of datums, one *slot* for each column the statement really uses: slots are given out as names
@@ -37,6 +38,7 @@ mod ops;
 mod privilege;
 mod query;
 mod ranges;
+mod readers;
 mod select;
 mod statement;
 mod text;
@@ -57,4 +59,5 @@ pub use node::*;
 pub use privilege::Privilege;
 pub use query::limit_number;
 pub use ranges::ColumnBound;
+pub use readers::{EntryReader, Readers};
 pub use statement::{Planned, PlannedKind, plan, plan_expression, plan_load};

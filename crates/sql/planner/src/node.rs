@@ -8,6 +8,7 @@ use ilmenite_types::{Datum, FieldType};
 
 use crate::context::VirtualTable;
 use crate::ranges::ColumnBound;
+use crate::readers::Readers;
 
 /// One column of a result set, with all that the protocol's column definition carries.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,6 +201,7 @@ pub struct TableScan {
     pub limit: Option<u64>,
     /// Rows in the ranges, before filters.
     pub scan_rows: f64,
+    pub readers: Readers,
 }
 
 #[derive(Debug, Clone)]

@@ -1,10 +1,7 @@
 //! How reading one table is shown: by its rows, by an index alone, or by an index and the rows it leads to.
 
-use ilmenite_catalog::IndexInfo;
-
 use super::{Operator, Place, Writer};
 use crate::condition::is_fixed;
-use crate::keys::KeyBuilder;
 use crate::text::list_text;
 use crate::{Path, TableScan};
 
@@ -40,7 +37,7 @@ impl Writer<'_> {
         let scanned = Operator::new(kind_of(scan, "IndexFullScan", "IndexRangeScan"), scan.scan_rows)
             .in_store()
             .access(access)
-            .info(self.details(scan, Some(index)));
+            .info(self.details(scan));
         if covering {
             let below = self.selection(place, &scan.filter, rows);
             self.reader("IndexReader", "index", scanned, &below);
@@ -52,7 +49,7 @@ impl Writer<'_> {
     fn by_rows(&mut self, scan: &TableScan, point: bool, table: String, rows: f64, place: &Place) {
         let below = self.selection(place, &scan.filter, rows);
         if point {
-            let ranges = self.ranges(scan, None);
+            let ranges = self.ranges(scan);
             let info = format!("handle:{}", ranges.trim_start_matches("range:"));
             let operator = Operator::new(point_name(scan), scan.scan_rows);
             self.leaf(&below, operator.access(table).info(info));
@@ -61,7 +58,7 @@ impl Writer<'_> {
         let scanned = Operator::new(kind_of(scan, "TableFullScan", "TableRangeScan"), scan.scan_rows)
             .in_store()
             .access(table)
-            .info(self.details(scan, None));
+            .info(self.details(scan));
         self.reader("TableReader", "data", scanned, &below);
     }
 
@@ -101,37 +98,32 @@ impl Writer<'_> {
     }
 
     /// Ranges, and whether their order matters.
-    fn details(&self, scan: &TableScan, index: Option<&IndexInfo>) -> String {
+    fn details(&self, scan: &TableScan) -> String {
         let order = match (scan.keep_order, scan.reverse) {
             (true, true) => "keep order:true, desc",
             (true, false) if scan.limit.is_some() => "keep order:true",
             _ => "keep order:false",
         };
-        match self.ranges(scan, index) {
+        match self.ranges(scan) {
             ranges if ranges.is_empty() => order.to_owned(),
             ranges => format!("{ranges}, {order}"),
         }
     }
 
     /// The bounds, as the values they come to or as the expressions they are.
-    fn ranges(&self, scan: &TableScan, index: Option<&IndexInfo>) -> String {
+    fn ranges(&self, scan: &TableScan) -> String {
         let bounds = scan.path.bounds();
         if bounds.is_empty() {
             return String::new();
         }
         let mut exprs = Vec::new();
         bounds.iter().for_each(|bound| bound.exprs(&mut exprs));
-        let builder = match index {
-            None => KeyBuilder::for_rows(&scan.table),
-            Some(index) => KeyBuilder::for_index(&scan.table, index),
-        };
-        let fixed = exprs.iter().all(|expr| is_fixed(expr) && !expr.has_outer());
-        match builder {
-            Ok(builder) if fixed => match builder.describe(bounds, self.eval) {
-                Ok(text) => format!("range:{text}"),
-                Err(_) => "range: decided by values".into(),
-            },
-            _ => format!("range: decided by [{}]", list_text(exprs)),
+        if !exprs.iter().all(|expr| is_fixed(expr) && !expr.has_outer()) {
+            return format!("range: decided by [{}]", list_text(exprs));
+        }
+        match scan.readers.keys.describe(bounds, self.eval) {
+            Ok(text) => format!("range:{text}"),
+            Err(_) => "range: decided by values".into(),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use ilmenite_error::Result;
 use ilmenite_expr::{EvalContext, Expr};
 use ilmenite_planner::{
-    AssignmentPlan, ExplainRow, InsertSource, KeyBuilder, LoadItem, LoadPlan, Node, NodeKind, Path, Planned,
-    PlannedKind, QueryPlan, SubqueryPlan, TableScan, TableUse, UsedVariables, explain,
+    AssignmentPlan, ExplainRow, InsertSource, LoadItem, LoadPlan, Node, NodeKind, Path, Planned, PlannedKind,
+    QueryPlan, SubqueryPlan, TableScan, TableUse, UsedVariables, explain,
 };
 
 pub fn planned(mut planned: Planned, eval: &EvalContext) -> String {
@@ -97,14 +97,14 @@ pub fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
         panic!("no query");
     };
     let scan = scan_under(&plan.root);
-    let (name, builder, bounds) = match &scan.path {
-        Path::Table { bounds, .. } => ("rows", KeyBuilder::for_rows(&scan.table)?, bounds),
+    let (name, bounds) = match &scan.path {
+        Path::Table { bounds, .. } => ("rows", bounds),
         Path::Index { index, bounds, .. } => {
             let index = scan.table.index_by_id(*index).expect("an index of the table");
-            let builder = KeyBuilder::for_index(&scan.table, index)?;
-            (index.name.original.as_str(), builder, bounds)
+            (index.name.original.as_str(), bounds)
         }
     };
+    let builder = &scan.readers.keys;
     let prefix = builder.everything().start.len();
     let mut text = String::new();
     for range in builder.ranges(bounds, &[], eval)? {
