@@ -17,9 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Core;
 use super::format::{self, SUFFIX_LEN};
+use super::keyspaces::{Keyspaces, VersionedKeyspace, meta_keys};
 use super::locks::CommitLocks;
 use super::read;
-use super::spaces::{Space, Spaces, meta_keys};
 use crate::metrics::METRICS;
 use ilmenite_store::{Check, CommitRequest, Durability, Error, Precondition, Result, Timestamp};
 
@@ -41,8 +41,8 @@ pub(super) struct Write {
 
 impl Write {
     /// `raw`: the value as stored. `hides`: there may be an older version.
-    pub fn new(spaces: &Spaces, key: Bytes, raw: Vec<u8>, hides: bool) -> Self {
-        let prefix = spaces.partition_of(&key);
+    pub fn new(keyspaces: &Keyspaces, key: Bytes, raw: Vec<u8>, hides: bool) -> Self {
+        let prefix = keyspaces.partition_of(&key);
         let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN + 2);
         if prefix.is_empty() {
             format::encode_default(&key, &mut stored);
@@ -105,10 +105,12 @@ pub(super) struct Job {
 
 impl Job {
     /// Whether it writes no row and no index entry of a table, and locks none.
-    fn is_of_system(&self, spaces: &Spaces) -> bool {
+    fn is_of_system(&self, keyspaces: &Keyspaces) -> bool {
         let writes = self.writes.iter().map(|write| &write.key[..]);
         let rows = self.rows.iter().map(|row| &row.key[..]);
-        writes.chain(rows).all(|key| spaces.partition_of(key).is_empty())
+        writes
+            .chain(rows)
+            .all(|key| keyspaces.partition_of(key).is_empty())
     }
 }
 
@@ -224,14 +226,14 @@ pub(super) async fn commit(core: &Core, request: CommitRequest) -> Result<Timest
         .await
         .inspect_err(count_conflict)?;
 
-    let snapshot = core.spaces.db.snapshot();
+    let snapshot = core.keyspaces.db.snapshot();
     let mut writes = Vec::with_capacity(mutations.len());
     for m in mutations {
         let held = core.locks.noted_value(start_ts, &m.key);
         let hides = match m.check {
-            Check::None => held.unwrap_or_else(|| core.spaces.partition_of(&m.key).is_empty()),
+            Check::None => held.unwrap_or_else(|| core.keyspaces.partition_of(&m.key).is_empty()),
             Check::Unchanged | Check::MustNotExist => {
-                let newest = read::newest(&core.spaces, &snapshot, &m.key, Timestamp::MAX)?;
+                let newest = read::newest(&core.keyspaces, &snapshot, &m.key, Timestamp::MAX)?;
                 // Under the transaction's own lock the version is the one it locked, however new.
                 if let Some(v) = &newest
                     && v.ts > start_ts
@@ -253,7 +255,7 @@ pub(super) async fn commit(core: &Core, request: CommitRequest) -> Result<Timest
             }
         };
         let raw = format::encode_value(m.value.as_deref());
-        writes.push(Write::new(&core.spaces, m.key, raw, hides));
+        writes.push(Write::new(&core.keyspaces, m.key, raw, hides));
     }
     drop(snapshot);
 
@@ -326,8 +328,8 @@ pub(super) fn run(core: &Core) {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| process(core, jobs)));
         if outcome.is_err() {
             tracing::error!("the committer panicked; the batch's outcome is unknown");
-            for space in core.spaces.all() {
-                space.cache.clear();
+            for keyspace in core.keyspaces.all() {
+                keyspace.cache.clear();
             }
             core.oracle.end_flight(None);
         }
@@ -338,7 +340,7 @@ pub(super) fn run(core: &Core) {
 struct Accepted {
     job: Queued,
     commit_ts: Timestamp,
-    spaces: Vec<Arc<Space>>,
+    keyspaces: Vec<Arc<VersionedKeyspace>>,
     /// What was written to each.
     entries: Vec<(UserKey, UserValue)>,
 }
@@ -347,7 +349,7 @@ impl Accepted {
     /// Tells the range caches, before the commit is visible.
     fn write_to_caches(&self) {
         let mut at = 0;
-        for same in self.spaces.chunk_by(Arc::ptr_eq) {
+        for same in self.keyspaces.chunk_by(Arc::ptr_eq) {
             let entries = &self.entries[at..at + same.len()];
             at += same.len();
             same[0].cache.write(entries.iter().filter_map(|(entry, raw)| {
@@ -361,13 +363,13 @@ impl Accepted {
 fn process(core: &Core, mut jobs: Vec<Queued>) {
     if let Err(e) = core.check_space() {
         let system_may = core.check_space_for_system().is_ok();
-        let may = |job: &Job| job.urgent || (system_may && job.is_of_system(&core.spaces));
+        let may = |job: &Job| job.urgent || (system_may && job.is_of_system(&core.keyspaces));
         let (accepted, refused) = jobs.into_iter().partition(|q| may(&q.job));
         reject_all(refused, &e);
         jobs = accepted;
     }
-    let spaces = &core.spaces;
-    let pin = spaces.pin();
+    let keyspaces = &core.keyspaces;
+    let pin = keyspaces.pin();
     let takes_next = |q: &&Queued| matches!(q.job.at, CommitAt::Next(_));
     let flight = match jobs.iter().filter(takes_next).count() {
         0 => None,
@@ -383,7 +385,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
     let mut accepted = Vec::with_capacity(jobs.len());
     let mut put_off = Vec::new();
     let mut batch = fjall::OwnedWriteBatch::with_capacity(
-        spaces.db.clone(),
+        keyspaces.db.clone(),
         jobs.iter()
             .map(|q| q.job.writes.len() + q.job.rows.len() + 1)
             .sum::<usize>()
@@ -413,7 +415,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
         let targets: Result<Vec<_>> = job
             .writes
             .iter()
-            .map(|w| spaces.obtain(spaces.partition_of(&w.key), &pin))
+            .map(|w| keyspaces.obtain(keyspaces.partition_of(&w.key), &pin))
             .collect();
         let targets = match targets {
             Ok(targets) => targets,
@@ -423,9 +425,9 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
             }
         };
         let mut entries = Vec::with_capacity(targets.len());
-        for (w, space) in job.writes.iter_mut().zip(&targets) {
+        for (w, keyspace) in job.writes.iter_mut().zip(&targets) {
             let (stored, raw) = w.take(commit_ts);
-            batch.insert(&space.keyspace, stored.clone(), raw.clone());
+            batch.insert(&keyspace.inner, stored.clone(), raw.clone());
             entries.push((stored, raw));
             if watch_writes {
                 written.insert(w.key.clone());
@@ -437,7 +439,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
                 None => batch.remove(&row.keyspace, row.key),
             }
         }
-        if let (Some(start_ts), Some(two_phase)) = (job.note, &spaces.two_phase) {
+        if let (Some(start_ts), Some(two_phase)) = (job.note, &keyspaces.two_phase) {
             let (key, value) = (start_ts.0.to_be_bytes(), commit_ts.0.to_be_bytes());
             batch.insert(&two_phase.status, key, value);
         }
@@ -445,7 +447,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
         accepted.push(Accepted {
             job: queued,
             commit_ts,
-            spaces: targets,
+            keyspaces: targets,
             entries,
         });
     }
@@ -458,9 +460,9 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
     }
 
     let mark = core.batches.next();
-    batch.insert(&spaces.meta, meta_keys::BATCH, mark.encode());
+    batch.insert(&keyspaces.meta, meta_keys::BATCH, mark.encode());
     if let Some(bound) = new_bound {
-        batch.insert(&spaces.meta, meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes());
+        batch.insert(&keyspaces.meta, meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes());
     }
     let mode = if sync {
         PersistMode::SyncData
@@ -478,8 +480,8 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
         // It does not say that nothing was written.
         Err(_) => accepted
             .iter()
-            .flat_map(|a| &a.spaces)
-            .for_each(|space| space.cache.clear()),
+            .flat_map(|a| &a.keyspaces)
+            .for_each(|keyspace| keyspace.cache.clear()),
     }
     drop(pin);
     match outcome {
@@ -490,14 +492,14 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
             for Accepted {
                 job,
                 commit_ts,
-                spaces,
+                keyspaces,
                 ..
             } in accepted
             {
                 let Queued { job, done, .. } = job;
-                for (w, space) in job.writes.iter().zip(&spaces) {
+                for (w, keyspace) in job.writes.iter().zip(&keyspaces) {
                     if w.garbage {
-                        space.garbage.note(commit_ts);
+                        keyspace.garbage.note(commit_ts);
                     }
                 }
                 (job.applied)(core, commit_ts);
@@ -519,9 +521,9 @@ fn apply(core: &Core, batch: fjall::OwnedWriteBatch) -> Result<()> {
     )));
     batch.commit().map_err(|e| match e {
         // Found before anything was written.
-        fjall::Error::Poisoned => core.spaces.map_error(e),
+        fjall::Error::Poisoned => core.keyspaces.map_error(e),
         e => {
-            let e = core.spaces.map_error(e);
+            let e = core.keyspaces.map_error(e);
             tracing::error!(error = %e, "writing a batch of commits failed");
             Error::Undetermined(e.to_string())
         }
@@ -545,9 +547,9 @@ fn check(core: &Core, job: &Job, commit_ts: Timestamp) -> Result<()> {
     if job.preconditions.is_empty() {
         return Ok(());
     }
-    let snapshot = core.spaces.db.snapshot();
+    let snapshot = core.keyspaces.db.snapshot();
     for p in &job.preconditions {
-        let newest = read::newest(&core.spaces, &snapshot, &p.key, Timestamp::MAX)?;
+        let newest = read::newest(&core.keyspaces, &snapshot, &p.key, Timestamp::MAX)?;
         if newest.as_ref().and_then(|v| v.value()) != p.value.as_deref() {
             return Err(Error::PreconditionFailed { key: p.key.to_vec() });
         }

@@ -14,7 +14,7 @@ use fjall::{Readable, UserKey};
 use parking_lot::Mutex;
 
 use super::format;
-use super::spaces::{Space, Spaces, meta_keys};
+use super::keyspaces::{Keyspaces, VersionedKeyspace, meta_keys};
 use crate::metrics::METRICS;
 use ilmenite_store::{Error, GcHold, Result, Timestamp};
 
@@ -201,7 +201,7 @@ impl Gc {
     /// Moves the safe point as far as it may go.
     fn advance(
         &self,
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         now_ms: u64,
         goal: Option<Timestamp>,
         limit: Timestamp,
@@ -230,10 +230,10 @@ impl Gc {
         if target <= current {
             return Ok(current);
         }
-        spaces
+        keyspaces
             .meta
             .insert(meta_keys::GC_SAFE_POINT, target.0.to_be_bytes())
-            .map_err(|e| spaces.map_error(e))?;
+            .map_err(|e| keyspaces.map_error(e))?;
         self.safe_point.store(target.0, Ordering::SeqCst);
         Ok(target)
     }
@@ -244,7 +244,7 @@ impl Gc {
     /// `goal`: where the safe point should go, when it does not follow the clock. `limit`: not past this.
     pub fn run(
         &self,
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         now_ms: u64,
         goal: Option<Timestamp>,
         limit: Timestamp,
@@ -252,12 +252,12 @@ impl Gc {
         stop: &AtomicBool,
     ) -> Result<u64> {
         let _round = self.round.lock();
-        let safe_point = self.advance(spaces, now_ms, goal, limit)?;
+        let safe_point = self.advance(keyspaces, now_ms, goal, limit)?;
         let mut removed = 0;
-        for space in spaces.all() {
-            let in_all = space.keyspace.approximate_len() as u64;
-            if space.garbage.due(safe_point, in_all, any) {
-                removed += sweep(spaces, &space, safe_point, stop)?;
+        for keyspace in keyspaces.all() {
+            let in_all = keyspace.inner.approximate_len() as u64;
+            if keyspace.garbage.due(safe_point, in_all, any) {
+                removed += sweep(keyspaces, &keyspace, safe_point, stop)?;
             }
             if stop.load(Ordering::Relaxed) {
                 break;
@@ -279,26 +279,31 @@ struct KeyState {
 }
 
 /// Removes the versions of one keyspace that nobody at or above `safe_point` can see.
-fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &AtomicBool) -> Result<u64> {
+fn sweep(
+    keyspaces: &Keyspaces,
+    keyspace: &Arc<VersionedKeyspace>,
+    safe_point: Timestamp,
+    stop: &AtomicBool,
+) -> Result<u64> {
     // What commits note from here on is not lost, though the sweep may see it too.
-    space.garbage.reset();
+    keyspace.garbage.reset();
     let mut removed = 0;
     let mut left = 0;
     let mut left_since = Timestamp::MAX;
     let mut at = KeyState::default();
     let mut resume: Option<UserKey> = None;
     loop {
-        let mut batch = spaces.db.batch();
+        let mut batch = keyspaces.db.batch();
         let mut bytes = 0;
         let mut read = 0;
-        let snapshot = spaces.db.snapshot();
+        let snapshot = keyspaces.db.snapshot();
         let start = match &resume {
             Some(key) => Bound::Excluded(&key[..]),
             None => Bound::Unbounded,
         };
         let mut ended = true;
-        for entry in snapshot.range::<&[u8], _>(&space.keyspace, (start, Bound::Unbounded)) {
-            let (entry, raw) = entry.into_inner().map_err(|e| spaces.map_error(e))?;
+        for entry in snapshot.range::<&[u8], _>(&keyspace.inner, (start, Bound::Unbounded)) {
+            let (entry, raw) = entry.into_inner().map_err(|e| keyspaces.map_error(e))?;
             let lock_record = format::is_lock_record(&raw);
             let value = if lock_record {
                 Some(None)
@@ -307,7 +312,7 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
             };
             let (Some((key, ts)), Some(value)) = (format::split(&entry), value) else {
                 return Err(Error::Damaged {
-                    path: space.keyspace.path().display().to_string(),
+                    path: keyspace.inner.path().display().to_string(),
                     detail: "an entry that is no version".into(),
                 });
             };
@@ -315,7 +320,7 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
             if first {
                 if let Some(marker) = at.marker.take() {
                     bytes += marker.len();
-                    batch.remove(&space.keyspace, marker);
+                    batch.remove(&keyspace.inner, marker);
                 }
                 at.key.clear();
                 at.key.extend_from_slice(key);
@@ -329,7 +334,7 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
             } else if at.covered || lock_record {
                 // A lock record only stands in the way of transactions that are older.
                 bytes += entry.len();
-                batch.remove(&space.keyspace, entry.clone());
+                batch.remove(&keyspace.inner, entry.clone());
             } else {
                 at.covered = true;
                 if value.is_none() {
@@ -347,16 +352,16 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
             }
         }
         if ended && let Some(marker) = at.marker.take() {
-            batch.remove(&space.keyspace, marker);
+            batch.remove(&keyspace.inner, marker);
         }
         drop(snapshot);
         let count = batch.len() as u64;
-        batch.commit().map_err(|e| spaces.map_error(e))?;
+        batch.commit().map_err(|e| keyspaces.map_error(e))?;
         removed += count;
         METRICS.gc_versions_removed.inc_by(count);
-        let dropped = spaces
-            .lookup(&space.prefix)
-            .is_none_or(|current| !Arc::ptr_eq(&current, space));
+        let dropped = keyspaces
+            .lookup(&keyspace.prefix)
+            .is_none_or(|current| !Arc::ptr_eq(&current, keyspace));
         if ended || dropped {
             break;
         }
@@ -369,6 +374,6 @@ fn sweep(spaces: &Spaces, space: &Arc<Space>, safe_point: Timestamp, stop: &Atom
             std::thread::sleep(CHUNK_PAUSE);
         }
     }
-    space.garbage.left(left, left_since);
+    keyspace.garbage.left(left, left_since);
     Ok(removed)
 }

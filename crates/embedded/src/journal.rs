@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::error::map_io;
-use super::spaces::meta_keys;
+use super::keyspaces::meta_keys;
 use ilmenite_store::{Error, Result};
 
 const START: u8 = 1;

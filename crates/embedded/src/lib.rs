@@ -2,7 +2,7 @@
 //!
 //! What fjall gives: atomic batches over keyspaces, snapshots, recovery, bulk ingestion. What is ours: versions
 //! (`format`, `read`), time (`oracle`), locks (`locks`), group commit (`commit`), a keyspace for each table and index
-//! (`spaces`), garbage collection (`gc`), the detection of lost data (`watermark`), and, for those who serve the store
+//! (`keyspaces`), garbage collection (`gc`), the detection of lost data (`watermark`), and, for those who serve the store
 //! over the network, transactions in two phases (`twophase`).
 
 mod commit;
@@ -12,14 +12,14 @@ mod format;
 mod gc;
 mod ingest;
 mod journal;
+mod keyspaces;
 mod locks;
 mod metrics;
 mod oracle;
 mod range;
 mod range_cache;
 mod read;
-mod served;
-mod spaces;
+mod server;
 mod tables;
 pub mod twophase;
 mod watermark;
@@ -43,13 +43,13 @@ use ilmenite_store::{
     Scan, ScanOptions, Store, Timestamp,
 };
 use journal::BatchMark;
+use keyspaces::{Keyspaces, meta_keys, meta_u64};
 use locks::LockTable;
 use oracle::Oracle;
-use spaces::{Spaces, meta_keys, meta_u64};
 use watermark::Batches;
 
-pub use served::ServiceSafePoint;
-pub use spaces::PartitionFn;
+pub use keyspaces::PartitionFn;
+pub use server::ServiceSafePoint;
 
 /// Holds on garbage collection are ordinary rows: this prefix and the hold's id.
 const HOLD_PREFIX: &[u8] = b"i/gc/hold/";
@@ -109,7 +109,7 @@ impl Default for EmbeddedOptions {
 struct Core {
     options: EmbeddedOptions,
     path: Arc<Path>,
-    spaces: Arc<Spaces>,
+    keyspaces: Arc<Keyspaces>,
     oracle: Oracle,
     locks: Arc<LockTable>,
     gc: Gc,
@@ -158,12 +158,12 @@ impl Core {
     ) -> Result<Option<Bytes>> {
         self.check_open()?;
         self.gc.check_readable(ts)?;
-        if let Some(value) = read::get_cached(&self.spaces, key, ts) {
+        if let Some(value) = read::get_cached(&self.keyspaces, key, ts) {
             return Ok(value);
         }
-        let snapshot = snapshot.get_or_insert_with(|| self.spaces.db.snapshot());
+        let snapshot = snapshot.get_or_insert_with(|| self.keyspaces.db.snapshot());
         self.gc.check_readable(ts)?;
-        read::get(&self.spaces, snapshot, key, ts)
+        read::get(&self.keyspaces, snapshot, key, ts)
     }
 
     /// One round of garbage collection.
@@ -174,7 +174,9 @@ impl Core {
         };
         let now_ms = self.oracle.now_millis();
         let limit = twophase::gc_limit(self);
-        let removed = self.gc.run(&self.spaces, now_ms, goal, limit, any, &self.stop)?;
+        let removed = self
+            .gc
+            .run(&self.keyspaces, now_ms, goal, limit, any, &self.stop)?;
         // What a transaction has become is needed as long as it has locks.
         let known_since = self.gc.safe_point().min(twophase::gc_limit(self));
         twophase::forget(self, known_since)?;
@@ -203,11 +205,11 @@ impl Core {
         }
         // Time goes on from here at the next start, not from the bound.
         let last = self.oracle.last();
-        self.spaces
+        self.keyspaces
             .meta
             .insert(meta_keys::TIMESTAMP_BOUND, last.0.to_be_bytes())
-            .and_then(|()| self.spaces.db.persist(PersistMode::SyncAll))
-            .map_err(|e| self.spaces.map_error(e))?;
+            .and_then(|()| self.keyspaces.db.persist(PersistMode::SyncAll))
+            .map_err(|e| self.keyspaces.map_error(e))?;
         self.batches.synced_all();
         self.batches.save(&self.path)
     }
@@ -236,7 +238,7 @@ impl EmbeddedStore {
                 .with_compaction_filter_factories(Arc::new(|_| Some(compaction::filter_factory())))
                 .open()
         })?;
-        let spaces = Spaces::open(
+        let keyspaces = Keyspaces::open(
             db,
             path.clone(),
             options.partition,
@@ -245,43 +247,43 @@ impl EmbeddedStore {
         )?;
         if opened.is_new() {
             // From here on a start that finds nothing has lost something.
-            spaces
+            keyspaces
                 .meta
                 .insert(meta_keys::BATCH, BatchMark { number: 1, synced: 0 }.encode())
-                .and_then(|()| spaces.db.persist(PersistMode::SyncAll))
-                .map_err(|e| spaces.map_error(e))?;
+                .and_then(|()| keyspaces.db.persist(PersistMode::SyncAll))
+                .map_err(|e| keyspaces.map_error(e))?;
         }
-        let mark = spaces
+        let mark = keyspaces
             .meta
             .get(meta_keys::BATCH)
-            .map_err(|e| spaces.map_error(e))?;
+            .map_err(|e| keyspaces.map_error(e))?;
         let mark = mark.and_then(|row| BatchMark::decode(&row));
         let batches = watermark::after_open(&path, &opened, mark.map(|m| m.number))?;
         if opened.is_new() {
             batches.synced_all();
             batches.save(&path)?;
         }
-        let spaces = Arc::new(spaces);
+        let keyspaces = Arc::new(keyspaces);
 
-        let bound = Timestamp(meta_u64(&spaces, meta_keys::TIMESTAMP_BOUND)?.unwrap_or(0));
+        let bound = Timestamp(meta_u64(&keyspaces, meta_keys::TIMESTAMP_BOUND)?.unwrap_or(0));
         let persist_bound = {
-            let spaces = spaces.clone();
+            let keyspaces = keyspaces.clone();
             // Clients over the network outlive a crash of this machine, and must not see their timestamps again.
             let outlived = options.two_phase && options.sync;
             Box::new(move |bound: Timestamp| {
-                spaces
+                keyspaces
                     .meta
                     .insert(meta_keys::TIMESTAMP_BOUND, bound.0.to_be_bytes())
                     .and_then(|()| match outlived {
-                        true => spaces.db.persist(PersistMode::SyncData),
+                        true => keyspaces.db.persist(PersistMode::SyncData),
                         false => Ok(()),
                     })
-                    .map_err(|e| spaces.map_error(e))
+                    .map_err(|e| keyspaces.map_error(e))
             })
         };
-        let safe_point = Timestamp(meta_u64(&spaces, meta_keys::GC_SAFE_POINT)?.unwrap_or(0));
+        let safe_point = Timestamp(meta_u64(&keyspaces, meta_keys::GC_SAFE_POINT)?.unwrap_or(0));
         let gc_goal = if options.two_phase {
-            meta_u64(&spaces, meta_keys::GC_GOAL)?.unwrap_or(0)
+            meta_u64(&keyspaces, meta_keys::GC_GOAL)?.unwrap_or(0)
         } else {
             0
         };
@@ -302,7 +304,7 @@ impl EmbeddedStore {
             _lock: opened.lock,
             options,
             path,
-            spaces,
+            keyspaces,
         });
         load_holds(&core)?;
         twophase::load(&core)?;
@@ -375,8 +377,8 @@ fn maintain(core: &Core) {
         if let Err(e) = core.batches.save(&core.path) {
             tracing::warn!(error = %e, "renewing the watermark failed");
         }
-        for space in core.spaces.all() {
-            space.cache.tick();
+        for keyspace in core.keyspaces.all() {
+            keyspace.cache.tick();
         }
         if last_gc.elapsed() >= core.options.gc_interval {
             match core.collect_garbage(false) {
@@ -392,8 +394,8 @@ fn maintain(core: &Core) {
 fn load_holds(core: &Core) -> Result<()> {
     let range = KeyRange::prefix(HOLD_PREFIX);
     let mut scan = read::EmbeddedScan::new(
-        core.spaces.clone(),
-        core.spaces.db.snapshot(),
+        core.keyspaces.clone(),
+        core.keyspaces.db.snapshot(),
         &range,
         Timestamp::MAX,
         ScanOptions::default(),
@@ -402,7 +404,7 @@ fn load_holds(core: &Core) -> Result<()> {
     while scan.fill(&mut batch)? {
         for (_, value) in batch.iter() {
             let hold: StoredHold = serde_json::from_slice(value).map_err(|e| Error::Damaged {
-                path: core.spaces.default.keyspace.path().display().to_string(),
+                path: core.keyspaces.default.inner.path().display().to_string(),
                 detail: format!("a garbage collection hold that does not decode: {e}"),
             })?;
             core.gc.restore_hold(&hold.id, Some(hold.kept()));
@@ -500,12 +502,12 @@ impl Store for EmbeddedStore {
 
     fn scan(&self, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Result<Box<dyn Scan>> {
         self.core.check_open()?;
-        let spaces = self.core.spaces.clone();
+        let keyspaces = self.core.keyspaces.clone();
         let scan = if options.bypass_cache && !options.reverse {
-            read::EmbeddedScan::of_stored(spaces, &range, ts, options)
+            read::EmbeddedScan::of_stored(keyspaces, &range, ts, options)
         } else {
-            let snapshot = spaces.db.snapshot();
-            read::EmbeddedScan::new(spaces, snapshot, &range, ts, options)
+            let snapshot = keyspaces.db.snapshot();
+            read::EmbeddedScan::new(keyspaces, snapshot, &range, ts, options)
         };
         // The snapshot comes first: what it has stays.
         self.core.gc.check_readable(ts)?;
@@ -514,9 +516,9 @@ impl Store for EmbeddedStore {
 
     async fn versions(&self, key: &[u8], since: Timestamp) -> Result<Vec<(Timestamp, Option<Bytes>)>> {
         self.core.check_open()?;
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(since)?;
-        read::versions(&self.core.spaces, &snapshot, key, since)
+        read::versions(&self.core.keyspaces, &snapshot, key, since)
     }
 
     async fn lock(&self, request: LockRequest) -> Result<Vec<Option<Bytes>>> {
@@ -532,16 +534,16 @@ impl Store for EmbeddedStore {
         }
         let taken = self.core.locks.lock(start_ts, &keys, wait).await?;
         // Commits that were under way on these keys held their locks until they were applied.
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         let mut values = Vec::with_capacity(keys.len());
         let mut noted = Vec::with_capacity(keys.len());
         for key in &keys {
-            if let Some(value) = read::get_unchanged(&self.core.spaces, key, for_update_ts) {
+            if let Some(value) = read::get_unchanged(&self.core.keyspaces, key, for_update_ts) {
                 noted.push((key.clone(), value.is_some()));
                 values.push(value);
                 continue;
             }
-            let newest = read::newest(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
+            let newest = read::newest(&self.core.keyspaces, &snapshot, key, Timestamp::MAX)?;
             if let Some(v) = &newest
                 && v.ts > for_update_ts
             {

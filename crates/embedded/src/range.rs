@@ -7,8 +7,8 @@ use fjall::{AbstractTree, Readable, Snapshot};
 
 use super::Core;
 use super::format;
+use super::keyspaces::Keyspaces;
 use super::read::{Segment, segments};
-use super::spaces::Spaces;
 use ilmenite_store::{Error, KeyRange, Region, Result, prefix_end};
 
 /// Entries removed in one batch, and bytes of their keys.
@@ -21,16 +21,16 @@ const REGION_ENTRIES: u64 = 256 << 10;
 /// `Store::delete_range`. A partition that lies wholly in the range loses its keyspace; of everything else the entries
 /// are removed batch by batch. Each step is durable by itself or repeated by the next call.
 pub(super) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
-    let spaces = &core.spaces;
-    for space in spaces.overlapping(range) {
-        let end = prefix_end(&space.prefix);
+    let keyspaces = &core.keyspaces;
+    for keyspace in keyspaces.overlapping(range) {
+        let end = prefix_end(&keyspace.prefix);
         let reaches_end = range.end.is_empty() || (!end.is_empty() && end <= range.end);
-        if range.start <= space.prefix && reaches_end {
+        if range.start <= keyspace.prefix && reaches_end {
             fail::fail_point!("store::delete_range::before_drop", |kind| Err(Error::injected(
                 kind,
                 Error::Io("injected before a keyspace was dropped".into())
             )));
-            spaces.drop_space(&space.prefix)?;
+            keyspaces.drop_keyspace(&keyspace.prefix)?;
             fail::fail_point!("store::delete_range::after_drop", |kind| Err(Error::injected(
                 kind,
                 Error::Io("injected after a keyspace was dropped".into())
@@ -38,14 +38,14 @@ pub(super) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
         }
     }
     let mut removed = false;
-    for segment in segments(spaces, range) {
-        removed |= delete_segment(spaces, &segment)?;
+    for segment in segments(keyspaces, range) {
+        removed |= delete_segment(keyspaces, &segment)?;
     }
     if removed && core.options.sync {
-        spaces
+        keyspaces
             .db
             .persist(fjall::PersistMode::SyncData)
-            .map_err(|e| spaces.map_error(e))?;
+            .map_err(|e| keyspaces.map_error(e))?;
     }
     Ok(())
 }
@@ -54,18 +54,18 @@ fn bounds(segment: &Segment) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (Bound::Included(&segment.start[..]), Bound::Unbounded)
 }
 
-fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
+fn delete_segment(keyspaces: &Keyspaces, segment: &Segment) -> Result<bool> {
     let mut removed = false;
     loop {
-        let mut batch = spaces.db.batch();
+        let mut batch = keyspaces.db.batch();
         let mut bytes = 0;
         let mut ended = true;
-        let snapshot = spaces.db.snapshot();
-        for entry in snapshot.range::<&[u8], _>(&segment.space.keyspace, bounds(segment)) {
-            let entry = entry.key().map_err(|e| spaces.map_error(e))?;
+        let snapshot = keyspaces.db.snapshot();
+        for entry in snapshot.range::<&[u8], _>(&segment.keyspace.inner, bounds(segment)) {
+            let entry = entry.key().map_err(|e| keyspaces.map_error(e))?;
             let Some((key, _)) = format::split(&entry) else {
                 return Err(Error::Damaged {
-                    path: segment.space.keyspace.path().display().to_string(),
+                    path: segment.keyspace.inner.path().display().to_string(),
                     detail: "an entry that is no version".into(),
                 });
             };
@@ -77,7 +77,7 @@ fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
                 break;
             }
             bytes += entry.len();
-            batch.remove(&segment.space.keyspace, entry);
+            batch.remove(&segment.keyspace.inner, entry);
             if batch.len() >= DELETE_BATCH_ENTRIES || bytes >= DELETE_BATCH_BYTES {
                 ended = false;
                 break;
@@ -85,8 +85,8 @@ fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
         }
         drop(snapshot);
         removed |= !batch.is_empty();
-        let committed = batch.commit().map_err(|e| spaces.map_error(e));
-        segment.space.cache.clear();
+        let committed = batch.commit().map_err(|e| keyspaces.map_error(e));
+        segment.keyspace.cache.clear();
         committed?;
         if ended {
             return Ok(removed);
@@ -104,14 +104,14 @@ pub(super) fn regions(core: &Core, range: &KeyRange) -> Result<Vec<Region>> {
 
 /// `regions`, of at most about so many bytes and entries each.
 pub(super) fn pieces(core: &Core, range: &KeyRange, max_bytes: u64, max_entries: u64) -> Result<Vec<Region>> {
-    let spaces = &core.spaces;
-    let snapshot = spaces.db.snapshot();
+    let keyspaces = &core.keyspaces;
+    let snapshot = keyspaces.db.snapshot();
     let mut out: Vec<Region> = Vec::new();
-    for segment in segments(spaces, range) {
-        let Some(extent) = Extent::of(spaces, &snapshot, &segment)? else {
+    for segment in segments(keyspaces, range) {
+        let Some(extent) = Extent::of(keyspaces, &snapshot, &segment)? else {
             continue;
         };
-        let cuts = extent.cuts(spaces, &snapshot, &segment, max_bytes, max_entries)?;
+        let cuts = extent.cuts(keyspaces, &snapshot, &segment, max_bytes, max_entries)?;
         let parts = cuts.len() as u64 + 1;
         let mut first = Vec::new();
         segment.decode_key_bound(&mut first);
@@ -158,11 +158,11 @@ fn region_id(start: &[u8]) -> u64 {
 impl Segment {
     /// The user's key at which the segment begins.
     fn decode_key_bound(&self, out: &mut Vec<u8>) {
-        if self.space.is_default() {
+        if self.keyspace.is_default() {
             // A bound is the encoding of a key, so it decodes.
             format::decode_default(&self.start, out);
         } else {
-            out.extend_from_slice(&self.space.prefix);
+            out.extend_from_slice(&self.keyspace.prefix);
             out.extend_from_slice(&self.start);
         }
     }
@@ -188,8 +188,8 @@ fn position(common: usize, key: &[u8]) -> u128 {
 
 impl Extent {
     /// `None`: the segment is empty.
-    fn of(spaces: &Spaces, snapshot: &Snapshot, segment: &Segment) -> Result<Option<Extent>> {
-        let keyspace = &segment.space.keyspace;
+    fn of(keyspaces: &Keyspaces, snapshot: &Snapshot, segment: &Segment) -> Result<Option<Extent>> {
+        let keyspace = &segment.keyspace.inner;
         let end = match &segment.end {
             Some(end) => Bound::Excluded(&end[..]),
             None => Bound::Unbounded,
@@ -202,9 +202,9 @@ impl Extent {
         let Some(first) = entries.next() else {
             return Ok(None);
         };
-        let first = first.key().map_err(|e| spaces.map_error(e))?;
+        let first = first.key().map_err(|e| keyspaces.map_error(e))?;
         let last = match entries.next_back() {
-            Some(last) => last.key().map_err(|e| spaces.map_error(e))?,
+            Some(last) => last.key().map_err(|e| keyspaces.map_error(e))?,
             None => first.clone(),
         };
         drop(entries);
@@ -249,8 +249,8 @@ impl Extent {
             let bounds = (all.next(), all.next_back());
             let share = match bounds {
                 (Some(min), Some(max)) => {
-                    let min = min.key().map_err(|e| spaces.map_error(e))?;
-                    let max = max.key().map_err(|e| spaces.map_error(e))?;
+                    let min = min.key().map_err(|e| keyspaces.map_error(e))?;
+                    let max = max.key().map_err(|e| keyspaces.map_error(e))?;
                     share_within(&min, &max, &first, &last)
                 }
                 _ => 1.0,
@@ -265,7 +265,7 @@ impl Extent {
     /// The user's keys at which the second and later regions begin.
     fn cuts(
         &self,
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         snapshot: &Snapshot,
         segment: &Segment,
         max_bytes: u64,
@@ -279,10 +279,10 @@ impl Extent {
         for position in self.quantiles(parts) {
             let mut target = self.common.clone();
             target.extend_from_slice(&position.to_be_bytes());
-            let Some(entry) = snapshot.range(&segment.space.keyspace, target..).next() else {
+            let Some(entry) = snapshot.range(&segment.keyspace.inner, target..).next() else {
                 break;
             };
-            let entry = entry.key().map_err(|e| spaces.map_error(e))?;
+            let entry = entry.key().map_err(|e| keyspaces.map_error(e))?;
             let Some((stored, _)) = format::split(&entry) else {
                 continue;
             };

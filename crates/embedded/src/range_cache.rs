@@ -24,8 +24,8 @@ use fjall::{Readable, Snapshot};
 use parking_lot::{Mutex, RwLock};
 
 use super::format::{self, SUFFIX_LEN};
+use super::keyspaces::Keyspaces;
 use super::read::SEEK_AFTER;
-use super::spaces::Spaces;
 use crate::metrics::METRICS;
 use ilmenite_store::{KvBatch, Result, Timestamp};
 
@@ -317,15 +317,15 @@ impl RangeCache {
 
     /// Copies the newest rows from `stored_key` on, unless there are some, or no room. Reads some thousand entries at
     /// most. An error is not the reader's, who may want none of these rows: where it wants one, the engine says so again.
-    pub fn fill(&self, spaces: &Spaces, keyspace: &fjall::Keyspace, stored_key: &[u8]) {
+    pub fn fill(&self, keyspaces: &Keyspaces, keyspace: &fjall::Keyspace, stored_key: &[u8]) {
         if !self.shared.has_room() {
             return;
         }
         let Some((range, limit)) = self.announce(stored_key) else {
             return;
         };
-        let snapshot = spaces.db.snapshot();
-        let rows = self.read(spaces, &snapshot, keyspace, stored_key, limit);
+        let snapshot = keyspaces.db.snapshot();
+        let rows = self.read(keyspaces, &snapshot, keyspace, stored_key, limit);
         let mut state = range.state.lock();
         *state = match (rows, &*state) {
             (Ok(Some(rows)), State::Filling) => {
@@ -373,7 +373,7 @@ impl RangeCache {
     /// The newest rows from `start` on. `None`: too large a row is among them.
     fn read(
         &self,
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         snapshot: &Snapshot,
         keyspace: &fjall::Keyspace,
         start: &[u8],
@@ -389,7 +389,7 @@ impl RangeCache {
             let Some(entry) = iter.next() else {
                 break;
             };
-            let (entry, raw) = entry.into_inner().map_err(|e| spaces.map_error(e))?;
+            let (entry, raw) = entry.into_inner().map_err(|e| keyspaces.map_error(e))?;
             let Some((key, ts)) = format::split(&entry) else {
                 // The scan that goes on in the engine says so.
                 return Ok(None);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use fjall::{Readable, Snapshot, UserKey, UserValue};
 
 use super::format::{self, SUFFIX_LEN};
+use super::keyspaces::{Keyspaces, VersionedKeyspace};
 use super::range_cache::Rows;
-use super::spaces::{Space, Spaces};
 use super::tables::{TableIter, Tables};
 use ilmenite_base::background;
 use ilmenite_store::{Error, KeyRange, KvBatch, Result, Scan, ScanOptions, Timestamp, prefix_end};
@@ -32,30 +32,30 @@ impl Version {
     }
 }
 
-fn damaged(space: &Space, detail: &str) -> Error {
+fn damaged(keyspace: &VersionedKeyspace, detail: &str) -> Error {
     Error::Damaged {
-        path: space.keyspace.path().display().to_string(),
+        path: keyspace.inner.path().display().to_string(),
         detail: detail.into(),
     }
 }
 
 /// The versions of one stored key committed in `since..=at`, newest first, lock records among them.
 fn versions_between<'s>(
-    spaces: &'s Spaces,
+    keyspaces: &'s Keyspaces,
     snapshot: &Snapshot,
-    space: &'s Space,
+    keyspace: &'s VersionedKeyspace,
     stored_key: &[u8],
     since: Timestamp,
     at: Timestamp,
 ) -> impl Iterator<Item = Result<Version>> + use<'s> {
     let bound = |ts: Timestamp| [stored_key, &format::suffix(ts)].concat();
     let entry_len = stored_key.len() + SUFFIX_LEN;
-    let mut iter = (since <= at).then(|| snapshot.range(&space.keyspace, bound(at)..=bound(since)));
+    let mut iter = (since <= at).then(|| snapshot.range(&keyspace.inner, bound(at)..=bound(since)));
     std::iter::from_fn(move || {
         loop {
             let (key, raw) = match iter.as_mut()?.next()?.into_inner() {
                 Ok(pair) => pair,
-                Err(e) => return Some(Err(spaces.map_error(e))),
+                Err(e) => return Some(Err(keyspaces.map_error(e))),
             };
             // Of another length: a key that begins like this one, which the caller never stored.
             if key.len() != entry_len {
@@ -63,7 +63,7 @@ fn versions_between<'s>(
             }
             let intact = format::is_lock_record(&raw) || format::decode_value(&raw).is_some();
             let (Some((_, ts)), true) = (format::split(&key), intact) else {
-                return Some(Err(damaged(space, "an entry that is no version")));
+                return Some(Err(damaged(keyspace, "an entry that is no version")));
             };
             return Some(Ok(Version { ts, raw }));
         }
@@ -72,28 +72,28 @@ fn versions_between<'s>(
 
 /// The newest version of `key` at `at`, a delete marker included.
 pub(super) fn newest(
-    spaces: &Spaces,
+    keyspaces: &Keyspaces,
     snapshot: &Snapshot,
     key: &[u8],
     at: Timestamp,
 ) -> Result<Option<Version>> {
-    newest_write(spaces, snapshot, key, at).map(|(version, _)| version)
+    newest_write(keyspaces, snapshot, key, at).map(|(version, _)| version)
 }
 
 /// `newest`, and when the key was last written or locked by a committed transaction, at `at` or before.
 pub(super) fn newest_write(
-    spaces: &Spaces,
+    keyspaces: &Keyspaces,
     snapshot: &Snapshot,
     key: &[u8],
     at: Timestamp,
 ) -> Result<(Option<Version>, Option<Timestamp>)> {
-    let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
+    let Some(keyspace) = keyspaces.lookup(keyspaces.partition_of(key)) else {
         return Ok((None, None));
     };
     let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
-    space.encode_key(key, &mut stored);
+    keyspace.encode_key(key, &mut stored);
     let mut written = None;
-    for version in versions_between(spaces, snapshot, &space, &stored, Timestamp::ZERO, at) {
+    for version in versions_between(keyspaces, snapshot, &keyspace, &stored, Timestamp::ZERO, at) {
         let version = version?;
         written = written.or(Some(version.ts));
         if !version.is_lock_record() {
@@ -104,50 +104,55 @@ pub(super) fn newest_write(
 }
 
 /// The value of `key` at `at`, from the engine. One that is read again goes to the range cache.
-pub(super) fn get(spaces: &Spaces, snapshot: &Snapshot, key: &[u8], at: Timestamp) -> Result<Option<Bytes>> {
-    let version = newest(spaces, snapshot, key, at)?;
+pub(super) fn get(
+    keyspaces: &Keyspaces,
+    snapshot: &Snapshot,
+    key: &[u8],
+    at: Timestamp,
+) -> Result<Option<Bytes>> {
+    let version = newest(keyspaces, snapshot, key, at)?;
     let value = version.and_then(|v| v.value().map(Bytes::copy_from_slice));
     if value.is_some()
-        && let Some((space, stored_key)) = partition(spaces, key)
-        && space.cache.read_again(key)
+        && let Some((keyspace, stored_key)) = partition(keyspaces, key)
+        && keyspace.cache.read_again(key)
     {
-        space.cache.fill(spaces, &space.keyspace, stored_key);
+        keyspace.cache.fill(keyspaces, &keyspace.inner, stored_key);
     }
     Ok(value)
 }
 
 /// The value of `key` at `at`, if the range cache has it.
-pub(super) fn get_cached(spaces: &Spaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
-    let (space, stored_key) = partition(spaces, key)?;
-    let rows = space.cache.lookup(stored_key, at)?;
+pub(super) fn get_cached(keyspaces: &Keyspaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
+    let (keyspace, stored_key) = partition(keyspaces, key)?;
+    let rows = keyspace.cache.lookup(stored_key, at)?;
     Some(rows.get(stored_key).map(Bytes::copy_from_slice))
 }
 
 /// The value of `key` now, if the range cache has it and knows that nothing near it was written since `at`. The caller
 /// holds its lock.
-pub(super) fn get_unchanged(spaces: &Spaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
-    let (space, stored_key) = partition(spaces, key)?;
-    let rows = space.cache.lookup_newest(stored_key, at)?;
+pub(super) fn get_unchanged(keyspaces: &Keyspaces, key: &[u8], at: Timestamp) -> Option<Option<Bytes>> {
+    let (keyspace, stored_key) = partition(keyspaces, key)?;
+    let rows = keyspace.cache.lookup_newest(stored_key, at)?;
     Some(rows.get(stored_key).map(Bytes::copy_from_slice))
 }
 
 /// The partition's keyspace, when `key` lies in one, and its stored key there.
-fn partition<'k>(spaces: &Spaces, key: &'k [u8]) -> Option<(Arc<Space>, &'k [u8])> {
-    let prefix = spaces.partition_of(key);
+fn partition<'k>(keyspaces: &Keyspaces, key: &'k [u8]) -> Option<(Arc<VersionedKeyspace>, &'k [u8])> {
+    let prefix = keyspaces.partition_of(key);
     if prefix.is_empty() {
         return None;
     }
-    Some((spaces.lookup(prefix)?, &key[prefix.len()..]))
+    Some((keyspaces.lookup(prefix)?, &key[prefix.len()..]))
 }
 
 /// See `Store::versions`.
 pub(super) fn versions(
-    spaces: &Spaces,
+    keyspaces: &Keyspaces,
     snapshot: &Snapshot,
     key: &[u8],
     since: Timestamp,
 ) -> Result<Vec<(Timestamp, Option<Bytes>)>> {
-    let all = writes(spaces, snapshot, key, since)?;
+    let all = writes(keyspaces, snapshot, key, since)?;
     let versions = all.into_iter().filter(|v| !v.is_lock_record());
     Ok(versions
         .map(|v| (v.ts, v.value().map(Bytes::copy_from_slice)))
@@ -156,22 +161,22 @@ pub(super) fn versions(
 
 /// Versions and lock records of `key` since `since`, newest first.
 pub(super) fn writes(
-    spaces: &Spaces,
+    keyspaces: &Keyspaces,
     snapshot: &Snapshot,
     key: &[u8],
     since: Timestamp,
 ) -> Result<Vec<Version>> {
-    let Some(space) = spaces.lookup(spaces.partition_of(key)) else {
+    let Some(keyspace) = keyspaces.lookup(keyspaces.partition_of(key)) else {
         return Ok(Vec::new());
     };
     let mut stored = Vec::with_capacity(key.len() + SUFFIX_LEN);
-    space.encode_key(key, &mut stored);
-    versions_between(spaces, snapshot, &space, &stored, since, Timestamp::MAX).collect()
+    keyspace.encode_key(key, &mut stored);
+    versions_between(keyspaces, snapshot, &keyspace, &stored, since, Timestamp::MAX).collect()
 }
 
 /// The part of a range that lies in one keyspace.
 pub(super) struct Segment {
-    pub space: Arc<Space>,
+    pub keyspace: Arc<VersionedKeyspace>,
     /// Stored keys from here, inclusive …
     pub start: Vec<u8>,
     /// … to here, exclusive; `None`: to the end of the keyspace.
@@ -180,8 +185,8 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    fn of(space: Arc<Space>, start: &[u8], end: &[u8]) -> Segment {
-        if space.is_default() {
+    fn of(keyspace: Arc<VersionedKeyspace>, start: &[u8], end: &[u8]) -> Segment {
+        if keyspace.is_default() {
             let bound = |key: &[u8]| {
                 let mut out = Vec::with_capacity(key.len() + 2);
                 format::encode_default(key, &mut out);
@@ -190,28 +195,28 @@ impl Segment {
             return Segment {
                 start: bound(start),
                 end: (!end.is_empty()).then(|| bound(end)),
-                space,
+                keyspace,
                 tables: None,
             };
         }
-        let prefix = &space.prefix;
+        let prefix = &keyspace.prefix;
         Segment {
             start: start.strip_prefix(&prefix[..]).unwrap_or_default().to_vec(),
             end: end.strip_prefix(&prefix[..]).map(<[u8]>::to_vec),
-            space,
+            keyspace,
             tables: None,
         }
     }
 
     /// The user's key of a stored key.
     pub fn decode_key(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        if self.space.is_default() {
+        if self.keyspace.is_default() {
             if !format::decode_default(stored, out) {
-                return Err(damaged(&self.space, "a key that does not decode"));
+                return Err(damaged(&self.keyspace, "a key that does not decode"));
             }
         } else {
             out.clear();
-            out.extend_from_slice(&self.space.prefix);
+            out.extend_from_slice(&self.keyspace.prefix);
             out.extend_from_slice(stored);
         }
         Ok(())
@@ -219,37 +224,37 @@ impl Segment {
 }
 
 /// Splits `range` by keyspace, in key order.
-pub(super) fn segments(spaces: &Spaces, range: &KeyRange) -> VecDeque<Segment> {
+pub(super) fn segments(keyspaces: &Keyspaces, range: &KeyRange) -> VecDeque<Segment> {
     let mut out = VecDeque::new();
     if range.is_empty() {
         return out;
     }
-    let prefix = spaces.partition_of(&range.start);
+    let prefix = keyspaces.partition_of(&range.start);
     if !prefix.is_empty() {
         let prefix_end = prefix_end(prefix);
         let within = !range.end.is_empty() && (prefix_end.is_empty() || range.end <= prefix_end);
         if within {
-            if let Some(space) = spaces.lookup(prefix) {
-                out.push_back(Segment::of(space, &range.start, &range.end));
+            if let Some(keyspace) = keyspaces.lookup(prefix) {
+                out.push_back(Segment::of(keyspace, &range.start, &range.end));
             }
             return out;
         }
     }
     let mut at = range.start.clone();
-    for space in spaces.overlapping(range) {
-        if at < space.prefix {
-            out.push_back(Segment::of(spaces.default.clone(), &at, &space.prefix));
+    for keyspace in keyspaces.overlapping(range) {
+        if at < keyspace.prefix {
+            out.push_back(Segment::of(keyspaces.default.clone(), &at, &keyspace.prefix));
         }
-        let start = at.max(space.prefix.clone());
-        at = prefix_end(&space.prefix);
+        let start = at.max(keyspace.prefix.clone());
+        at = prefix_end(&keyspace.prefix);
         let beyond = at.is_empty() || (!range.end.is_empty() && at >= range.end);
         let end = if beyond { &range.end } else { &at };
-        out.push_back(Segment::of(space, &start, end));
+        out.push_back(Segment::of(keyspace, &start, end));
         if beyond {
             return out;
         }
     }
-    out.push_back(Segment::of(spaces.default.clone(), &at, &range.end));
+    out.push_back(Segment::of(keyspaces.default.clone(), &at, &range.end));
     out
 }
 
@@ -297,7 +302,7 @@ struct Cursor {
 
 impl Cursor {
     fn open(
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         snapshot: &Snapshot,
         segment: Segment,
         options: &ScanOptions,
@@ -319,10 +324,10 @@ impl Cursor {
         let start = Bound::Included(segment.start.clone());
         let end = match &segment.end {
             None => Bound::Unbounded,
-            Some(end) if segment.space.is_default() => Bound::Excluded(end.clone()),
+            Some(end) if segment.keyspace.is_default() => Bound::Excluded(end.clone()),
             // Going forward, `take` sees the end by itself.
             Some(_) if !reverse => Bound::Unbounded,
-            Some(end) => match key_below(spaces, snapshot, &segment.space, end)? {
+            Some(end) => match key_below(keyspaces, snapshot, &segment.keyspace, end)? {
                 Some(last) => Bound::Included(last),
                 None => Bound::Excluded(end.clone()),
             },
@@ -332,7 +337,7 @@ impl Cursor {
             (Bound::Included(s), Bound::Excluded(e)) => s >= e,
             _ => false,
         };
-        let iter = (!empty).then(|| snapshot.range(&segment.space.keyspace, (start, end)));
+        let iter = (!empty).then(|| snapshot.range(&segment.keyspace.inner, (start, end)));
         Ok(Cursor {
             segment,
             iter: iter.map(|iter| Entries::Engine(iter, None)),
@@ -344,7 +349,7 @@ impl Cursor {
 
     /// The rows that a reader at `ts` finds in the cache where `stored` lies, and the first of them behind it.
     fn cached(segment: &Segment, stored: &[u8], ts: Timestamp) -> Option<(Arc<Rows>, usize)> {
-        let rows = segment.space.cache.lookup(stored, ts)?;
+        let rows = segment.keyspace.cache.lookup(stored, ts)?;
         let next = rows.position(stored);
         Some((rows, next))
     }
@@ -361,7 +366,7 @@ impl Cursor {
 
     /// Goes on at the first entry at or behind `stored`, the end being seen by the reader.
     fn seek(&mut self, snapshot: &Snapshot, stored: Vec<u8>) {
-        let iter = snapshot.range(&self.segment.space.keyspace, stored..);
+        let iter = snapshot.range(&self.segment.keyspace.inner, stored..);
         self.iter = Some(Entries::Engine(iter, None));
         self.walked = 0;
     }
@@ -397,13 +402,18 @@ impl Cursor {
 
 /// The last possible entry of the key, if there is one, whose entries lie around `end` although it is below it: the
 /// one that `end` begins with. Prefix-free keys make it the first entry at or behind `end`.
-fn key_below(spaces: &Spaces, snapshot: &Snapshot, space: &Space, end: &[u8]) -> Result<Option<Vec<u8>>> {
-    let Some(first) = snapshot.range(&space.keyspace, end..).next() else {
+fn key_below(
+    keyspaces: &Keyspaces,
+    snapshot: &Snapshot,
+    keyspace: &VersionedKeyspace,
+    end: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let Some(first) = snapshot.range(&keyspace.inner, end..).next() else {
         return Ok(None);
     };
-    let entry = first.key().map_err(|e| spaces.map_error(e))?;
+    let entry = first.key().map_err(|e| keyspaces.map_error(e))?;
     let Some((key, _)) = format::split(&entry) else {
-        return Err(damaged(space, "an entry that is no version"));
+        return Err(damaged(keyspace, "an entry that is no version"));
     };
     if key.len() < end.len() && end.starts_with(key) {
         return Ok(Some([key, &[0xff; SUFFIX_LEN]].concat()));
@@ -412,7 +422,7 @@ fn key_below(spaces: &Spaces, snapshot: &Snapshot, space: &Space, end: &[u8]) ->
 }
 
 pub(super) struct EmbeddedScan {
-    spaces: Arc<Spaces>,
+    keyspaces: Arc<Keyspaces>,
     snapshot: Snapshot,
     segments: VecDeque<Segment>,
     cursor: Option<Cursor>,
@@ -433,38 +443,45 @@ pub(super) struct EmbeddedScan {
 
 impl EmbeddedScan {
     pub fn new(
-        spaces: Arc<Spaces>,
+        keyspaces: Arc<Keyspaces>,
         snapshot: Snapshot,
         range: &KeyRange,
         ts: Timestamp,
         options: ScanOptions,
     ) -> Self {
-        Self::of_segments(segments(&spaces, range), spaces, snapshot, ts, options)
+        Self::of_segments(segments(&keyspaces, range), keyspaces, snapshot, ts, options)
     }
 
     /// A long scan, of its own snapshot.
-    pub fn of_stored(spaces: Arc<Spaces>, range: &KeyRange, ts: Timestamp, options: ScanOptions) -> Self {
-        let mut segments = segments(&spaces, range);
-        let partitions = segments.iter().filter(|segment| !segment.space.is_default());
-        let keyspaces = partitions.map(|segment| &segment.space.keyspace);
-        let (snapshot, tables) = Tables::at_snapshot(keyspaces, || spaces.db.snapshot());
-        let partitions = segments.iter_mut().filter(|segment| !segment.space.is_default());
+    pub fn of_stored(
+        keyspaces: Arc<Keyspaces>,
+        range: &KeyRange,
+        ts: Timestamp,
+        options: ScanOptions,
+    ) -> Self {
+        let mut segments = segments(&keyspaces, range);
+        let partitions = segments.iter().filter(|segment| !segment.keyspace.is_default());
+        let partitions = partitions.map(|segment| &segment.keyspace.inner);
+        let (snapshot, tables) = Tables::at_snapshot(partitions, || keyspaces.db.snapshot());
+        let partitions = segments
+            .iter_mut()
+            .filter(|segment| !segment.keyspace.is_default());
         for (segment, tables) in partitions.zip(tables) {
             segment.tables = tables;
         }
-        Self::of_segments(segments, spaces, snapshot, ts, options)
+        Self::of_segments(segments, keyspaces, snapshot, ts, options)
     }
 
     fn of_segments(
         segments: VecDeque<Segment>,
-        spaces: Arc<Spaces>,
+        keyspaces: Arc<Keyspaces>,
         snapshot: Snapshot,
         ts: Timestamp,
         options: ScanOptions,
     ) -> Self {
         EmbeddedScan {
             segments,
-            spaces,
+            keyspaces,
             snapshot,
             cursor: None,
             ts,
@@ -499,7 +516,7 @@ impl EmbeddedScan {
         };
         self.cursor = match next {
             Some(segment) => Some(Cursor::open(
-                &self.spaces,
+                &self.keyspaces,
                 &self.snapshot,
                 segment,
                 &self.options,
@@ -542,7 +559,7 @@ impl EmbeddedScan {
                 true => &[],
                 false => rows.pairs.value(*next),
             };
-            batch.push_prefixed(&segment.space.prefix, key, value);
+            batch.push_prefixed(&segment.keyspace.prefix, key, value);
             self.remaining -= 1;
             *next += 1;
         }
@@ -566,16 +583,16 @@ impl EmbeddedScan {
             }
             background::at(walked);
             walked += 1;
-            if !cursor.advance().map_err(|e| self.spaces.map_error(e))? {
+            if !cursor.advance().map_err(|e| self.keyspaces.map_error(e))? {
                 self.cursor = None;
                 continue;
             }
             let Some((entry, raw)) = cursor.iter.as_ref().and_then(Entries::entry) else {
                 return Err(Error::Bug("a scan advanced to no entry".into()));
             };
-            let space = &cursor.segment.space;
+            let keyspace = &cursor.segment.keyspace;
             let Some((key, ts)) = format::split(entry) else {
-                return Err(damaged(space, "an entry that is no version"));
+                return Err(damaged(keyspace, "an entry that is no version"));
             };
             let decided = self.decided.as_deref() == Some(key);
             if !decided {
@@ -600,16 +617,16 @@ impl EmbeddedScan {
                 continue;
             }
             let Some(value) = format::decode_value(raw) else {
-                return Err(damaged(space, "a value that does not decode"));
+                return Err(damaged(keyspace, "a value that does not decode"));
             };
             self.passed = 0;
             if let Some(value) = value {
                 let value = if self.options.key_only { &[] } else { value };
-                if space.is_default() {
+                if keyspace.is_default() {
                     cursor.segment.decode_key(key, &mut self.scratch)?;
                     batch.push(&self.scratch, value);
                 } else {
-                    batch.push_prefixed(&space.prefix, key, value);
+                    batch.push_prefixed(&keyspace.prefix, key, value);
                 }
                 self.remaining -= 1;
                 self.wasted = self.wasted.saturating_sub(1);
@@ -635,13 +652,13 @@ impl EmbeddedScan {
             return;
         };
         self.wasted += 1;
-        if self.wasted >= CACHE_AFTER && !self.options.bypass_cache && !cursor.segment.space.is_default() {
+        if self.wasted >= CACHE_AFTER && !self.options.bypass_cache && !cursor.segment.keyspace.is_default() {
             self.wasted = 0;
-            let space = &cursor.segment.space;
+            let keyspace = &cursor.segment.keyspace;
             let mut cached = Cursor::cached(&cursor.segment, key, self.ts);
             if cached.is_none() && self.fills < MAX_FILLS {
                 self.fills += 1;
-                space.cache.fill(&self.spaces, &space.keyspace, key);
+                keyspace.cache.fill(&self.keyspaces, &keyspace.inner, key);
                 cached = Cursor::cached(&cursor.segment, key, self.ts);
             }
             if let Some((rows, next)) = cached {
@@ -673,13 +690,13 @@ impl EmbeddedScan {
                 }
                 return Ok(());
             };
-            let Some((entry, raw)) = cursor.previous().map_err(|e| self.spaces.map_error(e))? else {
+            let Some((entry, raw)) = cursor.previous().map_err(|e| self.keyspaces.map_error(e))? else {
                 self.emit(batch)?;
                 self.cursor = None;
                 continue;
             };
             let Some((key, ts)) = format::split(&entry) else {
-                return Err(damaged(&cursor.segment.space, "an entry that is no version"));
+                return Err(damaged(&cursor.segment.keyspace, "an entry that is no version"));
             };
             if key < &cursor.segment.start[..] {
                 continue;
@@ -703,9 +720,9 @@ impl EmbeddedScan {
         let (Some((entry, raw)), Some(cursor)) = (self.candidate.take(), &self.cursor) else {
             return Ok(());
         };
-        let space = &cursor.segment.space;
+        let keyspace = &cursor.segment.keyspace;
         let (Some((key, _)), Some(value)) = (format::split(&entry), format::decode_value(&raw)) else {
-            return Err(damaged(space, "a value that does not decode"));
+            return Err(damaged(keyspace, "a value that does not decode"));
         };
         if let Some(value) = value {
             let value = if self.options.key_only { &[] } else { value };

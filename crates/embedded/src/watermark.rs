@@ -5,7 +5,7 @@
 //! So batches of commits are numbered, the number is a row of each batch, and a small file, the watermark, says every
 //! few seconds (and when the store closes) up to which number batches are known to be synced. A store in which a
 //! lower number is found at the next start has lost data and is not opened. Holes within the journals are found before
-//! that, by `journal::check`, and missing keyspaces by `Spaces::open`.
+//! that, by `journal::check`, and missing keyspaces by `Keyspaces::open`.
 //!
 //! Not found: damage at the very end of the journal to what was written in the last seconds before a crash, since it
 //! looks like a torn batch; and damage inside a table, until it is read (blocks carry checksums).

@@ -99,7 +99,7 @@ impl TwoPhase {
         before: Option<Decided>,
         latch: OwnedMutexGuard<()>,
     ) -> TxnResult<()> {
-        let locks_space = self.spaces()?.locks.clone();
+        let locks_keyspace = self.keyspaces()?.locks.clone();
         let mut writes = Vec::new();
         let mut rows = Vec::new();
         let mut gone = Vec::new();
@@ -116,7 +116,7 @@ impl TwoPhase {
                 writes.push(self.write_of(key)?);
             }
             rows.push(Row {
-                keyspace: locks_space.clone(),
+                keyspace: locks_keyspace.clone(),
                 key: key.to_vec(),
                 value: None,
             });
@@ -250,7 +250,7 @@ impl TwoPhase {
         }
         let value = self.lock_value(primary)?;
         let row = Row {
-            keyspace: self.spaces()?.locks.clone(),
+            keyspace: self.keyspaces()?.locks.clone(),
             key: primary.to_vec(),
             value: Some(lock.encode(&value)),
         };

@@ -35,8 +35,8 @@ use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 
 use super::commit::{CommitAt, Job, Row, Write};
+use super::keyspaces::TwoPhaseKeyspaces;
 use super::locks::{Hold, Holds};
-use super::spaces::TwoPhaseSpaces;
 use super::{Core, EmbeddedStore, format};
 use ilmenite_store::{Error, Result, Timestamp};
 use index::LockIndex;
@@ -169,9 +169,9 @@ impl TwoPhase {
         &self.core.two_phase.index
     }
 
-    fn spaces(&self) -> Result<&TwoPhaseSpaces> {
+    fn keyspaces(&self) -> Result<&TwoPhaseKeyspaces> {
         self.core
-            .spaces
+            .keyspaces
             .two_phase
             .as_ref()
             .ok_or_else(|| Error::Bug("not opened for transactions in two phases".into()))
@@ -213,7 +213,7 @@ impl TwoPhase {
             Decided::RolledBack => Timestamp::ZERO,
         };
         Ok(Row {
-            keyspace: self.spaces()?.status.clone(),
+            keyspace: self.keyspaces()?.status.clone(),
             key: start_ts.0.to_be_bytes().to_vec(),
             value: Some(ts.0.to_be_bytes().to_vec()),
         })
@@ -273,8 +273,8 @@ impl TwoPhase {
 
     /// The stored lock, with its value.
     fn stored(&self, key: &[u8]) -> Result<Option<fjall::UserValue>> {
-        let row = self.spaces()?.locks.get(key);
-        row.map_err(|e| self.core.spaces.map_error(e))
+        let row = self.keyspaces()?.locks.get(key);
+        row.map_err(|e| self.core.keyspaces.map_error(e))
     }
 
     /// The write that a prewritten lock becomes when it is committed.
@@ -289,14 +289,14 @@ impl TwoPhase {
 }
 
 fn decided(core: &Core, start_ts: Timestamp) -> Result<Option<Decided>> {
-    let Some(spaces) = &core.spaces.two_phase else {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(None);
     };
-    let row = spaces.status.get(start_ts.0.to_be_bytes());
-    let row = row.map_err(|e| core.spaces.map_error(e))?;
+    let row = keyspaces.status.get(start_ts.0.to_be_bytes());
+    let row = row.map_err(|e| core.keyspaces.map_error(e))?;
     row.map(|row| {
         let bytes: [u8; 8] = row.as_ref().try_into().map_err(|_| Error::Damaged {
-            path: spaces.status.path().display().to_string(),
+            path: keyspaces.status.path().display().to_string(),
             detail: format!("the status of transaction {start_ts} is {} bytes long", row.len()),
         })?;
         Ok(match u64::from_be_bytes(bytes) {
@@ -308,11 +308,11 @@ fn decided(core: &Core, start_ts: Timestamp) -> Result<Option<Decided>> {
 }
 
 fn write_of(core: &Core, key: &Bytes) -> Result<Write> {
-    let spaces = core.spaces.two_phase.as_ref();
-    let locks = &spaces
+    let keyspaces = core.keyspaces.two_phase.as_ref();
+    let locks = &keyspaces
         .ok_or_else(|| Error::Bug("a lock without a keyspace".into()))?
         .locks;
-    let row = locks.get(key).map_err(|e| core.spaces.map_error(e))?;
+    let row = locks.get(key).map_err(|e| core.keyspaces.map_error(e))?;
     let row = row.ok_or_else(|| Error::Bug(format!("the lock on {} is not stored", hex::encode(key))))?;
     let (lock, value_at) = record::decode(&row, locks.path())?;
     let raw = match lock.kind {
@@ -321,7 +321,7 @@ fn write_of(core: &Core, key: &Bytes) -> Result<Write> {
         LockKind::Lock => format::encode_lock_record(),
         LockKind::Pessimistic => return Err(Error::Bug("a pessimistic lock is stored".into())),
     };
-    Ok(Write::new(&core.spaces, key.clone(), raw, lock.hides))
+    Ok(Write::new(&core.keyspaces, key.clone(), raw, lock.hides))
 }
 
 /// A job that commits nothing.

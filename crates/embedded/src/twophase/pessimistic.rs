@@ -56,7 +56,7 @@ impl TwoPhase {
                 "PessimisticLockRolledBack: transaction {start_ts} has ended"
             )));
         }
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         let mut results = Vec::with_capacity(request.keys.len());
         let mut new = Vec::with_capacity(request.keys.len());
         for (i, key) in request.keys.iter().enumerate() {
@@ -69,7 +69,7 @@ impl TwoPhase {
                     "LockTypeNotMatch: transaction {start_ts} has prewritten the key"
                 )));
             }
-            let (newest, written) = read::newest_write(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
+            let (newest, written) = read::newest_write(&self.core.keyspaces, &snapshot, key, Timestamp::MAX)?;
             let conflict = || {
                 METRICS.conflicts.with_label_values(&["write_conflict"]).inc();
                 TxnError::WriteConflict {

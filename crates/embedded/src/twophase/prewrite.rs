@@ -96,7 +96,7 @@ impl Accepted<'_> {
             LockKind::Delete => format::encode_value(None),
             LockKind::Lock | LockKind::Pessimistic => format::encode_lock_record(),
         };
-        Write::new(&request.core.spaces, self.key.clone(), raw, self.lock.hides)
+        Write::new(&request.core.keyspaces, self.key.clone(), raw, self.lock.hides)
     }
 }
 
@@ -133,7 +133,7 @@ impl TwoPhase {
             return Ok(Err(locked.into_iter().map(TxnError::Locked).collect()));
         }
 
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         let mut accepted = Vec::with_capacity(keys.len());
         let mut one_phase = request.one_phase;
         let mut failed_assertion = None;
@@ -200,7 +200,7 @@ impl TwoPhase {
         if accepted.is_empty() {
             return Ok(());
         }
-        let locks = &self.spaces()?.locks;
+        let locks = &self.keyspaces()?.locks;
         let rows = accepted.iter().map(|a| Row {
             keyspace: locks.clone(),
             key: a.key.to_vec(),
@@ -275,7 +275,7 @@ impl TwoPhase {
             return Ok(Outcome::write(m, lock));
         }
 
-        let (newest, written) = read::newest_write(&self.core.spaces, snapshot, &m.key, Timestamp::MAX)?;
+        let (newest, written) = read::newest_write(&self.core.keyspaces, snapshot, &m.key, Timestamp::MAX)?;
         if let Some(ts) = written {
             if amend && ts >= start_ts {
                 // The lock was lost, in a restart, and somebody used that.

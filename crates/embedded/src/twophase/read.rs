@@ -72,7 +72,7 @@ impl TwoPhase {
     pub fn get(&self, key: &Bytes, options: &ReadOptions) -> TxnResult<Option<Bytes>> {
         self.core.check_open()?;
         let lock = self.meet(key, options)?;
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         self.read(&snapshot, key, lock.as_ref(), options.ts)
     }
@@ -81,7 +81,7 @@ impl TwoPhase {
     pub fn batch_get(&self, keys: &[Bytes], options: &ReadOptions) -> TxnResult<Vec<Pair>> {
         self.core.check_open()?;
         let locks: Vec<_> = keys.iter().map(|key| self.meet(key, options)).collect();
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         let mut out = Vec::with_capacity(keys.len());
         for (key, lock) in keys.iter().zip(locks) {
@@ -128,18 +128,18 @@ impl TwoPhase {
         {
             return Ok(value);
         }
-        match read::get_cached(&self.core.spaces, key, ts) {
+        match read::get_cached(&self.core.keyspaces, key, ts) {
             Some(value) => Ok(value),
-            None => Ok(read::get(&self.core.spaces, snapshot, key, ts)?),
+            None => Ok(read::get(&self.core.keyspaces, snapshot, key, ts)?),
         }
     }
 
     /// What the lock writes; `None`: in the snapshot it is gone, committed or not.
     fn locked_value(&self, snapshot: &Snapshot, info: &LockInfo) -> Result<Option<Option<Bytes>>> {
         use fjall::Readable;
-        let locks = &self.spaces()?.locks;
+        let locks = &self.keyspaces()?.locks;
         let row = snapshot.get(locks, &info.key);
-        let Some(row) = row.map_err(|e| self.core.spaces.map_error(e))? else {
+        let Some(row) = row.map_err(|e| self.core.keyspaces.map_error(e))? else {
             return Ok(None);
         };
         let (lock, value_at) = record::decode(&row, locks.path())?;
@@ -166,7 +166,7 @@ impl TwoPhase {
         } else {
             self.index().scan(range, reverse, limit, met)
         };
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         // Read through a lock that is gone, the version of the key is right.
         let mut overlay = Vec::with_capacity(locks.len());
@@ -188,7 +188,7 @@ impl TwoPhase {
             bypass_cache: options.bypass_cache,
         };
         let scan = EmbeddedScan::new(
-            self.core.spaces.clone(),
+            self.core.keyspaces.clone(),
             snapshot,
             range,
             options.ts,
@@ -208,8 +208,8 @@ impl TwoPhase {
             key: key.clone(),
             lock: (*lock).clone(),
         });
-        let snapshot = self.core.spaces.db.snapshot();
-        let writes = read::writes(&self.core.spaces, &snapshot, key, Timestamp::ZERO)?;
+        let snapshot = self.core.keyspaces.db.snapshot();
+        let writes = read::writes(&self.core.keyspaces, &snapshot, key, Timestamp::ZERO)?;
         let version = |v: read::Version| {
             let kind = match v.value() {
                 _ if v.is_lock_record() => VersionKind::Lock,
@@ -226,7 +226,7 @@ impl TwoPhase {
         let Some(row) = self.stored(key)? else {
             return Ok(Bytes::new());
         };
-        let (_, value_at) = record::decode(&row, self.spaces()?.locks.path())?;
+        let (_, value_at) = record::decode(&row, self.keyspaces()?.locks.path())?;
         Ok(Bytes::copy_from_slice(&row[value_at..]))
     }
 }

@@ -21,7 +21,7 @@ const OLD_LOCKS: usize = 10_000;
 /// Reads the locks that are stored: into the index, or (when the store is not opened for transactions in two phases,
 /// so that nobody would end them) away with them, as their transactions were decided.
 pub(in super::super) fn load(core: &Core) -> Result<()> {
-    let Some(spaces) = &core.spaces.two_phase else {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(());
     };
     if !core.options.two_phase {
@@ -30,9 +30,9 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
     // Whatever was given out before, a reader may read at: his having pushed a lock was known in memory only.
     let first_ts = core.oracle.last().next();
     let mut count = 0;
-    for row in spaces.locks.iter() {
-        let (key, row) = row.into_inner().map_err(|e| core.spaces.map_error(e))?;
-        let (mut lock, _) = record::decode(&row, spaces.locks.path())?;
+    for row in keyspaces.locks.iter() {
+        let (key, row) = row.into_inner().map_err(|e| core.keyspaces.map_error(e))?;
+        let (mut lock, _) = record::decode(&row, keyspaces.locks.path())?;
         let key = Bytes::copy_from_slice(&key);
         if lock.primary == key && lock.min_commit_ts > Timestamp::ZERO {
             lock.min_commit_ts = lock.min_commit_ts.max(first_ts);
@@ -51,34 +51,34 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
 
 /// Ends all transactions that have locks.
 fn settle(core: &Core) -> Result<()> {
-    let Some(spaces) = &core.spaces.two_phase else {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(());
     };
-    let map_err = |e| core.spaces.map_error(e);
+    let map_err = |e| core.keyspaces.map_error(e);
     let (mut committed, mut rolled_back) = (0, 0);
     loop {
-        let pin = core.spaces.pin();
-        let mut batch = core.spaces.db.batch();
-        let snapshot = core.spaces.db.snapshot();
-        for row in snapshot.iter(&spaces.locks).take(BATCH_ROWS) {
+        let pin = core.keyspaces.pin();
+        let mut batch = core.keyspaces.db.batch();
+        let snapshot = core.keyspaces.db.snapshot();
+        for row in snapshot.iter(&keyspaces.locks).take(BATCH_ROWS) {
             let (key, row) = row.into_inner().map_err(map_err)?;
-            let (lock, _) = record::decode(&row, spaces.locks.path())?;
+            let (lock, _) = record::decode(&row, keyspaces.locks.path())?;
             match decided(core, lock.start_ts)? {
                 Some(Decided::Committed(ts)) => {
                     let key = Bytes::copy_from_slice(&key);
                     let mut write = write_of(core, &key)?;
-                    let space = core.spaces.obtain(core.spaces.partition_of(&key), &pin)?;
+                    let keyspace = core.keyspaces.obtain(core.keyspaces.partition_of(&key), &pin)?;
                     let (stored, raw) = write.take(ts);
-                    batch.insert(&space.keyspace, stored, raw);
+                    batch.insert(&keyspace.inner, stored, raw);
                     committed += 1;
                 }
                 _ => {
                     let zero = 0u64.to_be_bytes();
-                    batch.insert(&spaces.status, lock.start_ts.0.to_be_bytes(), zero);
+                    batch.insert(&keyspaces.status, lock.start_ts.0.to_be_bytes(), zero);
                     rolled_back += 1;
                 }
             }
-            batch.remove(&spaces.locks, key);
+            batch.remove(&keyspaces.locks, key);
         }
         drop(snapshot);
         if batch.is_empty() {
@@ -101,17 +101,17 @@ fn settle(core: &Core) -> Result<()> {
 
 /// Removes what is known of transactions that began before the safe point. They have no locks any more.
 pub(in super::super) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
-    let Some(spaces) = &core.spaces.two_phase else {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(0);
     };
-    let map_err = |e| core.spaces.map_error(e);
+    let map_err = |e| core.keyspaces.map_error(e);
     let mut removed = 0;
     loop {
-        let mut batch = core.spaces.db.batch();
-        let snapshot = core.spaces.db.snapshot();
+        let mut batch = core.keyspaces.db.batch();
+        let snapshot = core.keyspaces.db.snapshot();
         let old = ..safe_point.0.to_be_bytes();
-        for row in snapshot.range(&spaces.status, old).take(BATCH_ROWS) {
-            batch.remove(&spaces.status, row.key().map_err(map_err)?);
+        for row in snapshot.range(&keyspaces.status, old).take(BATCH_ROWS) {
+            batch.remove(&keyspaces.status, row.key().map_err(map_err)?);
         }
         drop(snapshot);
         let count = batch.len() as u64;

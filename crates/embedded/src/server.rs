@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use fjall::PersistMode;
 
-use super::spaces::meta_keys;
+use super::keyspaces::meta_keys;
 use super::{EmbeddedStore, StoredHold, range};
 use ilmenite_store::{KeyRange, Region, Result, Store, Timestamp};
 
@@ -22,11 +22,11 @@ pub struct ServiceSafePoint {
 impl EmbeddedStore {
     /// The server's rows under `prefix`, in key order; keys without the prefix.
     pub fn server_rows(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>> {
-        let spaces = &self.core.spaces;
+        let keyspaces = &self.core.keyspaces;
         let prefix = [meta_keys::SERVER, prefix].concat();
         let mut out = Vec::new();
-        for row in spaces.meta.prefix(&prefix) {
-            let (key, value) = row.into_inner().map_err(|e| spaces.map_error(e))?;
+        for row in keyspaces.meta.prefix(&prefix) {
+            let (key, value) = row.into_inner().map_err(|e| keyspaces.map_error(e))?;
             out.push((
                 Bytes::copy_from_slice(&key[prefix.len()..]),
                 Bytes::copy_from_slice(&value),
@@ -39,13 +39,13 @@ impl EmbeddedStore {
     pub fn put_server_rows(&self, rows: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<()> {
         self.core.check_open()?;
         self.core.check_space_for_system()?;
-        let spaces = &self.core.spaces;
-        let mut batch = spaces.db.batch();
+        let keyspaces = &self.core.keyspaces;
+        let mut batch = keyspaces.db.batch();
         for (key, value) in rows {
             let key = [meta_keys::SERVER, key].concat();
             match value {
-                Some(value) => batch.insert(&spaces.meta, key, &value[..]),
-                None => batch.remove(&spaces.meta, key),
+                Some(value) => batch.insert(&keyspaces.meta, key, &value[..]),
+                None => batch.remove(&keyspaces.meta, key),
             }
         }
         let mode = if self.core.options.sync {
@@ -56,7 +56,7 @@ impl EmbeddedStore {
         batch
             .durability(Some(mode))
             .commit()
-            .map_err(|e| spaces.map_error(e))
+            .map_err(|e| keyspaces.map_error(e))
     }
 
     /// Milliseconds of the store's time.
@@ -77,12 +77,12 @@ impl EmbeddedStore {
     /// From now on the safe point goes to `ts` (never back), as far as holds and locks let it.
     pub fn set_gc_goal(&self, ts: Timestamp) -> Result<Timestamp> {
         self.core.check_open()?;
-        let spaces = &self.core.spaces;
+        let keyspaces = &self.core.keyspaces;
         if ts > self.gc_goal() {
-            spaces
+            keyspaces
                 .meta
                 .insert(meta_keys::GC_GOAL, ts.0.to_be_bytes())
-                .map_err(|e| spaces.map_error(e))?;
+                .map_err(|e| keyspaces.map_error(e))?;
             self.core.gc_goal.fetch_max(ts.0, Ordering::SeqCst);
         }
         Ok(self.gc_goal())

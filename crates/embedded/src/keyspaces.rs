@@ -30,19 +30,29 @@ const META_NAME: &str = "meta";
 /// Of transactions in two phases: their locks, by key, and what became of them, by start timestamp.
 const LOCKS_NAME: &str = "locks";
 const STATUS_NAME: &str = "transactions";
-/// Rows of the meta keyspace that name the partitions' keyspaces, see `Spaces::open`.
+/// Rows of the meta keyspace that name the partitions' keyspaces, see `Keyspaces::open`.
 const REGISTERED: &[u8] = b"keyspace/";
 const MAX_PREFIX_BYTES: usize = 100;
 
-pub(super) struct Space {
+pub(super) struct VersionedKeyspace {
     /// Empty for the default keyspace.
     pub prefix: Bytes,
-    pub keyspace: Keyspace,
+    /// The engine's.
+    pub inner: Keyspace,
     pub garbage: Garbage,
     pub cache: RangeCache,
 }
 
-impl Space {
+impl VersionedKeyspace {
+    fn new(prefix: Bytes, inner: Keyspace, garbage: Garbage, range_cache: &Arc<Shared>) -> Arc<Self> {
+        Arc::new(VersionedKeyspace {
+            prefix,
+            inner,
+            garbage,
+            cache: RangeCache::new(range_cache.clone()),
+        })
+    }
+
     pub fn is_default(&self) -> bool {
         self.prefix.is_empty()
     }
@@ -57,27 +67,27 @@ impl Space {
     }
 }
 
-pub(super) struct TwoPhaseSpaces {
+pub(super) struct TwoPhaseKeyspaces {
     /// User's key → lock.
     pub locks: Keyspace,
     /// Start timestamp → commit timestamp, zero for one rolled back; both big-endian.
     pub status: Keyspace,
 }
 
-pub(super) struct Spaces {
+pub(super) struct Keyspaces {
     pub db: Database,
     pub path: Arc<Path>,
     pub partition: PartitionFn,
-    pub default: Arc<Space>,
+    pub default: Arc<VersionedKeyspace>,
     /// Our own rows, unversioned: see the constants of `meta_keys`.
     pub meta: Keyspace,
     /// There once the store was opened for transactions in two phases.
-    pub two_phase: Option<TwoPhaseSpaces>,
+    pub two_phase: Option<TwoPhaseKeyspaces>,
     /// What the keyspaces' range caches have in common.
     pub range_cache: Arc<Shared>,
     structure: RwLock<()>,
     creating: Mutex<()>,
-    map: RwLock<BTreeMap<Bytes, Arc<Space>>>,
+    map: RwLock<BTreeMap<Bytes, Arc<VersionedKeyspace>>>,
 }
 
 fn row_options() -> KeyspaceCreateOptions {
@@ -95,7 +105,7 @@ fn registered_key(name: &str) -> Vec<u8> {
     [REGISTERED, name.as_bytes()].concat()
 }
 
-impl Spaces {
+impl Keyspaces {
     /// Opens the keyspaces that exist.
     ///
     /// fjall removes, without a word, a keyspace whose manifest is missing. So each one has a row in the meta
@@ -144,22 +154,14 @@ impl Spaces {
                     detail: format!("a keyspace of the unknown name {name:?}"),
                 });
             };
-            let keyspace = db.keyspace(name, row_options).map_err(map_err)?;
+            let inner = db.keyspace(name, row_options).map_err(map_err)?;
             if !registered.remove(name) {
                 tracing::info!(name, "finishing the drop of a keyspace");
-                db.delete_keyspace(keyspace).map_err(map_err)?;
+                db.delete_keyspace(inner).map_err(map_err)?;
                 continue;
             }
-            let garbage = Garbage::unknown();
-            map.insert(
-                prefix.clone(),
-                Arc::new(Space {
-                    prefix,
-                    keyspace,
-                    garbage,
-                    cache: RangeCache::new(range_cache.clone()),
-                }),
-            );
+            let keyspace = VersionedKeyspace::new(prefix.clone(), inner, Garbage::unknown(), &range_cache);
+            map.insert(prefix, keyspace);
         }
         let both = [LOCKS_NAME, STATUS_NAME].map(|name| {
             let lost = registered.remove(name) && !db.keyspace_exists(name);
@@ -184,23 +186,18 @@ impl Spaces {
                 meta.insert(registered_key(name), [])?;
                 Ok(keyspace)
             });
-            Some(TwoPhaseSpaces {
+            Some(TwoPhaseKeyspaces {
                 locks: locks.map_err(map_err)?,
                 status: status.map_err(map_err)?,
             })
         } else {
             None
         };
-        Ok(Spaces {
+        Ok(Keyspaces {
             db,
             path: path.clone(),
             partition,
-            default: Arc::new(Space {
-                prefix: Bytes::new(),
-                keyspace: default,
-                garbage: Garbage::unknown(),
-                cache: RangeCache::new(range_cache.clone()),
-            }),
+            default: VersionedKeyspace::new(Bytes::new(), default, Garbage::unknown(), &range_cache),
             range_cache,
             meta,
             two_phase,
@@ -223,7 +220,7 @@ impl Spaces {
     }
 
     /// The keyspace of the partition, when it exists.
-    pub fn lookup(&self, prefix: &[u8]) -> Option<Arc<Space>> {
+    pub fn lookup(&self, prefix: &[u8]) -> Option<Arc<VersionedKeyspace>> {
         if prefix.is_empty() {
             return Some(self.default.clone());
         }
@@ -236,16 +233,16 @@ impl Spaces {
     }
 
     /// The keyspace of the partition, created when missing. The caller holds `pin`.
-    pub fn obtain(&self, prefix: &[u8], _pin: &RwLockReadGuard<'_, ()>) -> Result<Arc<Space>> {
-        if let Some(space) = self.lookup(prefix) {
-            return Ok(space);
+    pub fn obtain(&self, prefix: &[u8], _pin: &RwLockReadGuard<'_, ()>) -> Result<Arc<VersionedKeyspace>> {
+        if let Some(keyspace) = self.lookup(prefix) {
+            return Ok(keyspace);
         }
         let _creating = self.creating.lock();
-        if let Some(space) = self.lookup(prefix) {
-            return Ok(space);
+        if let Some(keyspace) = self.lookup(prefix) {
+            return Ok(keyspace);
         }
         let name = keyspace_name(prefix);
-        let keyspace = self
+        let inner = self
             .db
             .keyspace(&name, row_options)
             .map_err(|e| self.map_error(e))?;
@@ -254,26 +251,21 @@ impl Spaces {
             .map_err(|e| self.map_error(e))?;
         METRICS.keyspaces_created.inc();
         let prefix = Bytes::copy_from_slice(prefix);
-        let space = Arc::new(Space {
-            prefix: prefix.clone(),
-            keyspace,
-            garbage: Garbage::none(),
-            cache: RangeCache::new(self.range_cache.clone()),
-        });
-        self.map.write().insert(prefix, space.clone());
-        Ok(space)
+        let keyspace = VersionedKeyspace::new(prefix.clone(), inner, Garbage::none(), &self.range_cache);
+        self.map.write().insert(prefix, keyspace.clone());
+        Ok(keyspace)
     }
 
-    /// Whether `space` is still the partition's keyspace. The caller holds `pin`.
-    pub fn is_current(&self, space: &Arc<Space>, _pin: &RwLockReadGuard<'_, ()>) -> bool {
-        self.lookup(&space.prefix)
-            .is_some_and(|current| Arc::ptr_eq(&current, space))
+    /// Whether `keyspace` is still the partition's keyspace. The caller holds `pin`.
+    pub fn is_current(&self, keyspace: &Arc<VersionedKeyspace>, _pin: &RwLockReadGuard<'_, ()>) -> bool {
+        self.lookup(&keyspace.prefix)
+            .is_some_and(|current| Arc::ptr_eq(&current, keyspace))
     }
 
     /// Drops the partition's keyspace with all that is in it. Open scans keep what they read.
-    pub fn drop_space(&self, prefix: &[u8]) -> Result<()> {
+    pub fn drop_keyspace(&self, prefix: &[u8]) -> Result<()> {
         let _structure = self.structure.write();
-        let Some(space) = self.map.write().remove(prefix) else {
+        let Some(keyspace) = self.map.write().remove(prefix) else {
             return Ok(());
         };
         let name = keyspace_name(prefix);
@@ -281,9 +273,9 @@ impl Spaces {
             .meta
             .remove(registered_key(&name))
             .and_then(|()| self.db.persist(PersistMode::SyncData))
-            .and_then(|()| self.db.delete_keyspace(space.keyspace.clone()));
+            .and_then(|()| self.db.delete_keyspace(keyspace.inner.clone()));
         if let Err(e) = dropped {
-            self.map.write().insert(space.prefix.clone(), space.clone());
+            self.map.write().insert(keyspace.prefix.clone(), keyspace.clone());
             return Err(self.map_error(e));
         }
         METRICS.keyspaces_dropped.inc();
@@ -291,7 +283,7 @@ impl Spaces {
     }
 
     /// The partitions' keyspaces that can hold keys of `range`, in key order.
-    pub fn overlapping(&self, range: &KeyRange) -> Vec<Arc<Space>> {
+    pub fn overlapping(&self, range: &KeyRange) -> Vec<Arc<VersionedKeyspace>> {
         let map = self.map.read();
         let start: &[u8] = &range.start;
         // The one that begins before `start` may still reach into the range; no two overlap.
@@ -302,16 +294,16 @@ impl Spaces {
                 let end = prefix_end(prefix);
                 end.is_empty() || end > range.start
             })
-            .map(|(_, space)| space.clone());
+            .map(|(_, keyspace)| keyspace.clone());
         let within = map
             .range::<[u8], _>((Bound::Included(start), Bound::Unbounded))
             .take_while(|(prefix, _)| range.end.is_empty() || **prefix < range.end)
-            .map(|(_, space)| space.clone());
+            .map(|(_, keyspace)| keyspace.clone());
         before.into_iter().chain(within).collect()
     }
 
     /// All keyspaces, the default one first.
-    pub fn all(&self) -> Vec<Arc<Space>> {
+    pub fn all(&self) -> Vec<Arc<VersionedKeyspace>> {
         let mut all = vec![self.default.clone()];
         all.extend(self.map.read().values().cloned());
         all
@@ -333,11 +325,11 @@ pub(super) mod meta_keys {
 }
 
 /// Reads a row of eight bytes.
-pub(super) fn meta_u64(spaces: &Spaces, key: &[u8]) -> Result<Option<u64>> {
-    let row = spaces.meta.get(key).map_err(|e| spaces.map_error(e))?;
+pub(super) fn meta_u64(keyspaces: &Keyspaces, key: &[u8]) -> Result<Option<u64>> {
+    let row = keyspaces.meta.get(key).map_err(|e| keyspaces.map_error(e))?;
     row.map(|row| {
         let bytes: [u8; 8] = row.as_ref().try_into().map_err(|_| Error::Damaged {
-            path: spaces.meta.path().display().to_string(),
+            path: keyspaces.meta.path().display().to_string(),
             detail: format!("row {} is {} bytes long", String::from_utf8_lossy(key), row.len()),
         })?;
         Ok(u64::from_be_bytes(bytes))
