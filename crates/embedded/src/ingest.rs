@@ -11,9 +11,9 @@ use fjall::{PersistMode, UserKey, UserValue};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Core;
-use super::format;
-use super::keyspaces::VersionedKeyspace;
+use crate::core::Core;
+use crate::format;
+use crate::keyspaces::VersionedKeyspace;
 use crate::metrics::METRICS;
 use ilmenite_base::background;
 use ilmenite_store::{Error, Ingest, IngestSummary, KeyRange, KvBatch, Result, Timestamp};
@@ -36,11 +36,11 @@ struct Writer {
     pool: Arc<Mutex<Vec<KvBatch>>>,
 }
 
-pub(super) struct EmbeddedIngest {
+pub(crate) struct EmbeddedIngest {
     core: Arc<Core>,
     range: KeyRange,
     ts: Timestamp,
-    hold: HoldGuard,
+    gc_hold: GcHoldGuard,
     writer: Option<Writer>,
     last_key: Vec<u8>,
     summary: IngestSummary,
@@ -49,19 +49,19 @@ pub(super) struct EmbeddedIngest {
 }
 
 /// Keeps the safe point below the ingest's timestamp.
-struct HoldGuard {
+struct GcHoldGuard {
     core: Arc<Core>,
     id: u64,
 }
 
-impl Drop for HoldGuard {
+impl Drop for GcHoldGuard {
     fn drop(&mut self) {
         self.core.gc.end_ingest(self.id);
     }
 }
 
 impl EmbeddedIngest {
-    pub fn new(core: Arc<Core>, range: KeyRange, ts: Timestamp) -> Result<Self> {
+    pub(crate) fn new(core: Arc<Core>, range: KeyRange, ts: Timestamp) -> Result<Self> {
         if ts > core.oracle.last() {
             return Err(Error::IngestOrder(format!(
                 "the timestamp {ts} lies in the future"
@@ -69,7 +69,7 @@ impl EmbeddedIngest {
         }
         let id = core.gc.begin_ingest(ts)?;
         Ok(EmbeddedIngest {
-            hold: HoldGuard {
+            gc_hold: GcHoldGuard {
                 core: core.clone(),
                 id,
             },
@@ -213,7 +213,7 @@ impl Ingest for EmbeddedIngest {
         }
         METRICS.ingest_entries.inc_by(self.summary.entries);
         METRICS.ingest_bytes.inc_by(self.summary.bytes);
-        drop(self.hold);
+        drop(self.gc_hold);
         Ok(self.summary)
     }
 }

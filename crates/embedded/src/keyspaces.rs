@@ -4,7 +4,7 @@
 //! `structure` (shared: whoever writes to keyspaces, from finding one until the write is applied; exclusive: dropping
 //! one), `creating` (one creation at a time), `map` (a moment, to look up or change the map).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,27 +14,24 @@ use fjall::config::{BlockSizePolicy, FilterPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use super::error::map_error;
-use super::format;
-use super::gc::Garbage;
-use super::range_cache::{RangeCache, Shared};
-use crate::metrics::METRICS;
 use ilmenite_store::{Error, KeyRange, Result, prefix_end};
 
-/// The length of the prefix of a key that names its partition; `None` for keys that belong to none. It must depend on
-/// no more than that prefix, be at most 100, and keys of one partition must be free of prefixes of each other.
-pub type PartitionFn = fn(&[u8]) -> Option<usize>;
+use crate::error::map_error;
+use crate::format;
+use crate::garbage::Garbage;
+use crate::meta;
+use crate::metrics::METRICS;
+use crate::options::{EmbeddedOptions, PartitionFn, ReadThresholds};
+use crate::range_cache::{RangeCache, RangeCaches};
 
 const DEFAULT_NAME: &str = "default";
 const META_NAME: &str = "meta";
 /// Of transactions in two phases: their locks, by key, and what became of them, by start timestamp.
 const LOCKS_NAME: &str = "locks";
 const STATUS_NAME: &str = "transactions";
-/// Rows of the meta keyspace that name the partitions' keyspaces, see `Keyspaces::open`.
-const REGISTERED: &[u8] = b"keyspace/";
 const MAX_PREFIX_BYTES: usize = 100;
 
-pub(super) struct VersionedKeyspace {
+pub(crate) struct VersionedKeyspace {
     /// Empty for the default keyspace.
     pub prefix: Bytes,
     /// The engine's.
@@ -44,7 +41,7 @@ pub(super) struct VersionedKeyspace {
 }
 
 impl VersionedKeyspace {
-    fn new(prefix: Bytes, inner: Keyspace, garbage: Garbage, range_cache: &Arc<Shared>) -> Arc<Self> {
+    fn new(prefix: Bytes, inner: Keyspace, garbage: Garbage, range_cache: &Arc<RangeCaches>) -> Arc<Self> {
         Arc::new(VersionedKeyspace {
             prefix,
             inner,
@@ -53,12 +50,19 @@ impl VersionedKeyspace {
         })
     }
 
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.prefix.is_empty()
     }
 
+    pub(crate) fn damaged(&self, detail: impl Into<String>) -> Error {
+        Error::Damaged {
+            path: self.inner.path().display().to_string(),
+            detail: detail.into(),
+        }
+    }
+
     /// Appends the stored form of `key`, which belongs here.
-    pub fn encode_key(&self, key: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode_key(&self, key: &[u8], out: &mut Vec<u8>) {
         if self.is_default() {
             format::encode_default(key, out);
         } else {
@@ -67,24 +71,26 @@ impl VersionedKeyspace {
     }
 }
 
-pub(super) struct TwoPhaseKeyspaces {
+pub(crate) struct TwoPhaseKeyspaces {
     /// User's key → lock.
     pub locks: Keyspace,
     /// Start timestamp → commit timestamp, zero for one rolled back; both big-endian.
     pub status: Keyspace,
 }
 
-pub(super) struct Keyspaces {
+pub(crate) struct Keyspaces {
     pub db: Database,
     pub path: Arc<Path>,
-    pub partition: PartitionFn,
+    partition: PartitionFn,
+    /// Of all reads here.
+    pub thresholds: ReadThresholds,
     pub default: Arc<VersionedKeyspace>,
-    /// Our own rows, unversioned: see the constants of `meta_keys`.
+    /// Our own rows, unversioned: see `meta`.
     pub meta: Keyspace,
     /// There once the store was opened for transactions in two phases.
     pub two_phase: Option<TwoPhaseKeyspaces>,
     /// What the keyspaces' range caches have in common.
-    pub range_cache: Arc<Shared>,
+    pub range_cache: Arc<RangeCaches>,
     structure: RwLock<()>,
     creating: Mutex<()>,
     map: RwLock<BTreeMap<Bytes, Arc<VersionedKeyspace>>>,
@@ -102,7 +108,79 @@ fn keyspace_name(prefix: &[u8]) -> String {
 }
 
 fn registered_key(name: &str) -> Vec<u8> {
-    [REGISTERED, name.as_bytes()].concat()
+    [meta::REGISTERED, name.as_bytes()].concat()
+}
+
+fn damaged(path: &Path, detail: String) -> Error {
+    Error::Damaged {
+        path: path.join("keyspaces").display().to_string(),
+        detail,
+    }
+}
+
+/// The partitions' keyspaces. Finishes drops that were interrupted, and misses what has a row but is not there.
+fn open_partitions(
+    db: &Database,
+    path: &Path,
+    meta: &Keyspace,
+    range_cache: &Arc<RangeCaches>,
+) -> Result<BTreeMap<Bytes, Arc<VersionedKeyspace>>> {
+    let map_err = |e| map_error(path, e);
+    let mut registered = BTreeSet::new();
+    for row in meta.prefix(meta::REGISTERED) {
+        let key = row.key().map_err(map_err)?;
+        registered.insert(String::from_utf8_lossy(&key[meta::REGISTERED.len()..]).into_owned());
+    }
+    let mut map = BTreeMap::new();
+    for name in db.list_keyspace_names() {
+        let name: &str = &name;
+        if [META_NAME, DEFAULT_NAME].contains(&name) {
+            continue;
+        }
+        if [LOCKS_NAME, STATUS_NAME].contains(&name) {
+            registered.remove(name);
+            continue;
+        }
+        let prefix = name.strip_prefix('p').and_then(|h| hex::decode(h).ok());
+        let Some(prefix) = prefix.map(Bytes::from) else {
+            return Err(damaged(path, format!("a keyspace of the unknown name {name:?}")));
+        };
+        let inner = db.keyspace(name, row_options).map_err(map_err)?;
+        if !registered.remove(name) {
+            tracing::info!(name, "finishing the drop of a keyspace");
+            db.delete_keyspace(inner).map_err(map_err)?;
+            continue;
+        }
+        let keyspace = VersionedKeyspace::new(prefix.clone(), inner, Garbage::unknown(), range_cache);
+        map.insert(prefix, keyspace);
+    }
+    match registered.first() {
+        None => Ok(map),
+        Some(name) => Err(damaged(
+            path,
+            format!(
+                "{} keyspaces are missing, among them {name}: their folder or its manifest is gone",
+                registered.len()
+            ),
+        )),
+    }
+}
+
+/// `wanted`: to be made when they are missing.
+fn open_two_phase(db: &Database, meta: &Keyspace, wanted: bool) -> fjall::Result<Option<TwoPhaseKeyspaces>> {
+    let exist = db.keyspace_exists(LOCKS_NAME) && db.keyspace_exists(STATUS_NAME);
+    if !wanted && !exist {
+        return Ok(None);
+    }
+    let open = |name| -> fjall::Result<Keyspace> {
+        let keyspace = db.keyspace(name, KeyspaceCreateOptions::default)?;
+        meta.insert(registered_key(name), [])?;
+        Ok(keyspace)
+    };
+    Ok(Some(TwoPhaseKeyspaces {
+        locks: open(LOCKS_NAME)?,
+        status: open(STATUS_NAME)?,
+    }))
 }
 
 impl Keyspaces {
@@ -112,16 +190,15 @@ impl Keyspaces {
     /// keyspace, written after its creation and removed before its drop: a row without a keyspace is a loss, a
     /// keyspace without a row is a drop that a crash interrupted (or a creation, with nothing in it yet).
     ///
-    /// `two_phase`: make the keyspaces of transactions in two phases when they are missing. `range_cache_bytes`: for
-    /// the range caches of all keyspaces.
-    pub fn open(
+    /// `range_cache_bytes`: for the range caches of all keyspaces.
+    pub(crate) fn open(
         db: Database,
         path: Arc<Path>,
-        partition: PartitionFn,
-        two_phase: bool,
+        options: &EmbeddedOptions,
         range_cache_bytes: usize,
     ) -> Result<Self> {
-        let range_cache = Shared::new(range_cache_bytes);
+        let thresholds = options.read_thresholds;
+        let range_cache = RangeCaches::new(range_cache_bytes, thresholds.cache_range_rows);
         let map_err = |e| map_error(&path, e);
         let existed = db.keyspace_exists(META_NAME);
         let meta = db
@@ -129,74 +206,16 @@ impl Keyspaces {
             .map_err(map_err)?;
         let had_default = db.keyspace_exists(DEFAULT_NAME);
         if existed && !had_default && !meta.is_empty().map_err(map_err)? {
-            return Err(Error::Damaged {
-                path: path.join("keyspaces").display().to_string(),
-                detail: "the default keyspace is missing".into(),
-            });
+            return Err(damaged(&path, "the default keyspace is missing".into()));
         }
         let default = db.keyspace(DEFAULT_NAME, row_options).map_err(map_err)?;
-
-        let mut registered = std::collections::BTreeSet::new();
-        for row in meta.prefix(REGISTERED) {
-            let key = row.key().map_err(map_err)?;
-            registered.insert(String::from_utf8_lossy(&key[REGISTERED.len()..]).into_owned());
-        }
-        let mut map = BTreeMap::new();
-        for name in db.list_keyspace_names() {
-            let name: &str = &name;
-            if [META_NAME, DEFAULT_NAME, LOCKS_NAME, STATUS_NAME].contains(&name) {
-                continue;
-            }
-            let prefix = name.strip_prefix('p').and_then(|h| hex::decode(h).ok());
-            let Some(prefix) = prefix.map(Bytes::from) else {
-                return Err(Error::Damaged {
-                    path: path.join("keyspaces").display().to_string(),
-                    detail: format!("a keyspace of the unknown name {name:?}"),
-                });
-            };
-            let inner = db.keyspace(name, row_options).map_err(map_err)?;
-            if !registered.remove(name) {
-                tracing::info!(name, "finishing the drop of a keyspace");
-                db.delete_keyspace(inner).map_err(map_err)?;
-                continue;
-            }
-            let keyspace = VersionedKeyspace::new(prefix.clone(), inner, Garbage::unknown(), &range_cache);
-            map.insert(prefix, keyspace);
-        }
-        let both = [LOCKS_NAME, STATUS_NAME].map(|name| {
-            let lost = registered.remove(name) && !db.keyspace_exists(name);
-            (name, lost)
-        });
-        if let Some((name, _)) = both.iter().find(|(_, lost)| *lost) {
-            registered.insert((*name).to_owned());
-        }
-        if let Some(name) = registered.first() {
-            return Err(Error::Damaged {
-                path: path.join("keyspaces").display().to_string(),
-                detail: format!(
-                    "{} keyspaces are missing, among them {name}: their folder or its manifest is gone",
-                    registered.len()
-                ),
-            });
-        }
-        let exists = both.iter().all(|(name, _)| db.keyspace_exists(name));
-        let two_phase = if two_phase || exists {
-            let [locks, status] = both.map(|(name, _)| {
-                let keyspace = db.keyspace(name, KeyspaceCreateOptions::default)?;
-                meta.insert(registered_key(name), [])?;
-                Ok(keyspace)
-            });
-            Some(TwoPhaseKeyspaces {
-                locks: locks.map_err(map_err)?,
-                status: status.map_err(map_err)?,
-            })
-        } else {
-            None
-        };
+        let map = open_partitions(&db, &path, &meta, &range_cache)?;
+        let two_phase = open_two_phase(&db, &meta, options.two_phase).map_err(map_err)?;
         Ok(Keyspaces {
             db,
             path: path.clone(),
-            partition,
+            partition: options.partition,
+            thresholds,
             default: VersionedKeyspace::new(Bytes::new(), default, Garbage::unknown(), &range_cache),
             range_cache,
             meta,
@@ -207,12 +226,25 @@ impl Keyspaces {
         })
     }
 
-    pub fn map_error(&self, error: fjall::Error) -> Error {
+    pub(crate) fn map_error(&self, error: fjall::Error) -> Error {
         map_error(&self.path, error)
     }
 
+    /// Reads a row of eight bytes of the meta keyspace.
+    pub(crate) fn meta_u64(&self, key: &[u8]) -> Result<Option<u64>> {
+        let row = self.meta.get(key).map_err(|e| self.map_error(e))?;
+        row.map(|row| {
+            let bytes: [u8; 8] = row.as_ref().try_into().map_err(|_| Error::Damaged {
+                path: self.meta.path().display().to_string(),
+                detail: format!("row {} is {} bytes long", String::from_utf8_lossy(key), row.len()),
+            })?;
+            Ok(u64::from_be_bytes(bytes))
+        })
+        .transpose()
+    }
+
     /// The prefix that names the partition of `key`; empty for the default keyspace.
-    pub fn partition_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
+    pub(crate) fn partition_of<'k>(&self, key: &'k [u8]) -> &'k [u8] {
         match (self.partition)(key) {
             Some(n) if n <= key.len() && n <= MAX_PREFIX_BYTES => &key[..n],
             _ => &[],
@@ -220,7 +252,7 @@ impl Keyspaces {
     }
 
     /// The keyspace of the partition, when it exists.
-    pub fn lookup(&self, prefix: &[u8]) -> Option<Arc<VersionedKeyspace>> {
+    pub(crate) fn lookup(&self, prefix: &[u8]) -> Option<Arc<VersionedKeyspace>> {
         if prefix.is_empty() {
             return Some(self.default.clone());
         }
@@ -228,12 +260,16 @@ impl Keyspaces {
     }
 
     /// Keeps every keyspace from being dropped as long as it lives.
-    pub fn pin(&self) -> RwLockReadGuard<'_, ()> {
+    pub(crate) fn pin(&self) -> RwLockReadGuard<'_, ()> {
         self.structure.read()
     }
 
     /// The keyspace of the partition, created when missing. The caller holds `pin`.
-    pub fn obtain(&self, prefix: &[u8], _pin: &RwLockReadGuard<'_, ()>) -> Result<Arc<VersionedKeyspace>> {
+    pub(crate) fn obtain(
+        &self,
+        prefix: &[u8],
+        _pin: &RwLockReadGuard<'_, ()>,
+    ) -> Result<Arc<VersionedKeyspace>> {
         if let Some(keyspace) = self.lookup(prefix) {
             return Ok(keyspace);
         }
@@ -257,13 +293,17 @@ impl Keyspaces {
     }
 
     /// Whether `keyspace` is still the partition's keyspace. The caller holds `pin`.
-    pub fn is_current(&self, keyspace: &Arc<VersionedKeyspace>, _pin: &RwLockReadGuard<'_, ()>) -> bool {
+    pub(crate) fn is_current(
+        &self,
+        keyspace: &Arc<VersionedKeyspace>,
+        _pin: &RwLockReadGuard<'_, ()>,
+    ) -> bool {
         self.lookup(&keyspace.prefix)
             .is_some_and(|current| Arc::ptr_eq(&current, keyspace))
     }
 
     /// Drops the partition's keyspace with all that is in it. Open scans keep what they read.
-    pub fn drop_keyspace(&self, prefix: &[u8]) -> Result<()> {
+    pub(crate) fn drop_keyspace(&self, prefix: &[u8]) -> Result<()> {
         let _structure = self.structure.write();
         let Some(keyspace) = self.map.write().remove(prefix) else {
             return Ok(());
@@ -283,7 +323,7 @@ impl Keyspaces {
     }
 
     /// The partitions' keyspaces that can hold keys of `range`, in key order.
-    pub fn overlapping(&self, range: &KeyRange) -> Vec<Arc<VersionedKeyspace>> {
+    pub(crate) fn overlapping(&self, range: &KeyRange) -> Vec<Arc<VersionedKeyspace>> {
         let map = self.map.read();
         let start: &[u8] = &range.start;
         // The one that begins before `start` may still reach into the range; no two overlap.
@@ -303,36 +343,9 @@ impl Keyspaces {
     }
 
     /// All keyspaces, the default one first.
-    pub fn all(&self) -> Vec<Arc<VersionedKeyspace>> {
+    pub(crate) fn all(&self) -> Vec<Arc<VersionedKeyspace>> {
         let mut all = vec![self.default.clone()];
         all.extend(self.map.read().values().cloned());
         all
     }
-}
-
-/// Keys of the rows in the meta keyspace.
-pub(super) mod meta_keys {
-    /// 8 bytes big-endian: no timestamp at or above it was ever handed out.
-    pub const TIMESTAMP_BOUND: &[u8] = b"timestamp_bound";
-    /// 8 bytes big-endian: versions needed only below it may be gone.
-    pub const GC_SAFE_POINT: &[u8] = b"gc_safe_point";
-    /// 8 bytes big-endian: where a client wants the safe point to go.
-    pub const GC_GOAL: &[u8] = b"gc_goal";
-    /// Rows of whoever serves the store over the network.
-    pub const SERVER: &[u8] = b"server/";
-    /// A `BatchMark`, that of the newest batch of commits.
-    pub const BATCH: &[u8] = b"batch";
-}
-
-/// Reads a row of eight bytes.
-pub(super) fn meta_u64(keyspaces: &Keyspaces, key: &[u8]) -> Result<Option<u64>> {
-    let row = keyspaces.meta.get(key).map_err(|e| keyspaces.map_error(e))?;
-    row.map(|row| {
-        let bytes: [u8; 8] = row.as_ref().try_into().map_err(|_| Error::Damaged {
-            path: keyspaces.meta.path().display().to_string(),
-            detail: format!("row {} is {} bytes long", String::from_utf8_lossy(key), row.len()),
-        })?;
-        Ok(u64::from_be_bytes(bytes))
-    })
-    .transpose()
 }

@@ -1,5 +1,7 @@
+use super::fill::{fill, read};
 use super::*;
-use crate::tests::{open, test_options};
+use crate::keyspaces::VersionedKeyspace;
+use crate::tests::{SMALL_THRESHOLDS, open, test_options};
 use crate::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_store::conformance::{scan_all, write};
 use ilmenite_store::{KeyRange, ScanOptions, Store};
@@ -13,9 +15,9 @@ fn stored_key(i: usize) -> Vec<u8> {
 }
 
 /// Has a range filled from the first row on; with its keyspace and that row's stored key.
-fn filled(s: &EmbeddedStore) -> (Arc<crate::keyspaces::VersionedKeyspace>, Vec<u8>) {
+fn filled(s: &EmbeddedStore) -> (Arc<VersionedKeyspace>, Vec<u8>) {
     let (keyspace, stored) = (cache_of(s), stored_key(0));
-    keyspace.cache.fill(&s.core.keyspaces, &keyspace.inner, &stored);
+    fill(&s.core.keyspaces, &keyspace, &stored);
     (keyspace, stored)
 }
 
@@ -31,7 +33,7 @@ async fn rows(store: &EmbeddedStore, ts: Timestamp) -> Vec<(String, String)> {
     scan_all(store, KeyRange::prefix(b"pA"), ts, ScanOptions::default()).await
 }
 
-fn cache_of(store: &EmbeddedStore) -> Arc<crate::keyspaces::VersionedKeyspace> {
+fn cache_of(store: &EmbeddedStore) -> Arc<VersionedKeyspace> {
     store.core.keyspaces.lookup(b"pA").unwrap()
 }
 
@@ -46,7 +48,11 @@ async fn a_range_of_old_versions_is_copied_and_kept_up_to_date() {
     write_often(&s, 10, 8).await;
     let ts = s.timestamp().await.unwrap();
     let before = rows(&s, ts).await;
-    assert!(len(&s) >= 10 / RANGE_ROWS, "{} ranges", len(&s));
+    assert!(
+        len(&s) >= 10 / SMALL_THRESHOLDS.cache_range_rows,
+        "{} ranges",
+        len(&s)
+    );
     let keyspace = cache_of(&s);
     let stored = stored_key(9);
     assert_eq!(
@@ -115,13 +121,11 @@ async fn a_commit_during_the_filling_is_not_lost() {
     let snapshot = s.core.keyspaces.db.snapshot();
     let ts = write(&*s, &[(&key(1), Some("new"))]).await;
     assert!(matches!(*range.state.lock(), State::Stale));
-    let read = keyspace
-        .cache
-        .read(&s.core.keyspaces, &snapshot, &keyspace.inner, &stored, limit);
+    let read = read(&s.core.keyspaces, &snapshot, &keyspace, &stored, limit);
     assert_eq!(read.unwrap().unwrap().pairs.len(), 2);
     assert!(keyspace.cache.lookup(&stored, ts).is_none());
     // And the next one is free to fill it.
-    keyspace.cache.fill(&s.core.keyspaces, &keyspace.inner, &stored);
+    fill(&s.core.keyspaces, &keyspace, &stored);
     let second = stored_key(1);
     assert_eq!(
         keyspace.cache.lookup(&second, ts).unwrap().get(&second),

@@ -1,6 +1,9 @@
 //! Writers and readers at once.
 
+use std::time::Instant;
+
 use super::*;
+use crate::metrics::METRICS;
 
 /// Dropping a keyspace while others write to it: no error, no panic, and what is written afterwards is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

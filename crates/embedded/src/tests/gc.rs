@@ -1,6 +1,7 @@
 //! Garbage collection.
 
 use super::*;
+use crate::read;
 use ilmenite_store::{StoreRef, Transaction, TxnMode};
 
 fn open_gc(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {

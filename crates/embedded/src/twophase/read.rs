@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use fjall::Snapshot;
 
-use super::super::read::{self, EmbeddedScan};
+use super::TwoPhase;
+use super::error::{TxnError, TxnResult};
 use super::record::{self, LockInfo, LockKind, LockRecord};
-use super::{TwoPhase, TxnError, TxnResult};
+use super::stored;
+use crate::read;
+use crate::scan::EmbeddedScan;
 use ilmenite_store::{Error, KeyRange, KvBatch, Result, ScanOptions, Timestamp};
 
 /// About what a scan reads from the engine at a time.
@@ -223,11 +226,7 @@ impl TwoPhase {
 
     /// The value a prewritten lock carries.
     pub fn lock_value(&self, key: &Bytes) -> TxnResult<Bytes> {
-        let Some(row) = self.stored(key)? else {
-            return Ok(Bytes::new());
-        };
-        let (_, value_at) = record::decode(&row, self.keyspaces()?.locks.path())?;
-        Ok(Bytes::copy_from_slice(&row[value_at..]))
+        Ok(stored::lock_value(&self.core.keyspaces, key)?)
     }
 }
 
@@ -254,7 +253,7 @@ fn merge(
     };
     while out.len() < limit {
         let mut batch = KvBatch::new();
-        if !scan.fill(&mut batch)? {
+        if !scan.read_batch(&mut batch)? {
             while out.len() < limit
                 && let Some(next) = overlay.next()
             {

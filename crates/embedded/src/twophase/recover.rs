@@ -7,10 +7,12 @@ use ahash::RandomState;
 use bytes::Bytes;
 use fjall::{PersistMode, Readable};
 
-use super::super::Core;
-use super::super::locks::Hold;
+use super::TwoPhase;
+use super::error::TxnError;
 use super::record::{self, LockRecord};
-use super::{Decided, TwoPhase, TxnError, decided, write_of};
+use super::stored::{FinalStatus, final_status, version_of};
+use crate::core::Core;
+use crate::locks::TryLock;
 use ilmenite_store::{Error, KeyRange, Result, Timestamp};
 
 /// What is changed in one batch.
@@ -20,7 +22,7 @@ const OLD_LOCKS: usize = 10_000;
 
 /// Reads the locks that are stored: into the index, or (when the store is not opened for transactions in two phases,
 /// so that nobody would end them) away with them, as their transactions were decided.
-pub(in super::super) fn load(core: &Core) -> Result<()> {
+pub(crate) fn load(core: &Core) -> Result<()> {
     let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(());
     };
@@ -37,8 +39,8 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
         if lock.primary == key && lock.min_commit_ts > Timestamp::ZERO {
             lock.min_commit_ts = lock.min_commit_ts.max(first_ts);
         }
-        match core.locks.try_hold(lock.start_ts, &key)? {
-            Hold::New => core.two_phase.index.put(key, lock),
+        match core.transactions.locks.try_lock(lock.start_ts, &key)? {
+            TryLock::New => core.transactions.index.put(key, lock),
             _ => return Err(Error::Bug("a lock on a key that is held".into())),
         }
         count += 1;
@@ -63,18 +65,18 @@ fn settle(core: &Core) -> Result<()> {
         for row in snapshot.iter(&keyspaces.locks).take(BATCH_ROWS) {
             let (key, row) = row.into_inner().map_err(map_err)?;
             let (lock, _) = record::decode(&row, keyspaces.locks.path())?;
-            match decided(core, lock.start_ts)? {
-                Some(Decided::Committed(ts)) => {
+            match final_status(&core.keyspaces, lock.start_ts)? {
+                Some(FinalStatus::Committed(ts)) => {
                     let key = Bytes::copy_from_slice(&key);
-                    let mut write = write_of(core, &key)?;
+                    let mut write = version_of(&core.keyspaces, &key)?;
                     let keyspace = core.keyspaces.obtain(core.keyspaces.partition_of(&key), &pin)?;
                     let (stored, raw) = write.take(ts);
                     batch.insert(&keyspace.inner, stored, raw);
                     committed += 1;
                 }
                 _ => {
-                    let zero = 0u64.to_be_bytes();
-                    batch.insert(&keyspaces.status, lock.start_ts.0.to_be_bytes(), zero);
+                    let status = FinalStatus::RolledBack.encode();
+                    batch.insert(&keyspaces.status, lock.start_ts.0.to_be_bytes(), status);
                     rolled_back += 1;
                 }
             }
@@ -100,7 +102,7 @@ fn settle(core: &Core) -> Result<()> {
 }
 
 /// Removes what is known of transactions that began before the safe point. They have no locks any more.
-pub(in super::super) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
+pub(crate) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
     let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(0);
     };
@@ -117,15 +119,10 @@ pub(in super::super) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64
         let count = batch.len() as u64;
         batch.commit().map_err(map_err)?;
         removed += count;
-        if (count as usize) < BATCH_ROWS || core.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if (count as usize) < BATCH_ROWS || core.shutdown.has_begun() {
             return Ok(removed);
         }
     }
-}
-
-/// How far garbage collection may go: not past a transaction that has locks.
-pub(in super::super) fn gc_limit(core: &Core) -> Timestamp {
-    core.two_phase.index.oldest().unwrap_or(Timestamp::MAX)
 }
 
 impl TwoPhase {
@@ -143,19 +140,19 @@ impl TwoPhase {
             if !seen.insert(start_ts) {
                 continue;
             }
-            let fate = match self.decided(start_ts)? {
-                Some(decided) => decided,
+            let status = match self.final_status(start_ts)? {
+                Some(status) => status,
                 None => {
                     let primary = self.index().own(&info.lock.primary, start_ts);
                     let judge = primary.as_deref().unwrap_or(&info.lock);
                     if !judge.expired(now) {
                         continue;
                     }
-                    Decided::RolledBack
+                    FinalStatus::RolledBack
                 }
             };
-            tracing::info!(%start_ts, ?fate, "ending a transaction that its client has left");
-            self.resolve(start_ts, fate, &KeyRange::default(), None).await?;
+            tracing::info!(%start_ts, fate = ?status, "ending a transaction that its client has left");
+            self.resolve(start_ts, status, &KeyRange::default(), None).await?;
         }
         Ok(())
     }
