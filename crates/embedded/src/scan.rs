@@ -360,3 +360,6 @@ impl Scan for EmbeddedScan {
         self.read_batch(batch)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,14 @@ pub(crate) fn test_options() -> EmbeddedOptions {
     }
 }
 
+/// With the thresholds that a store has when nobody says otherwise.
+pub(crate) fn production_options() -> EmbeddedOptions {
+    EmbeddedOptions {
+        read_thresholds: ReadThresholds::default(),
+        ..test_options()
+    }
+}
+
 pub(crate) fn open(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {
     Arc::new(EmbeddedStore::open(dir.path().join("db"), test_options()).unwrap())
 }
