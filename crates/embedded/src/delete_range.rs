@@ -66,7 +66,7 @@ fn delete_segment(keyspaces: &Keyspaces, segment: &Segment) -> Result<bool> {
             let Some((key, _)) = format::split(&entry) else {
                 return Err(segment.keyspace.damaged("an entry that is no version"));
             };
-            // Both bounds are of keys, not of entries: see `read::Cursor`.
+            // Both bounds are of keys, not of entries: see `scan::cursor::Cursor`.
             if key < &segment.start[..] {
                 continue;
             }

@@ -92,8 +92,8 @@ impl TwoPhase {
             .await
     }
 
-    /// Removes the transaction's locks on the keys, with or without effect, and notes what it has become.
-    /// `before`: what was noted already.
+    /// Removes the transaction's locks on the keys, with or without effect, and stores its status.
+    /// `before`: the status that is stored already.
     pub(crate) async fn finish(
         &self,
         start_ts: Timestamp,

@@ -127,7 +127,7 @@ impl TwoPhase {
         Ok(results)
     }
 
-    /// HeldKeys all keys. While it waits for one, it holds none that it has no lock on yet.
+    /// Holds all keys. While it waits for one, it holds none that it has no lock on yet.
     async fn wait_for_all(&self, request: &PessimisticLock, holds: &HeldKeys) -> TxnResult<()> {
         let start_ts = request.start_ts;
         let began = Instant::now();
