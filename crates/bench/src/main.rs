@@ -20,7 +20,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// As the server's: the limit is not to be slower for its allocator.
 #[global_allocator]
@@ -67,18 +66,4 @@ fn block_on(work: impl Future<Output = Result<(), String>>) -> Result<(), String
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(LINGER);
     result
-}
-
-/// Ends when the user wants the program to end, and says so.
-async fn interrupted() -> String {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return "signals cannot be waited for".into();
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    "interrupted".into()
 }

@@ -194,7 +194,7 @@ fn group_table(group: &[&Record]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{OLTP, tests::record};
+    use crate::results::{OLTP, record};
 
     #[test]
     fn numbers_are_readable() {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::Machine;
+use crate::machine::{self, Machine};
 use crate::stats::Summary;
 
 pub const ADD_INDEX: &str = "add_index";
@@ -59,6 +59,11 @@ impl Record {
     }
 }
 
+/// Where they are kept, with their plots, when nobody says otherwise.
+pub fn dir() -> PathBuf {
+    machine::root().join("docs/bench")
+}
+
 pub fn append(path: &Path, records: &[Record]) -> Result<(), String> {
     let mut lines = String::new();
     for record in records {
@@ -90,33 +95,35 @@ pub fn read(path: &Path) -> Result<Vec<Record>, String> {
         .collect()
 }
 
+/// One for tests.
 #[cfg(test)]
-pub mod tests {
-    use super::*;
-
-    pub fn record(kind: &str, workload: &str, system: &str, rows: u64, runs: &[f64]) -> Record {
-        Record {
-            date: "2026-01-01T00:00:00Z".into(),
-            revision: "abc".into(),
-            kind: kind.into(),
-            workload: workload.into(),
-            system: system.into(),
-            version: "1".into(),
-            settings: vec!["a=1".into()],
-            rows,
-            unit: if kind == OLTP { "per_s" } else { "s" }.into(),
-            summary: Summary::of(runs).unwrap(),
-            peak_bytes: Some(1 << 20),
-            objects: BTreeMap::new(),
-            figures: BTreeMap::new(),
-            machine: Machine {
-                cpu: "x".into(),
-                cores: 2,
-                memory_bytes: 1,
-                kernel: "6".into(),
-            },
-        }
+pub fn record(kind: &str, workload: &str, system: &str, rows: u64, runs: &[f64]) -> Record {
+    Record {
+        date: "2026-01-01T00:00:00Z".into(),
+        revision: "abc".into(),
+        kind: kind.into(),
+        workload: workload.into(),
+        system: system.into(),
+        version: "1".into(),
+        settings: vec!["a=1".into()],
+        rows,
+        unit: if kind == OLTP { "per_s" } else { "s" }.into(),
+        summary: Summary::of(runs).unwrap(),
+        peak_bytes: Some(1 << 20),
+        objects: BTreeMap::new(),
+        figures: BTreeMap::new(),
+        machine: Machine {
+            cpu: "x".into(),
+            cores: 2,
+            memory_bytes: 1,
+            kernel: "6".into(),
+        },
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn what_is_appended_is_read_again() {

@@ -13,7 +13,7 @@ use fjall::compaction::filter::{
 use ilmenite_base::background;
 
 /// For all keyspaces.
-pub(super) fn filter_factory() -> Arc<dyn Factory> {
+pub(crate) fn filter_factory() -> Arc<dyn Factory> {
     Arc::new(LetOthersRun)
 }
 

@@ -5,7 +5,11 @@ use std::path::Path;
 
 use ilmenite_store::{Error, Result};
 
-pub(super) fn map_error(path: &Path, error: fjall::Error) -> Error {
+pub(crate) fn closed() -> Error {
+    Error::Unavailable("the store is closed".into())
+}
+
+pub(crate) fn map_error(path: &Path, error: fjall::Error) -> Error {
     let damaged = |detail: String| Error::Damaged {
         path: path.display().to_string(),
         detail,
@@ -29,7 +33,7 @@ pub(super) fn map_error(path: &Path, error: fjall::Error) -> Error {
     }
 }
 
-pub(super) fn map_io(path: &Path, error: &std::io::Error) -> Error {
+pub(crate) fn map_io(path: &Path, error: &std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             Error::DiskFull(format!("{}: {error}", path.display()))
@@ -44,7 +48,7 @@ pub(super) fn map_io(path: &Path, error: &std::io::Error) -> Error {
 
 /// Refuses to begin a write when less than `reserve_bytes` are free: a write that fails half-way closes the engine for
 /// all further ones, and nobody knows its outcome; one that was not begun is simply tried again later.
-pub(super) fn check_space(path: &Path, reserve_bytes: u64) -> Result<()> {
+pub(crate) fn check_space(path: &Path, reserve_bytes: u64) -> Result<()> {
     let fs = rustix::fs::statvfs(path).map_err(|e| map_io(path, &e.into()))?;
     let free = fs.f_bavail.saturating_mul(fs.f_frsize);
     if free < reserve_bytes {

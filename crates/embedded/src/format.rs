@@ -8,31 +8,31 @@
 
 use ilmenite_store::{Error, Result, Timestamp};
 
-pub(super) const KIND_PUT: u8 = 1;
-pub(super) const KIND_DELETE: u8 = 0;
+pub(crate) const KIND_PUT: u8 = 1;
+pub(crate) const KIND_DELETE: u8 = 0;
 /// No value: a transaction locked the key and committed without writing it. Readers pass it by, later writers conflict
 /// with it as with any version.
 const KIND_LOCK: u8 = 2;
-pub(super) const SUFFIX_LEN: usize = 8;
+pub(crate) const SUFFIX_LEN: usize = 8;
 
 /// fjall keeps key lengths in 16 bits, unchecked.
-pub(super) const MAX_STORED_KEY_BYTES: usize = u16::MAX as usize;
+pub(crate) const MAX_STORED_KEY_BYTES: usize = u16::MAX as usize;
 /// fjall keeps value lengths in 32 bits; far below it a transaction is too large anyway.
-pub(super) const MAX_VALUE_BYTES: usize = 256 << 20;
+pub(crate) const MAX_VALUE_BYTES: usize = 256 << 20;
 
 /// The eight bytes behind the stored key of a version committed at `ts`.
-pub(super) fn suffix(ts: Timestamp) -> [u8; SUFFIX_LEN] {
+pub(crate) fn suffix(ts: Timestamp) -> [u8; SUFFIX_LEN] {
     (!ts.0).to_be_bytes()
 }
 
 /// Splits an entry's key into stored key and commit timestamp. `None`: not an entry of ours.
-pub(super) fn split(entry: &[u8]) -> Option<(&[u8], Timestamp)> {
+pub(crate) fn split(entry: &[u8]) -> Option<(&[u8], Timestamp)> {
     let (key, suffix) = entry.split_last_chunk::<SUFFIX_LEN>()?;
     Some((key, Timestamp(!u64::from_be_bytes(*suffix))))
 }
 
 /// The value in an entry: `Some(None)` for a delete marker, `None`: not a version (see `is_lock_record`).
-pub(super) fn decode_value(value: &[u8]) -> Option<Option<&[u8]>> {
+pub(crate) fn decode_value(value: &[u8]) -> Option<Option<&[u8]>> {
     match value.split_first() {
         Some((&KIND_PUT, rest)) => Some(Some(rest)),
         Some((&KIND_DELETE, [])) => Some(None),
@@ -41,15 +41,15 @@ pub(super) fn decode_value(value: &[u8]) -> Option<Option<&[u8]>> {
 }
 
 /// Is the entry the trace of a lock, and no version to be read?
-pub(super) fn is_lock_record(value: &[u8]) -> bool {
+pub(crate) fn is_lock_record(value: &[u8]) -> bool {
     value == [KIND_LOCK]
 }
 
-pub(super) fn encode_lock_record() -> Vec<u8> {
+pub(crate) fn encode_lock_record() -> Vec<u8> {
     vec![KIND_LOCK]
 }
 
-pub(super) fn encode_value(value: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn encode_value(value: Option<&[u8]>) -> Vec<u8> {
     match value {
         Some(v) => {
             let mut out = Vec::with_capacity(v.len() + 1);
@@ -73,13 +73,13 @@ fn escape(key: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends the stored form of a key of the default keyspace.
-pub(super) fn encode_default(key: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_default(key: &[u8], out: &mut Vec<u8>) {
     escape(key, out);
     out.extend_from_slice(&[0, 0]);
 }
 
 /// Undoes `encode_default`, into `out`. `false`: not something it made.
-pub(super) fn decode_default(stored: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn decode_default(stored: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     let Some(mut rest) = stored.strip_suffix(&[0, 0]) else {
         return false;
@@ -95,7 +95,7 @@ pub(super) fn decode_default(stored: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
-pub(super) fn check_key(key: &[u8]) -> Result<()> {
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     if key.is_empty() {
         return Err(Error::Bug("an empty key".into()));
     }
@@ -111,7 +111,7 @@ pub(super) fn check_key(key: &[u8]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_value(value: &[u8]) -> Result<()> {
+pub(crate) fn check_value(value: &[u8]) -> Result<()> {
     if value.len() > MAX_VALUE_BYTES {
         return Err(Error::TooLarge {
             what: "value",

@@ -11,9 +11,9 @@ use fjall::{PersistMode, UserKey, UserValue};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::Core;
-use super::format;
-use super::spaces::Space;
+use crate::core::Core;
+use crate::format;
+use crate::keyspaces::VersionedKeyspace;
 use crate::metrics::METRICS;
 use ilmenite_base::background;
 use ilmenite_store::{Error, Ingest, IngestSummary, KeyRange, KvBatch, Result, Timestamp};
@@ -36,11 +36,11 @@ struct Writer {
     pool: Arc<Mutex<Vec<KvBatch>>>,
 }
 
-pub(super) struct EmbeddedIngest {
+pub(crate) struct EmbeddedIngest {
     core: Arc<Core>,
     range: KeyRange,
     ts: Timestamp,
-    hold: HoldGuard,
+    gc_hold: GcHoldGuard,
     writer: Option<Writer>,
     last_key: Vec<u8>,
     summary: IngestSummary,
@@ -49,19 +49,19 @@ pub(super) struct EmbeddedIngest {
 }
 
 /// Keeps the safe point below the ingest's timestamp.
-struct HoldGuard {
+struct GcHoldGuard {
     core: Arc<Core>,
     id: u64,
 }
 
-impl Drop for HoldGuard {
+impl Drop for GcHoldGuard {
     fn drop(&mut self) {
         self.core.gc.end_ingest(self.id);
     }
 }
 
 impl EmbeddedIngest {
-    pub fn new(core: Arc<Core>, range: KeyRange, ts: Timestamp) -> Result<Self> {
+    pub(crate) fn new(core: Arc<Core>, range: KeyRange, ts: Timestamp) -> Result<Self> {
         if ts > core.oracle.last() {
             return Err(Error::IngestOrder(format!(
                 "the timestamp {ts} lies in the future"
@@ -69,7 +69,7 @@ impl EmbeddedIngest {
         }
         let id = core.gc.begin_ingest(ts)?;
         Ok(EmbeddedIngest {
-            hold: HoldGuard {
+            gc_hold: GcHoldGuard {
                 core: core.clone(),
                 id,
             },
@@ -94,7 +94,7 @@ impl EmbeddedIngest {
                     hex::encode(last)
                 )));
             }
-            if self.core.spaces.partition_of(key) != prefix {
+            if self.core.keyspaces.partition_of(key) != prefix {
                 return Err(Error::IngestOrder(format!(
                     "key {} is of another partition than {}",
                     hex::encode(key),
@@ -122,9 +122,9 @@ impl EmbeddedIngest {
         let (messages, receiver) = mpsc::channel(QUEUED_BATCHES);
         let failed = Arc::new(Mutex::new(None));
         let pool = Arc::new(Mutex::new(Vec::new()));
-        let space = {
-            let pin = self.core.spaces.pin();
-            self.core.spaces.obtain(&prefix, &pin)?
+        let keyspace = {
+            let pin = self.core.keyspaces.pin();
+            self.core.keyspaces.obtain(&prefix, &pin)?
         };
         let thread = std::thread::Builder::new().name("store-ingest".into()).spawn({
             let (core, ts) = (self.core.clone(), self.ts);
@@ -134,7 +134,7 @@ impl EmbeddedIngest {
                 if in_background {
                     background::enter();
                 }
-                if let Err(e) = write_all(&core, &space, ts, receiver, &pool) {
+                if let Err(e) = write_all(&core, &keyspace, ts, receiver, &pool) {
                     *failed.lock() = Some(e);
                 }
             }
@@ -177,7 +177,7 @@ impl Ingest for EmbeddedIngest {
                 writer
             }
             None => {
-                let prefix = self.core.spaces.partition_of(batch.key(0)).to_vec();
+                let prefix = self.core.keyspaces.partition_of(batch.key(0)).to_vec();
                 self.check(batch, &prefix)?;
                 self.start(prefix)?
             }
@@ -213,7 +213,7 @@ impl Ingest for EmbeddedIngest {
         }
         METRICS.ingest_entries.inc_by(self.summary.entries);
         METRICS.ingest_bytes.inc_by(self.summary.bytes);
-        drop(self.hold);
+        drop(self.gc_hold);
         Ok(self.summary)
     }
 }
@@ -222,14 +222,14 @@ impl Ingest for EmbeddedIngest {
 /// on disk as strays until the keyspace is dropped or the store is opened again.
 fn write_all(
     core: &Core,
-    space: &Arc<Space>,
+    keyspace: &Arc<VersionedKeyspace>,
     ts: Timestamp,
     mut messages: mpsc::Receiver<Message>,
     pool: &Mutex<Vec<KvBatch>>,
 ) -> Result<()> {
-    let map_err = |e| core.spaces.map_error(e);
+    let map_err = |e| core.keyspaces.map_error(e);
     let suffix = format::suffix(ts);
-    let mut ingestion = space.keyspace.start_ingestion().map_err(map_err)?;
+    let mut ingestion = keyspace.inner.start_ingestion().map_err(map_err)?;
     let mut entry = Vec::new();
     let mut raw = Vec::new();
     while let Some(message) = messages.blocking_recv() {
@@ -238,7 +238,7 @@ fn write_all(
                 for (index, (key, value)) in batch.iter().enumerate() {
                     background::at(index);
                     entry.clear();
-                    space.encode_key(key, &mut entry);
+                    keyspace.encode_key(key, &mut entry);
                     entry.extend_from_slice(&suffix);
                     raw.clear();
                     raw.push(format::KIND_PUT);
@@ -250,7 +250,7 @@ fn write_all(
                 pool.lock().push(batch);
             }
             Message::Finish(done) => {
-                let outcome = finish(core, space, || ingestion.finish());
+                let outcome = finish(core, keyspace, || ingestion.finish());
                 // The caller may have given up waiting; what is done is done.
                 let _ = done.send(outcome);
                 return Ok(());
@@ -261,22 +261,26 @@ fn write_all(
 }
 
 /// `attach` is the ingestion's own `finish` (its type has no public name).
-fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Result<()>) -> Result<()> {
+fn finish(
+    core: &Core,
+    keyspace: &Arc<VersionedKeyspace>,
+    attach: impl FnOnce() -> fjall::Result<()>,
+) -> Result<()> {
     fail::fail_point!("store::ingest::before_finish", |kind| Err(Error::injected(
         kind,
         Error::Io("injected before the ingest was finished".into())
     )));
-    let pin = core.spaces.pin();
-    if !core.spaces.is_current(space, &pin) {
+    let pin = core.keyspaces.pin();
+    if !core.keyspaces.is_current(keyspace, &pin) {
         return Err(Error::Aborted("the range was deleted during the ingest".into()));
     }
     // The tables are durable at once, past the journal: so must be what it says of their keyspace.
-    core.spaces
+    core.keyspaces
         .db
         .persist(PersistMode::SyncData)
         .and_then(|()| attach())
-        .map_err(|e| core.spaces.map_error(e))?;
-    space.cache.clear();
+        .map_err(|e| core.keyspaces.map_error(e))?;
+    keyspace.cache.clear();
     fail::fail_point!("store::ingest::after_finish", |kind| Err(Error::injected(
         kind,
         Error::Io("injected after the ingest was finished".into())

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::error::map_io;
-use super::spaces::meta_keys;
+use crate::error::map_io;
+use crate::meta;
 use ilmenite_store::{Error, Result};
 
 const START: u8 = 1;
@@ -21,17 +21,17 @@ const TRAILER: &[u8] = b"FJL\x03";
 
 /// The row that numbers a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BatchMark {
+pub(crate) struct BatchMark {
     pub number: u64,
     pub synced: u64,
 }
 
 impl BatchMark {
-    pub fn encode(self) -> [u8; 16] {
+    pub(crate) fn encode(self) -> [u8; 16] {
         (u128::from(self.number) << 64 | u128::from(self.synced)).to_be_bytes()
     }
 
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let both = u128::from_be_bytes(bytes.try_into().ok()?);
         Some(BatchMark {
             number: (both >> 64) as u64,
@@ -76,7 +76,7 @@ fn parse(bytes: &[u8]) -> Option<Batch> {
                 let value_len = take_u32(&mut rest)?;
                 let key = take(&mut rest, usize::from(key_len))?;
                 let value = take(&mut rest, value_len)?;
-                if key == meta_keys::BATCH {
+                if key == meta::BATCH {
                     mark = BatchMark::decode(value);
                 }
             }
@@ -112,7 +112,7 @@ fn find_mark(bytes: &[u8]) -> Option<BatchMark> {
 }
 
 /// Checks all journals in `path`. `watermark`: the number of a batch that is known to be synced.
-pub(super) fn check(path: &Path, watermark: u64) -> Result<()> {
+pub(crate) fn check(path: &Path, watermark: u64) -> Result<()> {
     let mut journals: Vec<(u64, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|e| map_io(path, &e))? {
         let file = entry.map_err(|e| map_io(path, &e))?.path();

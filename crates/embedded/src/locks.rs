@@ -6,6 +6,7 @@
 //! so only lock requests can be in a cycle.
 
 mod guards;
+mod waits;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +21,10 @@ use crate::metrics::METRICS;
 use ilmenite_store::{Error, Result, Timestamp};
 
 use guards::Reserved;
-pub(super) use guards::{CommitLocks, Holds, Taken};
+use waits::WaitGraph;
+
+pub(crate) use guards::{CommitLocks, HeldKeys, Taken};
+pub use waits::LockWait;
 
 const SHARDS: usize = 64;
 /// What a lock takes besides the bytes of its key, about.
@@ -63,41 +67,14 @@ impl Lock {
     }
 }
 
-struct Wait {
-    waiter: Timestamp,
-    holder: Timestamp,
-    key: Bytes,
-    since: Instant,
-}
-
-impl Wait {
-    fn report(&self) -> LockWait {
-        LockWait {
-            waiter: self.waiter,
-            holder: self.holder,
-            key: self.key.clone(),
-            waited: self.since.elapsed(),
-        }
-    }
-}
-
 struct Waiter {
     id: u64,
     start_ts: Timestamp,
     granted: oneshot::Sender<()>,
 }
 
-/// A link of a circle of waiting transactions, or a wait as it stands.
-#[derive(Debug, Clone)]
-pub struct LockWait {
-    pub waiter: Timestamp,
-    pub holder: Timestamp,
-    pub key: Bytes,
-    pub waited: Duration,
-}
-
-/// The outcome of `try_hold`.
-pub(super) enum Hold {
+/// The outcome of `try_lock`.
+pub(crate) enum TryLock {
     New,
     /// It was the transaction's before.
     Own,
@@ -114,12 +91,11 @@ struct Held {
     bytes: usize,
 }
 
-pub(super) struct LockTable {
+pub(crate) struct LockTable {
     hasher: RandomState,
     shards: Vec<Mutex<Map<Bytes, Lock>>>,
     held: Vec<Mutex<Map<Timestamp, Held>>>,
-    /// For each waiting request: its transaction, and what it waits for.
-    waits: Mutex<Map<u64, Wait>>,
+    waits: WaitGraph,
     next_id: AtomicU64,
     bytes: AtomicUsize,
     bytes_per_txn: usize,
@@ -127,12 +103,12 @@ pub(super) struct LockTable {
 }
 
 impl LockTable {
-    pub fn new(bytes_per_txn: usize, bytes_in_all: usize) -> Self {
+    pub(crate) fn new(bytes_per_txn: usize, bytes_in_all: usize) -> Self {
         LockTable {
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             held: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            waits: Mutex::default(),
+            waits: WaitGraph::default(),
             next_id: AtomicU64::new(1),
             bytes: AtomicUsize::new(0),
             bytes_per_txn,
@@ -142,7 +118,7 @@ impl LockTable {
 
     /// Keys that are locked or waited for.
     #[cfg(any(test, feature = "testing"))]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
@@ -156,7 +132,7 @@ impl LockTable {
 
     /// Locks all keys, or none, in order. Returns those it did not hold before.
     /// Dropped while it waits, it leaves the queue and gives back what it had taken.
-    pub async fn lock<'t>(
+    pub(crate) async fn lock<'t>(
         &'t self,
         start_ts: Timestamp,
         keys: &[Bytes],
@@ -177,7 +153,7 @@ impl LockTable {
     }
 
     /// `lock` of one key, to be given back with `unlock`. `false`: the transaction held it before.
-    pub async fn lock_one(
+    pub(crate) async fn lock_one(
         &self,
         start_ts: Timestamp,
         key: &Bytes,
@@ -231,26 +207,26 @@ impl LockTable {
     }
 
     /// Whether the transaction holds the key now.
-    pub fn holds(&self, start_ts: Timestamp, key: &[u8]) -> bool {
+    pub(crate) fn holds(&self, start_ts: Timestamp, key: &[u8]) -> bool {
         self.holder(key) == Some(Holder::Txn(start_ts))
     }
 
     /// Takes the key for the transaction, if nobody else has it.
-    pub fn try_hold(&self, start_ts: Timestamp, key: &Bytes) -> Result<Hold> {
+    pub(crate) fn try_lock(&self, start_ts: Timestamp, key: &Bytes) -> Result<TryLock> {
         let new = self.reserve(start_ts, key)?;
         let mut shard = self.shard(key).lock();
         let outcome = match shard.get_mut(key) {
             None => {
                 shard.insert(key.clone(), Lock::new(Holder::Txn(start_ts)));
-                return Ok(Hold::New);
+                return Ok(TryLock::New);
             }
             Some(lock) => match lock.holder {
-                Holder::Txn(ts) if ts == start_ts => Hold::Own,
-                Holder::Txn(other) => Hold::Busy(other),
+                Holder::Txn(ts) if ts == start_ts => TryLock::Own,
+                Holder::Txn(other) => TryLock::Busy(other),
                 Holder::Commit(_) => {
                     let (tx, rx) = oneshot::channel();
                     lock.watchers.push(tx);
-                    Hold::Committing(rx)
+                    TryLock::Committing(rx)
                 }
             },
         };
@@ -262,7 +238,7 @@ impl LockTable {
     }
 
     /// The keys the transaction holds or waits for.
-    pub fn keys_of(&self, start_ts: Timestamp) -> Vec<Bytes> {
+    pub(crate) fn keys_of(&self, start_ts: Timestamp) -> Vec<Bytes> {
         let shard = self.held(start_ts).lock();
         shard
             .get(&start_ts)
@@ -271,40 +247,13 @@ impl LockTable {
     }
 
     /// All waits there are.
-    pub fn waits(&self) -> Vec<LockWait> {
-        self.waits.lock().values().map(Wait::report).collect()
+    pub(crate) fn waits(&self) -> Vec<LockWait> {
+        self.waits.all()
     }
 
     /// The circle that a request of `waiter` for what `holder` holds would close, from the request on.
-    pub fn circle(&self, waiter: Timestamp, holder: Timestamp, key: &Bytes) -> Vec<LockWait> {
-        let waits = self.waits.lock();
-        let mut chain = vec![LockWait {
-            waiter,
-            holder,
-            key: key.clone(),
-            waited: Duration::ZERO,
-        }];
-        // Depth first; what leads nowhere is taken back.
-        let mut seen = vec![holder];
-        while let Some(last) = chain.last() {
-            let at = last.holder;
-            if at == waiter {
-                break;
-            }
-            match waits
-                .values()
-                .find(|w| w.waiter == at && (w.holder == waiter || !seen.contains(&w.holder)))
-            {
-                Some(next) => {
-                    seen.push(next.holder);
-                    chain.push(next.report());
-                }
-                None => {
-                    chain.pop();
-                }
-            }
-        }
-        chain
+    pub(crate) fn circle(&self, waiter: Timestamp, holder: Timestamp, key: &Bytes) -> Vec<LockWait> {
+        self.waits.circle(waiter, holder, key)
     }
 
     /// Counts the key as the transaction's. `false`: it holds it already.
@@ -316,6 +265,7 @@ impl LockTable {
             return Ok(false);
         }
         let in_all = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        debug_assert!(in_all >= held.bytes + bytes, "one transaction has more than all");
         let (what, size, limit) = if held.bytes + bytes > self.bytes_per_txn {
             ("a transaction's locks", held.bytes + bytes, self.bytes_per_txn)
         } else if in_all > self.bytes_in_all {
@@ -344,6 +294,7 @@ impl LockTable {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
         if held.keys.is_empty() {
+            debug_assert_eq!(held.bytes, 0, "counted as the keys' bytes");
             shard.remove(&start_ts);
         }
         had
@@ -371,7 +322,7 @@ impl LockTable {
             });
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.wait_for(id, start_ts, holder, key)?;
+        self.waits.add(id, start_ts, holder, key)?;
         let (granted, receiver) = oneshot::channel();
         lock.waiters.push_back(Waiter {
             id,
@@ -379,38 +330,6 @@ impl LockTable {
             granted,
         });
         Ok(Some((id, receiver, holder)))
-    }
-
-    /// Notes that request `id` of `waiter` waits for `holder`, unless that closed a cycle.
-    fn wait_for(&self, id: u64, waiter: Timestamp, holder: Timestamp, key: &Bytes) -> Result<()> {
-        let mut waits = self.waits.lock();
-        let mut frontier = vec![holder];
-        let mut seen = vec![holder];
-        while let Some(txn) = frontier.pop() {
-            if txn == waiter {
-                METRICS.deadlocks.inc();
-                return Err(Error::Deadlock {
-                    key: key.to_vec(),
-                    waiting_for: holder,
-                });
-            }
-            for wait in waits.values() {
-                if wait.waiter == txn && !seen.contains(&wait.holder) {
-                    seen.push(wait.holder);
-                    frontier.push(wait.holder);
-                }
-            }
-        }
-        waits.insert(
-            id,
-            Wait {
-                waiter,
-                holder,
-                key: key.clone(),
-                since: Instant::now(),
-            },
-        );
-        Ok(())
     }
 
     /// Gives the lock to the first waiter that is still there, or frees it.
@@ -423,18 +342,12 @@ impl LockTable {
             let _ = watcher.send(());
         }
         while let Some(next) = lock.waiters.pop_front() {
-            let mut waits = self.waits.lock();
-            waits.remove(&next.id);
-            if next.granted.send(()).is_err() {
-                continue;
+            let grant = || next.granted.send(()).is_ok();
+            let others = lock.waiters.iter().map(|waiter| waiter.id);
+            if self.waits.pass(next.id, next.start_ts, grant, others) {
+                lock.holder = Holder::Txn(next.start_ts);
+                return;
             }
-            lock.holder = Holder::Txn(next.start_ts);
-            for waiter in &lock.waiters {
-                if let Some(wait) = waits.get_mut(&waiter.id) {
-                    wait.holder = next.start_ts;
-                }
-            }
-            return;
         }
         shard.remove(key);
     }
@@ -447,7 +360,7 @@ impl LockTable {
     }
 
     /// Gives back locks of the transaction; all of them when `keys` is `None`.
-    pub fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) {
+    pub(crate) fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) {
         match keys {
             Some(keys) => {
                 for key in keys {
@@ -468,27 +381,27 @@ impl LockTable {
         }
     }
 
-    /// Notes which of the transaction's keys have a value.
-    pub fn note_values(&self, start_ts: Timestamp, keys: impl Iterator<Item = (Bytes, bool)>) {
+    /// Remembers which of the transaction's keys have a value.
+    pub(crate) fn set_existence(&self, start_ts: Timestamp, keys: impl Iterator<Item = (Bytes, bool)>) {
         let mut shard = self.held(start_ts).lock();
         if let Some(held) = shard.get_mut(&start_ts) {
             for (key, has_value) in keys {
-                if let Some(noted) = held.keys.get_mut(&key) {
-                    *noted = has_value;
+                if let Some(existed) = held.keys.get_mut(&key) {
+                    *existed = has_value;
                 }
             }
         }
     }
 
     /// For a key the transaction holds: whether it had a value.
-    pub fn noted_value(&self, start_ts: Timestamp, key: &[u8]) -> Option<bool> {
+    pub(crate) fn existed(&self, start_ts: Timestamp, key: &[u8]) -> Option<bool> {
         let shard = self.held(start_ts).lock();
         shard.get(&start_ts)?.keys.get(key).copied()
     }
 
     /// Takes the keys for a commit, all at once; those the transaction holds anyway are left alone. Waits for other
     /// commits on them, never for a pessimistic lock.
-    pub async fn take_for_commit<'k>(
+    pub(crate) async fn take_for_commit<'k>(
         self: &std::sync::Arc<Self>,
         start_ts: Timestamp,
         keys: impl Iterator<Item = &'k Bytes> + Clone,
@@ -539,7 +452,7 @@ impl LockTable {
 
     /// Bytes the locks take, about; for tests and metrics.
     #[cfg(test)]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 }

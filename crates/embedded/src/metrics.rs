@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use ilmenite_base::metrics::*;
+use ilmenite_store::Error;
 
 pub(crate) struct Metrics {
     /// Commits acknowledged.
@@ -84,3 +85,15 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     ),
     keyspaces_dropped: counter("ilmenite_store_keyspaces_dropped_total", "Keyspaces dropped."),
 });
+
+/// Counts a commit or a lock refused by what somebody else wrote.
+pub(crate) fn count_conflict(error: &Error) {
+    let kind = match error {
+        Error::WriteConflict { .. } => "write_conflict",
+        Error::KeyExists { .. } => "key_exists",
+        Error::PreconditionFailed { .. } => "precondition",
+        Error::CommitTooLate { .. } => "too_late",
+        _ => return,
+    };
+    METRICS.conflicts.with_label_values(&[kind]).inc();
+}

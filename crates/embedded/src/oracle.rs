@@ -21,10 +21,10 @@ const BOUND_AHEAD: Duration = Duration::from_millis(1000);
 const BOUND_LOW: Duration = Duration::from_millis(600);
 
 /// Stores the bound; called under the oracle's mutex, about once a second at most.
-pub(super) type PersistBound = Box<dyn Fn(Timestamp) -> Result<()> + Send + Sync>;
-pub(super) type Clock = fn() -> u64;
+pub(crate) type PersistBound = Box<dyn Fn(Timestamp) -> Result<()> + Send + Sync>;
+pub(crate) type Clock = fn() -> u64;
 
-pub(super) struct Oracle {
+pub(crate) struct Oracle {
     state: Mutex<State>,
     flight_ended: Notify,
     persist: PersistBound,
@@ -49,13 +49,13 @@ struct Flight {
 }
 
 /// A batch's commit timestamps: `first`, `first + 1`, ….
-pub(super) struct FlightStart {
+pub(crate) struct FlightStart {
     pub first: Timestamp,
     /// A bound to store with the batch; to be reported by `end_flight` once it is.
     pub new_bound: Option<Timestamp>,
 }
 
-pub(super) fn system_clock() -> u64 {
+pub(crate) fn system_clock() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
@@ -63,7 +63,7 @@ pub(super) fn system_clock() -> u64 {
 
 impl Oracle {
     /// `stored` is the bound last persisted, zero for a new store.
-    pub fn new(stored: Timestamp, clock: Clock, persist: PersistBound) -> Self {
+    pub(crate) fn new(stored: Timestamp, clock: Clock, persist: PersistBound) -> Self {
         Oracle {
             state: Mutex::new(State {
                 last: stored.0,
@@ -79,9 +79,13 @@ impl Oracle {
     }
 
     /// See `Store::timestamp`.
-    pub fn timestamp(&self) -> Result<Timestamp> {
+    pub(crate) fn timestamp(&self) -> Result<Timestamp> {
         let mut state = self.state.lock();
         if let Some(flight) = &state.flight {
+            debug_assert!(
+                flight.given < flight.end,
+                "who reads at a commit's timestamp misses it"
+            );
             return Ok(Timestamp(flight.given));
         }
         self.advance(&mut state, 0)?;
@@ -89,7 +93,7 @@ impl Oracle {
     }
 
     /// See `Store::begin_timestamp`.
-    pub async fn begin(&self) -> Result<Timestamp> {
+    pub(crate) async fn begin(&self) -> Result<Timestamp> {
         loop {
             let ended = self.flight_ended.notified();
             {
@@ -111,7 +115,7 @@ impl Oracle {
     }
 
     /// `count` timestamps like those of `begin`, all of one millisecond; returns the last of them.
-    pub async fn begin_many(&self, count: u64) -> Result<Timestamp> {
+    pub(crate) async fn begin_many(&self, count: u64) -> Result<Timestamp> {
         const MAX: u64 = 1 << Timestamp::LOGICAL_BITS;
         if count == 0 || count >= MAX {
             return Err(Error::TooLarge {
@@ -148,11 +152,12 @@ impl Oracle {
     }
 
     /// Takes commit timestamps for `count` transactions. Only one flight at a time: there is one committer.
-    pub fn begin_flight(&self, count: usize) -> Result<FlightStart> {
+    pub(crate) fn begin_flight(&self, count: usize) -> Result<FlightStart> {
         let mut state = self.state.lock();
         self.advance(&mut state, GAP + count as u64)?;
         let max = state.last;
         let base = max - GAP - count as u64;
+        debug_assert!(state.flight.is_none(), "one committer, one flight");
         state.flight = Some(Flight {
             given: base,
             end: base + GAP,
@@ -165,7 +170,7 @@ impl Oracle {
     }
 
     /// The batch is applied, or was given up. `stored_bound`: the flight's `new_bound`, if it was written.
-    pub fn end_flight(&self, stored_bound: Option<Timestamp>) {
+    pub(crate) fn end_flight(&self, stored_bound: Option<Timestamp>) {
         let mut state = self.state.lock();
         state.flight = None;
         if let Some(bound) = stored_bound {
@@ -176,12 +181,12 @@ impl Oracle {
     }
 
     /// Everything handed out so far is at or below it.
-    pub fn last(&self) -> Timestamp {
+    pub(crate) fn last(&self) -> Timestamp {
         Timestamp(self.state.lock().last)
     }
 
     /// The store's time now, for measuring ages; hands nothing out.
-    pub fn now_millis(&self) -> u64 {
+    pub(crate) fn now_millis(&self) -> u64 {
         let mut state = self.state.lock();
         self.physical(&mut state).max(Timestamp(state.last).millis())
     }
@@ -199,6 +204,10 @@ impl Oracle {
             (self.persist)(bound)?;
             state.bound = bound.0;
         }
+        debug_assert!(
+            state.last <= last && last <= state.bound,
+            "a restart would hand out timestamps again"
+        );
         state.last = last;
         Ok(())
     }

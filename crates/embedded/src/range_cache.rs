@@ -14,27 +14,21 @@
 //!   kept goes to the engine.
 //! - What writes past commits (ingest, the deletion of ranges) drops what is here once it has written.
 
+pub(crate) mod fill;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use ahash::RandomState;
-use fjall::{Readable, Snapshot};
 use parking_lot::{Mutex, RwLock};
 
-use super::format::{self, SUFFIX_LEN};
-use super::read::SEEK_AFTER;
-use super::spaces::Spaces;
 use crate::metrics::METRICS;
-use ilmenite_store::{KvBatch, Result, Timestamp};
+use ilmenite_store::{KvBatch, Timestamp};
 
-/// What a range holds at most when it is filled: each commit to it copies it. Grown to twice this it is dropped.
-/// Small in this crate's tests, so that few rows make many ranges.
-const RANGE_ROWS: usize = if cfg!(test) { 3 } else { 64 };
+/// What a range holds at most when it is filled, besides `ReadThresholds::cache_range_rows`.
 const RANGE_BYTES: usize = 32 << 10;
-/// Entries walked to fill one.
-const FILL_ENTRIES: usize = 4096;
 /// States of a range kept for readers that began before its last commits.
 const STATES: usize = 4;
 
@@ -45,19 +39,22 @@ const TICK_RANGES: usize = 256;
 /// Point reads remembered, to know those that come again. Each may push out another: it is a guess.
 const REMEMBERED_READS: usize = 8192;
 
-/// What the ranges of all keyspaces share: their memory, and where rows were read lately.
-pub(super) struct Shared {
+/// What the range caches of all keyspaces have in common: their memory, and where rows were read lately.
+pub(crate) struct RangeCaches {
     limit_bytes: usize,
+    range_rows: usize,
     used_bytes: AtomicUsize,
     /// Hashes of keys, each at its place.
     reads: Box<[AtomicU32]>,
     hasher: RandomState,
 }
 
-impl Shared {
-    pub fn new(limit_bytes: usize) -> Arc<Self> {
-        Arc::new(Shared {
+impl RangeCaches {
+    /// `range_rows`: what a range holds at most when it is filled.
+    pub(crate) fn new(limit_bytes: usize, range_rows: usize) -> Arc<Self> {
+        Arc::new(RangeCaches {
             limit_bytes,
+            range_rows,
             used_bytes: AtomicUsize::new(0),
             reads: (0..REMEMBERED_READS).map(|_| AtomicU32::new(0)).collect(),
             hasher: RandomState::new(),
@@ -79,37 +76,45 @@ impl Shared {
     }
 
     #[cfg(test)]
-    pub fn used_bytes(&self) -> usize {
+    pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Ordering::Relaxed)
     }
 }
 
 /// One state of a range: the rows of `..end` (from where the range starts) that a reader at `since` or later sees.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     since: Timestamp,
     /// By stored key.
     pub pairs: KvBatch,
     /// Where the range ends, exclusive; `None`: with the keyspace.
     pub end: Option<Arc<[u8]>>,
-    shared: Arc<Shared>,
+    caches: Arc<RangeCaches>,
     bytes: usize,
 }
 
 impl Rows {
-    fn new(since: Timestamp, pairs: KvBatch, end: Option<Arc<[u8]>>, shared: Arc<Shared>) -> Arc<Self> {
+    fn new(since: Timestamp, pairs: KvBatch, end: Option<Arc<[u8]>>, caches: Arc<RangeCaches>) -> Arc<Self> {
+        debug_assert!(
+            (1..pairs.len()).all(|i| pairs.key(i - 1) < pairs.key(i)),
+            "rows are found by halving"
+        );
+        debug_assert!(
+            pairs.is_empty() || end.as_ref().is_none_or(|end| *pairs.key(pairs.len() - 1) < **end),
+            "a row behind the range's end belongs to the next one"
+        );
         let bytes = pairs.capacity_bytes() + size_of::<Rows>();
-        shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        caches.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         Arc::new(Rows {
             since,
             pairs,
             end,
-            shared,
+            caches,
             bytes,
         })
     }
 
     /// The first pair at or behind `stored_key`.
-    pub fn position(&self, stored_key: &[u8]) -> usize {
+    pub(crate) fn position(&self, stored_key: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.pairs.len());
         while low < high {
             let middle = (low + high) / 2;
@@ -122,7 +127,7 @@ impl Rows {
         low
     }
 
-    pub fn get(&self, stored_key: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn get(&self, stored_key: &[u8]) -> Option<&[u8]> {
         let at = self.position(stored_key);
         (at < self.pairs.len() && self.pairs.key(at) == stored_key).then(|| self.pairs.value(at))
     }
@@ -138,13 +143,14 @@ impl Rows {
             pairs.push(stored_key, value);
         }
         pairs.extend_from(&self.pairs, at + usize::from(replaces)..self.pairs.len());
-        Rows::new(ts, pairs, self.end.clone(), self.shared.clone())
+        Rows::new(ts, pairs, self.end.clone(), self.caches.clone())
     }
 }
 
 impl Drop for Rows {
     fn drop(&mut self) {
-        self.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        let used = self.caches.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        debug_assert!(used >= self.bytes, "more is given back than was taken");
     }
 }
 
@@ -189,6 +195,16 @@ impl Range {
         }
     }
 
+    /// Has what it was announced for (`None`: nothing), unless it was written to meanwhile. Whether it is of use now.
+    fn fill(&self, rows: Option<Arc<Rows>>) -> bool {
+        let mut state = self.state.lock();
+        *state = match (rows, &*state) {
+            (Some(rows), State::Filling) => State::Filled(VecDeque::from([rows])),
+            _ => State::Stale,
+        };
+        matches!(*state, State::Filled(_))
+    }
+
     fn write(&self, stored_key: &[u8], value: Option<&[u8]>, ts: Timestamp) {
         let mut state = self.state.lock();
         let State::Filled(states) = &mut *state else {
@@ -199,7 +215,8 @@ impl Range {
         if newest.end.as_ref().is_some_and(|end| **end <= *stored_key) {
             return;
         }
-        let full = newest.pairs.len() >= 2 * RANGE_ROWS || newest.pairs.bytes() >= 2 * RANGE_BYTES;
+        let full =
+            newest.pairs.len() >= 2 * newest.caches.range_rows || newest.pairs.bytes() >= 2 * RANGE_BYTES;
         // Below what is here: commits of two phases are not applied in their order.
         if full || ts < newest.since {
             *state = State::Stale;
@@ -212,34 +229,40 @@ impl Range {
         }
         states.push_front(rows);
         states.truncate(STATES);
+        debug_assert!(
+            states
+                .iter()
+                .is_sorted_by(|newer, older| newer.since > older.since),
+            "a reader takes the first state that is old enough"
+        );
     }
 }
 
 /// The ranges of one keyspace.
-pub(super) struct RangeCache {
+pub(crate) struct RangeCache {
     /// By the stored key they start at; no two overlap.
     ranges: RwLock<BTreeMap<Vec<u8>, Arc<Range>>>,
     /// How many there are, to pass by the lock when there are none. Only readers may: see `write`.
     len: AtomicUsize,
-    shared: Arc<Shared>,
+    caches: Arc<RangeCaches>,
 }
 
 impl RangeCache {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(caches: Arc<RangeCaches>) -> Self {
         RangeCache {
             ranges: RwLock::default(),
             len: AtomicUsize::new(0),
-            shared,
+            caches,
         }
     }
 
     /// The rows that a reader at `at` sees in the range that has `stored_key`.
-    pub fn lookup(&self, stored_key: &[u8], at: Timestamp) -> Option<Arc<Rows>> {
+    pub(crate) fn lookup(&self, stored_key: &[u8], at: Timestamp) -> Option<Arc<Rows>> {
         self.find_rows(stored_key, at, false)
     }
 
     /// `lookup`, if nothing there has been written since `at`.
-    pub fn lookup_newest(&self, stored_key: &[u8], at: Timestamp) -> Option<Arc<Rows>> {
+    pub(crate) fn lookup_newest(&self, stored_key: &[u8], at: Timestamp) -> Option<Arc<Rows>> {
         self.find_rows(stored_key, at, true)
     }
 
@@ -256,9 +279,10 @@ impl RangeCache {
     }
 
     /// A batch of commits has been applied: its writes here, in their order.
-    pub fn write<'w>(&self, writes: impl Iterator<Item = (&'w [u8], Timestamp, Option<&'w [u8]>)>) {
+    pub(crate) fn write<'w>(&self, writes: impl Iterator<Item = (&'w [u8], Timestamp, Option<&'w [u8]>)>) {
         // The lock orders this against `fill`: either the range was announced, or its snapshot has the batch.
         let ranges = self.ranges.read();
+        debug_assert_eq!(ranges.len(), self.len.load(Ordering::Relaxed), "readers go by it");
         if ranges.is_empty() {
             return;
         }
@@ -270,20 +294,20 @@ impl RangeCache {
     }
 
     /// Something was written past `write`.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut ranges = self.ranges.write();
         ranges.clear();
         self.len.store(0, Ordering::Relaxed);
     }
 
-    /// The row of `key`, which lies here, was read from the engine. Whether it is worth to `fill` from there on.
-    pub fn read_again(&self, key: &[u8]) -> bool {
-        self.shared.has_room() && self.shared.read_again(key)
+    /// The row of `key`, which lies here, was read from the engine. Whether it is worth to fill from there on.
+    pub(crate) fn read_again(&self, key: &[u8]) -> bool {
+        self.caches.has_room() && self.caches.read_again(key)
     }
 
     /// Removes what was not read for `IDLE_TICKS` calls, and states that only readers older than the last may need. Some
     /// ranges at a time: there may be very many, and everyone waits for the lock.
-    pub fn tick(&self) {
+    pub(crate) fn tick(&self) {
         if self.len.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -315,29 +339,9 @@ impl RangeCache {
         }
     }
 
-    /// Copies the newest rows from `stored_key` on, unless there are some, or no room. Reads some thousand entries at
-    /// most. An error is not the reader's, who may want none of these rows: where it wants one, the engine says so again.
-    pub fn fill(&self, spaces: &Spaces, keyspace: &fjall::Keyspace, stored_key: &[u8]) {
-        if !self.shared.has_room() {
-            return;
-        }
-        let Some((range, limit)) = self.announce(stored_key) else {
-            return;
-        };
-        let snapshot = spaces.db.snapshot();
-        let rows = self.read(spaces, &snapshot, keyspace, stored_key, limit);
-        let mut state = range.state.lock();
-        *state = match (rows, &*state) {
-            (Ok(Some(rows)), State::Filling) => {
-                METRICS.range_cache_fills.inc();
-                State::Filled(VecDeque::from([rows]))
-            }
-            (Err(error), _) => {
-                tracing::warn!(%error, "rows could not be copied to the range cache");
-                State::Stale
-            }
-            _ => State::Stale,
-        };
+    /// A state of one of the ranges, see `Rows`.
+    fn rows(&self, since: Timestamp, pairs: KvBatch, end: Option<Arc<[u8]>>) -> Arc<Rows> {
+        Rows::new(since, pairs, end, self.caches.clone())
     }
 
     /// Makes a range to be filled, and says where the next one starts.
@@ -368,70 +372,6 @@ impl RangeCache {
         ranges.insert(stored_key.to_vec(), range.clone());
         self.len.store(ranges.len(), Ordering::Relaxed);
         Some((range, limit))
-    }
-
-    /// The newest rows from `start` on. `None`: too large a row is among them.
-    fn read(
-        &self,
-        spaces: &Spaces,
-        snapshot: &Snapshot,
-        keyspace: &fjall::Keyspace,
-        start: &[u8],
-        limit: Option<Vec<u8>>,
-    ) -> Result<Option<Arc<Rows>>> {
-        let mut pairs = KvBatch::new();
-        let mut since = Timestamp::ZERO;
-        let mut end: Option<Arc<[u8]>> = limit.map(Arc::from);
-        let mut decided: Option<fjall::UserKey> = None;
-        let mut passed = 0;
-        let mut iter = snapshot.range(keyspace, start..);
-        for walked in 0.. {
-            let Some(entry) = iter.next() else {
-                break;
-            };
-            let (entry, raw) = entry.into_inner().map_err(|e| spaces.map_error(e))?;
-            let Some((key, ts)) = format::split(&entry) else {
-                // The scan that goes on in the engine says so.
-                return Ok(None);
-            };
-            if let Some(decided) = &decided
-                && decided.len() == entry.len()
-                && decided[..key.len()] == *key
-            {
-                passed += 1;
-                if passed >= SEEK_AFTER {
-                    passed = 0;
-                    iter = snapshot.range(keyspace, [key, &[0xff; SUFFIX_LEN]].concat()..);
-                }
-                continue;
-            }
-            if key < start {
-                continue;
-            }
-            if end.as_ref().is_some_and(|end| key >= &end[..]) {
-                break;
-            }
-            if pairs.len() >= RANGE_ROWS || pairs.bytes() >= RANGE_BYTES || walked >= FILL_ENTRIES {
-                end = Some(Arc::from(key));
-                break;
-            }
-            if format::is_lock_record(&raw) {
-                continue;
-            }
-            let Some(value) = format::decode_value(&raw) else {
-                return Ok(None);
-            };
-            since = since.max(ts);
-            passed = 0;
-            if let Some(value) = value {
-                pairs.push(key, value);
-            }
-            decided = Some(entry);
-        }
-        if pairs.bytes() > 2 * RANGE_BYTES {
-            return Ok(None);
-        }
-        Ok(Some(Rows::new(since, pairs, end, self.shared.clone())))
     }
 }
 

@@ -16,14 +16,12 @@ use lsm_tree::{Memtable, Table, TreeId};
 
 use source::Source;
 
-/// The memtable is copied when a scan goes on here, so a long one is not read.
-const MAX_MEMTABLE_ENTRIES: usize = if cfg!(test) { 4 } else { 32 << 10 };
-
 /// All that a keyspace held when a snapshot was taken.
-pub(super) struct Tables {
+pub(crate) struct Tables {
     seqno: SeqNo,
     tree: TreeId,
     memtable: Arc<Memtable>,
+    max_memtable_entries: usize,
     /// Each of tables in order, which do not overlap.
     runs: Vec<Vec<Table>>,
 }
@@ -31,10 +29,14 @@ pub(super) struct Tables {
 impl Tables {
     /// Takes a snapshot. With it what the keyspaces held, except where memtables were too long (which are then written to
     /// tables, in the background), or something changed at that moment.
-    pub fn at_snapshot<'k>(
+    ///
+    /// `max_memtable_entries`: see `ReadThresholds`.
+    pub(crate) fn at_snapshot<'k>(
         keyspaces: impl Iterator<Item = &'k Keyspace> + Clone,
+        max_memtable_entries: usize,
         snapshot: impl FnOnce() -> Snapshot,
     ) -> (Snapshot, Vec<Option<Self>>) {
+        let state = |keyspace| state(keyspace, max_memtable_entries);
         let before: Vec<_> = keyspaces.clone().map(state).collect();
         let snapshot = snapshot();
         let tables = keyspaces.zip(before).map(|(keyspace, before)| {
@@ -49,6 +51,7 @@ impl Tables {
                 seqno: snapshot.seqno(),
                 tree: tree.id(),
                 memtable,
+                max_memtable_entries,
                 runs: runs.map(|run| run.to_vec()).collect(),
             })
         });
@@ -57,8 +60,8 @@ impl Tables {
     }
 
     /// The entries behind `from`. `None`: the memtable has become too long to copy.
-    pub fn behind(&self, from: &[u8]) -> fjall::Result<Option<TableIter>> {
-        if self.memtable.len() > 2 * MAX_MEMTABLE_ENTRIES {
+    pub(crate) fn behind(&self, from: &[u8]) -> fjall::Result<Option<TableIter>> {
+        if self.memtable.len() > 2 * self.max_memtable_entries {
             return Ok(None);
         }
         let mut sources = Vec::new();
@@ -79,10 +82,10 @@ impl Tables {
 }
 
 /// What changes with the memtable or the tables. `None`: there is more than tables and a short memtable.
-fn state(keyspace: &Keyspace) -> Option<(u64, u64)> {
+fn state(keyspace: &Keyspace, max_memtable_entries: usize) -> Option<(u64, u64)> {
     let tree = &keyspace.tree;
     let memtable = tree.active_memtable();
-    if memtable.len() > MAX_MEMTABLE_ENTRIES {
+    if memtable.len() > max_memtable_entries {
         // The scan does without: the engine's iterator reads memtables of any length.
         if let Err(error) = keyspace.rotate_memtable() {
             tracing::warn!(%error, "a memtable could not be sealed");
@@ -95,7 +98,7 @@ fn state(keyspace: &Keyspace) -> Option<(u64, u64)> {
 
 /// The entries of several sources as one: of each key the newest, unless it is a tombstone. What is given lies where it
 /// was read.
-pub(super) struct TableIter {
+pub(crate) struct TableIter {
     sources: Vec<Source>,
     /// The source with the least key, and the least key of the others.
     lead: usize,
@@ -126,6 +129,18 @@ impl TableIter {
 
     /// Leaves the key of the lead.
     fn leave(&mut self) -> lsm_tree::Result<()> {
+        let left = cfg!(debug_assertions).then(|| self.sources[self.lead].key().to_vec());
+        self.leave_lead()?;
+        debug_assert!(
+            self.sources
+                .iter()
+                .all(|source| Some(source.key()) > left.as_deref()),
+            "an older version of the key, or one passed by, would be given"
+        );
+        Ok(())
+    }
+
+    fn leave_lead(&mut self) -> lsm_tree::Result<()> {
         if self.tie {
             // The bound is the lead's key.
             for source in &mut self.sources {
@@ -145,7 +160,7 @@ impl TableIter {
     }
 
     /// Goes on to the next entry. `false`: there is none.
-    pub fn advance(&mut self) -> fjall::Result<bool> {
+    pub(crate) fn advance(&mut self) -> fjall::Result<bool> {
         loop {
             if self.given {
                 self.leave()?;
@@ -162,7 +177,7 @@ impl TableIter {
     }
 
     /// The entry that `advance` went to.
-    pub fn entry(&self) -> (&[u8], &[u8]) {
+    pub(crate) fn entry(&self) -> (&[u8], &[u8]) {
         let lead = &self.sources[self.lead];
         (lead.key(), lead.value())
     }

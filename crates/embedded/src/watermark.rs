@@ -5,7 +5,7 @@
 //! So batches of commits are numbered, the number is a row of each batch, and a small file, the watermark, says every
 //! few seconds (and when the store closes) up to which number batches are known to be synced. A store in which a
 //! lower number is found at the next start has lost data and is not opened. Holes within the journals are found before
-//! that, by `journal::check`, and missing keyspaces by `Spaces::open`.
+//! that, by `journal::check`, and missing keyspaces by `Keyspaces::open`.
 //!
 //! Not found: damage at the very end of the journal to what was written in the last seconds before a crash, since it
 //! looks like a torn batch; and damage inside a table, until it is read (blocks carry checksums).
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::error::{map_error, map_io};
-use super::journal::{self, BatchMark};
+use crate::error::{map_error, map_io};
+use crate::journal::{self, BatchMark};
 use ilmenite_store::{Error, Result};
 
 const FILE: &str = "WATERMARK";
@@ -33,7 +33,7 @@ const ENGINE_LOCK: &str = "lock";
 const KEYSPACES: &str = "keyspaces";
 
 /// The numbers of batches.
-pub(super) struct Batches {
+pub(crate) struct Batches {
     next: AtomicU64,
     applied: AtomicU64,
     synced: AtomicU64,
@@ -50,31 +50,41 @@ impl Batches {
         }
     }
 
-    pub fn next(&self) -> BatchMark {
-        BatchMark {
+    pub(crate) fn next(&self) -> BatchMark {
+        let mark = BatchMark {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             synced: self.synced.load(Ordering::SeqCst),
-        }
+        };
+        debug_assert!(
+            mark.synced < mark.number,
+            "{mark:?}: only what was written is synced"
+        );
+        mark
     }
 
     /// Batch `number` is applied. When it was synced, so was all before it: the journal is one.
-    pub fn applied(&self, number: u64, synced: bool) {
-        self.applied.fetch_max(number, Ordering::SeqCst);
+    pub(crate) fn applied(&self, number: u64, synced: bool) {
+        let before = self.applied.fetch_max(number, Ordering::SeqCst);
+        debug_assert!(before < number, "batches are applied in their order");
         if synced {
             self.synced.fetch_max(number, Ordering::SeqCst);
         }
     }
 
     /// The whole journal was synced, and nothing is being written.
-    pub fn synced_all(&self) {
+    pub(crate) fn synced_all(&self) {
         self.synced
             .fetch_max(self.applied.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
     /// Writes the watermark, when it has moved.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let mut saved = self.saved.lock();
         let synced = self.synced.load(Ordering::SeqCst);
+        debug_assert!(
+            synced <= self.applied.load(Ordering::SeqCst),
+            "a watermark above what was applied would refuse the store at its next start"
+        );
         if synced > *saved {
             write_file(path, synced)?;
             *saved = synced;
@@ -129,7 +139,7 @@ fn read_file(path: &Path) -> Result<u64> {
 }
 
 /// What `before_open` found.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// Zero for a store that has just been made.
     watermark: u64,
     /// Ours, held before anything is looked at: the engine takes its own only while it opens.
@@ -137,7 +147,7 @@ pub(super) struct Opened {
 }
 
 /// Locks the directory, and refuses those in which fjall would begin anew, or clean up, where it should fail.
-pub(super) fn before_open(path: &Path) -> Result<Opened> {
+pub(crate) fn before_open(path: &Path) -> Result<Opened> {
     let map_err = |e| map_io(path, &e);
     std::fs::create_dir_all(path).map_err(map_err)?;
     let lock = File::options()
@@ -211,7 +221,7 @@ pub(super) fn before_open(path: &Path) -> Result<Opened> {
 }
 
 /// Opens the engine; its panics on damaged files become errors, and a file that is plainly damaged is named.
-pub(super) fn guarded(
+pub(crate) fn guarded(
     path: &Path,
     open: impl FnOnce() -> fjall::Result<fjall::Database>,
 ) -> Result<fjall::Database> {
@@ -275,7 +285,7 @@ fn has_trailer(file: &Path) -> bool {
 }
 
 /// Compares what was recovered with the watermark. `newest`: the number of the newest batch found.
-pub(super) fn after_open(path: &Path, opened: &Opened, newest: Option<u64>) -> Result<Batches> {
+pub(crate) fn after_open(path: &Path, opened: &Opened, newest: Option<u64>) -> Result<Batches> {
     let newest = newest.unwrap_or(0);
     if newest < opened.watermark {
         return Err(damaged(
@@ -291,19 +301,20 @@ pub(super) fn after_open(path: &Path, opened: &Opened, newest: Option<u64>) -> R
 }
 
 impl Opened {
-    pub fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.watermark == 0
     }
 }
 
+/// Puts the watermark back; zero makes a store look as if its creation had been interrupted.
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
+pub(crate) fn set_watermark(path: &Path, number: u64) {
+    write_file(path, number).unwrap();
+}
 
-    /// Puts the watermark back; zero makes a store look as if its creation had been interrupted.
-    pub fn set_watermark(path: &Path, number: u64) {
-        write_file(path, number).unwrap();
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_file_is_read_back_and_garbage_is_not() {

@@ -11,7 +11,6 @@ use clap::Args;
 
 use crate::report::{self, figure, thousands};
 use crate::results::{self, ADD_INDEX, Record};
-use crate::run::results_dir;
 use crate::svg::{self, Line};
 use model::{Machinery, Obstacle, Setup};
 use sample::Sample;
@@ -60,7 +59,7 @@ const PLOTTED: [&str; 6] = [
 ];
 
 pub async fn run(args: &GrowthArgs) -> Result<(), String> {
-    let out = args.out.clone().unwrap_or_else(results_dir);
+    let out = args.out.clone().unwrap_or_else(results::dir);
     let records = results::read(&out.join("results.jsonl"))?;
     let sample = Sample::take().await?;
     let mut text = String::new();
@@ -307,7 +306,7 @@ fn plots(records: &[Record], out: &Path, text: &mut String) -> Result<(), String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::tests::record;
+    use crate::results::record;
 
     #[test]
     fn the_newest_result_of_each_size_counts() {

@@ -9,10 +9,10 @@ use std::time::Instant;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserKey, UserValue};
 use ilmenite_codec::{memcomparable, record_prefix};
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::entries::{Entries, HANDLE_BYTES, PUT, SUFFIX_BYTES, encode};
-use super::{Column, Report};
+use super::entries::{Column, Entries, HANDLE_BYTES, PUT, SUFFIX_BYTES, encode};
 use crate::machine;
 
 /// The value of an entry of a non-unique index.
@@ -20,6 +20,18 @@ const VALUE: [u8; 2] = [PUT, b'0'];
 /// The version that entries get: any will do.
 const SUFFIX: [u8; SUFFIX_BYTES] = [0x7f; SUFFIX_BYTES];
 const INDEX_NAME: &str = "limit";
+
+/// What a build took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub rows: u64,
+    /// Reading rows, extracting and sorting keys.
+    pub read_seconds: f64,
+    /// Merging the cores' parts, and writing the entries.
+    pub write_seconds: f64,
+    pub verify_seconds: f64,
+    pub peak_bytes: Option<u64>,
+}
 
 fn failed(e: fjall::Error) -> String {
     format!("the storage engine: {e}")

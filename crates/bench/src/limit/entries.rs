@@ -3,8 +3,6 @@
 use ilmenite_codec::row::Cell;
 use ilmenite_codec::{RowView, encode_bytes, memcomparable};
 
-use super::Column;
-
 /// A row's handle in its key: eight bytes that compare as they are.
 pub const HANDLE_BYTES: usize = 8;
 /// Of a version's key, behind the key itself.
@@ -17,6 +15,15 @@ const BYTES_FLAG: u8 = 1;
 /// Ids of the columns in a table made as the harness makes it.
 const K_ID: i64 = 2;
 const C_ID: i64 = 3;
+
+/// An indexed column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Column {
+    /// an integer
+    K,
+    /// a string of 119 characters
+    C,
+}
 
 /// Writes the entry's key, without the index's prefix, for the row stored as `row` under `handle`.
 pub fn encode(column: Column, handle: &[u8], row: &[u8], out: &mut Vec<u8>) -> Result<(), String> {

@@ -10,10 +10,12 @@ use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::{Deserialize, Serialize};
 
 use crate::report::{figure, print, thousands};
 use crate::{machine, process};
+use entries::Column;
+
+pub use build::Report;
 
 #[derive(Debug, Args)]
 pub struct LimitArgs {
@@ -37,26 +39,6 @@ pub struct LimitArgs {
     /// Print one JSON object for each index
     #[arg(long)]
     json: bool,
-}
-
-/// An indexed column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Column {
-    /// an integer
-    K,
-    /// a string of 119 characters
-    C,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    pub rows: u64,
-    /// Reading rows, extracting and sorting keys.
-    pub read_seconds: f64,
-    /// Merging the cores' parts, and writing the entries.
-    pub write_seconds: f64,
-    pub verify_seconds: f64,
-    pub peak_bytes: Option<u64>,
 }
 
 pub fn run(args: &LimitArgs) -> Result<(), String> {

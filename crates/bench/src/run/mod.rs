@@ -8,7 +8,7 @@ mod plot;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::machine::{self, Machine};
@@ -18,7 +18,7 @@ use crate::results::{self, ADD_INDEX, BULK_LOAD, OLTP, Record};
 use crate::stats::Summary;
 use crate::under_load::{self, LoadOptions};
 use crate::workload::{Index, Oltp, Workload, rotation};
-use crate::{interrupted, process, report};
+use crate::{process, report};
 pub use args::RunArgs;
 
 /// How long a server may be busy after its turn before it is said and passed over.
@@ -68,7 +68,7 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
     };
     let worked = tokio::select! {
         result = bench.work(base.path()) => result,
-        why = interrupted() => Err(why),
+        why = process::interrupted() => Err(why),
     };
     let records = bench.records();
     for peer in std::mem::take(&mut bench.peers) {
@@ -87,7 +87,7 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
     if args.no_record {
         return Ok(());
     }
-    let out = args.out.clone().unwrap_or_else(results_dir);
+    let out = args.out.clone().unwrap_or_else(results::dir);
     results::append(&out.join("results.jsonl"), &records)?;
     let plot = out.join(plot::name(args));
     std::fs::write(&plot, plot::of(&records)).map_err(|e| format!("{}: {e}", plot.display()))?;
@@ -97,10 +97,6 @@ pub async fn run(args: &RunArgs) -> Result<(), String> {
         out.display()
     ));
     Ok(())
-}
-
-pub fn results_dir() -> PathBuf {
-    machine::root().join("docs/bench")
 }
 
 impl Bench<'_> {

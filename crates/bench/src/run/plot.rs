@@ -63,9 +63,8 @@ mod tests {
 
     #[test]
     fn a_plot_has_a_group_for_each_workload() {
-        let record = |workload: &str, system: &str| {
-            results::tests::record(ADD_INDEX, workload, system, 1000, &[1.0, 2.0])
-        };
+        let record =
+            |workload: &str, system: &str| results::record(ADD_INDEX, workload, system, 1000, &[1.0, 2.0]);
         let svg = of(&[record("k", "a"), record("k", "b"), record("c", "a")]);
         assert_eq!(svg.matches("<rect").count(), 3);
         assert_eq!(svg.matches("add_index k, s").count(), 1);

@@ -9,14 +9,14 @@ use super::{Holder, LockTable};
 use ilmenite_store::Timestamp;
 
 /// Locks a request took. Dropped without `keep`, it gives them back.
-pub(in super::super) struct Taken<'t> {
-    pub(super) table: &'t LockTable,
-    pub(super) start_ts: Timestamp,
-    pub(super) keys: Vec<Bytes>,
+pub(crate) struct Taken<'t> {
+    pub(crate) table: &'t LockTable,
+    pub(crate) start_ts: Timestamp,
+    pub(crate) keys: Vec<Bytes>,
 }
 
 impl Taken<'_> {
-    pub fn keep(mut self) {
+    pub(crate) fn keep(mut self) {
         self.keys.clear();
     }
 }
@@ -30,12 +30,12 @@ impl Drop for Taken<'_> {
 }
 
 /// A key counted as the transaction's that it does not hold yet.
-pub(super) struct Reserved<'t> {
-    pub(super) table: &'t LockTable,
-    pub(super) start_ts: Timestamp,
-    pub(super) key: Bytes,
-    pub(super) waiting: Option<u64>,
-    pub(super) armed: bool,
+pub(crate) struct Reserved<'t> {
+    pub(crate) table: &'t LockTable,
+    pub(crate) start_ts: Timestamp,
+    pub(crate) key: Bytes,
+    pub(crate) waiting: Option<u64>,
+    pub(crate) armed: bool,
 }
 
 impl Drop for Reserved<'_> {
@@ -48,12 +48,13 @@ impl Drop for Reserved<'_> {
             return;
         };
         let mut shard = self.table.shard(&self.key).lock();
-        self.table.waits.lock().remove(&id);
+        let waited = self.table.waits.remove(id);
         let Some(lock) = shard.get_mut(&self.key) else {
             return;
         };
         match lock.waiters.iter().position(|w| w.id == id) {
             Some(i) => {
+                debug_assert!(waited, "whoever is in a queue is in the graph");
                 lock.waiters.remove(i);
             }
             // No longer in the queue: it was granted and nobody took note.
@@ -63,37 +64,37 @@ impl Drop for Reserved<'_> {
     }
 }
 
-/// Keys taken with `try_hold` or `lock_one` that the transaction gives back, unless `keep` is called.
-pub(in super::super) struct Holds {
+/// Keys taken with `try_lock` or `lock_one` that the transaction gives back, unless `keep` is called.
+pub(crate) struct HeldKeys {
     table: Arc<LockTable>,
     start_ts: Timestamp,
     keys: Mutex<Vec<Bytes>>,
 }
 
-impl Holds {
-    pub fn new(table: &Arc<LockTable>, start_ts: Timestamp) -> Self {
-        Holds {
+impl HeldKeys {
+    pub(crate) fn new(table: &Arc<LockTable>, start_ts: Timestamp) -> Self {
+        HeldKeys {
             table: table.clone(),
             start_ts,
             keys: Mutex::default(),
         }
     }
 
-    pub fn add(&self, key: Bytes) {
+    pub(crate) fn add(&self, key: Bytes) {
         self.keys.lock().push(key);
     }
 
-    pub fn has(&self, key: &Bytes) -> bool {
+    pub(crate) fn has(&self, key: &Bytes) -> bool {
         self.keys.lock().contains(key)
     }
 
     /// Those for which `keep` says so stay the transaction's.
-    pub fn keep(&self, keep: impl Fn(&Bytes) -> bool) {
+    pub(crate) fn keep(&self, keep: impl Fn(&Bytes) -> bool) {
         self.keys.lock().retain(|key| !keep(key));
     }
 
     /// Gives them back now.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         for key in std::mem::take(&mut *self.keys.lock()) {
             // It may have ended meanwhile, by another request, and then knows nothing of this key any more.
             self.table.unreserve(self.start_ts, &key);
@@ -102,22 +103,26 @@ impl Holds {
     }
 }
 
-impl Drop for Holds {
+impl Drop for HeldKeys {
     fn drop(&mut self) {
         self.release();
     }
 }
 
 /// The keys of a commit under way; dropped when it is applied or given up.
-pub(in super::super) struct CommitLocks {
-    pub(super) table: Arc<LockTable>,
-    pub(super) start_ts: Timestamp,
-    pub(super) keys: Vec<Bytes>,
+pub(crate) struct CommitLocks {
+    pub(crate) table: Arc<LockTable>,
+    pub(crate) start_ts: Timestamp,
+    pub(crate) keys: Vec<Bytes>,
 }
 
 impl Drop for CommitLocks {
     fn drop(&mut self) {
         for key in &self.keys {
+            debug_assert!(
+                self.table.holder(key) == Some(Holder::Commit(self.start_ts)),
+                "nobody takes a key from a commit"
+            );
             self.table.release(Holder::Commit(self.start_ts), key);
         }
     }

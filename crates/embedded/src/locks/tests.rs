@@ -72,7 +72,7 @@ async fn a_wait_ends_in_time_and_leaves_the_queue() {
     spawn_lock(&t, 5, "a", 0).await.unwrap().unwrap();
     t.unlock(Timestamp(5), None);
     assert_eq!(t.bytes(), 0);
-    assert!(t.waits.lock().is_empty());
+    assert!(t.waits().is_empty());
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_lock_granted_after_its_transaction_ended_is_given_back() {
                 .lock_one(Timestamp(2), &key("a"), deadline, false)
                 .await
                 .unwrap();
-            let holds = Holds::new(&t, Timestamp(2));
+            let holds = HeldKeys::new(&t, Timestamp(2));
             if new {
                 holds.add(key("a"));
             }

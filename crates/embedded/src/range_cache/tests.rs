@@ -1,5 +1,7 @@
+use super::fill::{fill, read};
 use super::*;
-use crate::tests::{open, test_options};
+use crate::keyspaces::VersionedKeyspace;
+use crate::tests::{SMALL_THRESHOLDS, open, test_options};
 use crate::{EmbeddedOptions, EmbeddedStore};
 use ilmenite_store::conformance::{scan_all, write};
 use ilmenite_store::{KeyRange, ScanOptions, Store};
@@ -13,10 +15,10 @@ fn stored_key(i: usize) -> Vec<u8> {
 }
 
 /// Has a range filled from the first row on; with its keyspace and that row's stored key.
-fn filled(s: &EmbeddedStore) -> (Arc<crate::spaces::Space>, Vec<u8>) {
-    let (space, stored) = (cache_of(s), stored_key(0));
-    space.cache.fill(&s.core.spaces, &space.keyspace, &stored);
-    (space, stored)
+fn filled(s: &EmbeddedStore) -> (Arc<VersionedKeyspace>, Vec<u8>) {
+    let (keyspace, stored) = (cache_of(s), stored_key(0));
+    fill(&s.core.keyspaces, &keyspace, &stored);
+    (keyspace, stored)
 }
 
 async fn write_often(store: &EmbeddedStore, rows: usize, times: usize) {
@@ -31,8 +33,8 @@ async fn rows(store: &EmbeddedStore, ts: Timestamp) -> Vec<(String, String)> {
     scan_all(store, KeyRange::prefix(b"pA"), ts, ScanOptions::default()).await
 }
 
-fn cache_of(store: &EmbeddedStore) -> Arc<crate::spaces::Space> {
-    store.core.spaces.lookup(b"pA").unwrap()
+fn cache_of(store: &EmbeddedStore) -> Arc<VersionedKeyspace> {
+    store.core.keyspaces.lookup(b"pA").unwrap()
 }
 
 fn len(store: &EmbeddedStore) -> usize {
@@ -46,16 +48,20 @@ async fn a_range_of_old_versions_is_copied_and_kept_up_to_date() {
     write_often(&s, 10, 8).await;
     let ts = s.timestamp().await.unwrap();
     let before = rows(&s, ts).await;
-    assert!(len(&s) >= 10 / RANGE_ROWS, "{} ranges", len(&s));
-    let space = cache_of(&s);
+    assert!(
+        len(&s) >= 10 / SMALL_THRESHOLDS.cache_range_rows,
+        "{} ranges",
+        len(&s)
+    );
+    let keyspace = cache_of(&s);
     let stored = stored_key(9);
     assert_eq!(
-        space.cache.lookup(&stored, ts).unwrap().get(&stored),
+        keyspace.cache.lookup(&stored, ts).unwrap().get(&stored),
         Some(&b"7"[..])
     );
 
     let changed = write(&*s, &[(&key(9), Some("new")), (&key(8), None)]).await;
-    let cached = space.cache.lookup(&stored, changed).unwrap();
+    let cached = keyspace.cache.lookup(&stored, changed).unwrap();
     assert_eq!(cached.get(&stored), Some(&b"new"[..]));
     let mut after = before.clone();
     after[9].1 = "new".into();
@@ -64,7 +70,7 @@ async fn a_range_of_old_versions_is_copied_and_kept_up_to_date() {
     // A reader that began before still sees what was.
     assert_eq!(rows(&s, ts).await, before);
     assert!(
-        space.cache.lookup_newest(&stored, ts).is_none(),
+        keyspace.cache.lookup_newest(&stored, ts).is_none(),
         "it was written since"
     );
 }
@@ -76,14 +82,14 @@ async fn ranges_that_nobody_reads_are_dropped_and_their_memory_is_given_back() {
     write_often(&s, 10, 8).await;
     let ts = s.timestamp().await.unwrap();
     rows(&s, ts).await;
-    let shared = s.core.spaces.range_cache.clone();
+    let shared = s.core.keyspaces.range_cache.clone();
     assert!(shared.used_bytes() > 0);
-    let space = cache_of(&s);
+    let keyspace = cache_of(&s);
     for _ in 0..IDLE_TICKS {
-        space.cache.tick();
+        keyspace.cache.tick();
         assert!(len(&s) > 0, "they have been read not long ago");
     }
-    space.cache.tick();
+    keyspace.cache.tick();
     assert_eq!((len(&s), shared.used_bytes()), (0, 0));
 }
 
@@ -109,22 +115,20 @@ async fn a_commit_during_the_filling_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
     let s = open(&dir);
     write_often(&s, 2, 1).await;
-    let space = cache_of(&s);
+    let keyspace = cache_of(&s);
     let stored = stored_key(0);
-    let (range, limit) = space.cache.announce(&stored).unwrap();
-    let snapshot = s.core.spaces.db.snapshot();
+    let (range, limit) = keyspace.cache.announce(&stored).unwrap();
+    let snapshot = s.core.keyspaces.db.snapshot();
     let ts = write(&*s, &[(&key(1), Some("new"))]).await;
     assert!(matches!(*range.state.lock(), State::Stale));
-    let read = space
-        .cache
-        .read(&s.core.spaces, &snapshot, &space.keyspace, &stored, limit);
+    let read = read(&s.core.keyspaces, &snapshot, &keyspace, &stored, limit);
     assert_eq!(read.unwrap().unwrap().pairs.len(), 2);
-    assert!(space.cache.lookup(&stored, ts).is_none());
+    assert!(keyspace.cache.lookup(&stored, ts).is_none());
     // And the next one is free to fill it.
-    space.cache.fill(&s.core.spaces, &space.keyspace, &stored);
+    fill(&s.core.keyspaces, &keyspace, &stored);
     let second = stored_key(1);
     assert_eq!(
-        space.cache.lookup(&second, ts).unwrap().get(&second),
+        keyspace.cache.lookup(&second, ts).unwrap().get(&second),
         Some(&b"new"[..])
     );
 }
@@ -136,14 +140,14 @@ async fn a_commit_older_than_the_newest_gives_the_range_up() {
     let s = open(&dir);
     let old = s.timestamp().await.unwrap();
     write_often(&s, 2, 2).await;
-    let (space, stored) = filled(&s);
+    let (keyspace, stored) = filled(&s);
     let now = s.timestamp().await.unwrap();
-    assert!(space.cache.lookup(&stored, now).is_some());
+    assert!(keyspace.cache.lookup(&stored, now).is_some());
     let second = stored_key(1);
-    space
+    keyspace
         .cache
         .write([(&second[..], old, Some(&b"late"[..]))].into_iter());
-    assert!(space.cache.lookup(&stored, now).is_none());
+    assert!(keyspace.cache.lookup(&stored, now).is_none());
 }
 
 #[tokio::test]
@@ -151,11 +155,11 @@ async fn checks_read_past_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     let s = open(&dir);
     write_often(&s, 2, 4).await;
-    let (space, _) = filled(&s);
+    let (keyspace, _) = filled(&s);
     let ts = s.timestamp().await.unwrap();
     // The scan begins in the engine, and finds the second row in the cache.
     let second = stored_key(1);
-    space
+    keyspace
         .cache
         .write([(&second[..], ts, Some(&b"never stored"[..]))].into_iter());
     assert_eq!(rows(&s, ts).await[1].1, "never stored");
@@ -178,10 +182,10 @@ async fn rows_read_again_are_copied() {
     assert_eq!(len(&s), 0, "one read says nothing");
     assert_eq!(get(5).await.as_deref(), Some(&b"0"[..]));
     assert_eq!(len(&s), 1);
-    let space = cache_of(&s);
+    let keyspace = cache_of(&s);
     let stored = stored_key(6);
     assert!(
-        space.cache.lookup(&stored, ts).is_some(),
+        keyspace.cache.lookup(&stored, ts).is_some(),
         "those behind it are copied, too"
     );
     assert_eq!(get(6).await.as_deref(), Some(&b"0"[..]));

@@ -10,7 +10,7 @@ use lsm_tree::table::{Block, BlockHandle, DataBlock, GlobalTableId, IndexBlock};
 use lsm_tree::{CompressionType, Memtable, Result, SeqNo, Slice, Table, TreeId};
 
 /// Entries in the order of their keys, of each key the newest below a sequence number.
-pub(super) struct Source {
+pub(crate) struct Source {
     seqno: SeqNo,
     /// What is still to be loaded; `None` of a memtable.
     blocks: Option<Blocks>,
@@ -40,7 +40,16 @@ struct Item {
 
 impl Source {
     /// What tables that do not overlap have behind `from`. `None`: nothing.
-    pub fn of_tables(tables: &[Table], tree: TreeId, from: &[u8], seqno: SeqNo) -> Result<Option<Source>> {
+    pub(super) fn of_tables(
+        tables: &[Table],
+        tree: TreeId,
+        from: &[u8],
+        seqno: SeqNo,
+    ) -> Result<Option<Source>> {
+        debug_assert!(
+            tables.is_sorted_by(|a, b| a.metadata.key_range.max() < b.metadata.key_range.min()),
+            "tables of one run follow each other"
+        );
         let first = tables.partition_point(|table| **table.metadata.key_range.max() <= *from);
         let blocks = Blocks {
             tree,
@@ -52,7 +61,7 @@ impl Source {
     }
 
     /// What a memtable has behind `from`, copied, as it changes all the time.
-    pub fn of_memtable(memtable: &Memtable, from: &[u8], seqno: SeqNo) -> Result<Option<Source>> {
+    pub(super) fn of_memtable(memtable: &Memtable, from: &[u8], seqno: SeqNo) -> Result<Option<Source>> {
         let mut data = Vec::new();
         let mut items = Vec::new();
         let recent = memtable.iter().skip_while(|e| e.key.user_key <= from);
@@ -100,30 +109,30 @@ impl Source {
         Ok(None)
     }
 
-    pub fn key(&self) -> &[u8] {
+    pub(super) fn key(&self) -> &[u8] {
         &self.key
     }
 
-    pub fn seqno(&self) -> SeqNo {
+    pub(super) fn seqno(&self) -> SeqNo {
         self.head.seqno
     }
 
-    pub fn value(&self) -> &[u8] {
+    pub(super) fn value(&self) -> &[u8] {
         let (start, end) = self.head.value;
         &self.data[start..end]
     }
 
-    pub fn is_tombstone(&self) -> bool {
+    pub(super) fn is_tombstone(&self) -> bool {
         self.head.tombstone
     }
 
     /// Has `advance` found nothing? Then there is no head.
-    pub fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
 
     /// Goes on to the next key. `false`: there is none.
-    pub fn advance(&mut self) -> Result<bool> {
+    pub(super) fn advance(&mut self) -> Result<bool> {
         loop {
             while self.next >= self.items.len() {
                 match self.blocks.as_mut().map(Blocks::next).transpose()?.flatten() {
@@ -140,6 +149,7 @@ impl Source {
             self.next += 1;
             let visible = item.head.seqno < self.seqno;
             if visible && !is_joined(&self.key, prefix, rest) {
+                debug_assert!(*self.key < *[prefix, rest].concat(), "keys of a source ascend");
                 self.key.clear();
                 self.key.extend_from_slice(prefix);
                 self.key.extend_from_slice(rest);

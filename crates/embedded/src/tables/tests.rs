@@ -10,6 +10,9 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
+/// Few, so that some memtables are too long.
+const MAX_MEMTABLE_ENTRIES: usize = 4;
+
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn key(i: u32) -> Vec<u8> {
@@ -25,7 +28,8 @@ fn in_engine(keyspace: &Keyspace, snapshot: &Snapshot, from: &[u8]) -> Pairs {
 }
 
 fn with_tables(db: &Database, keyspace: &Keyspace) -> (Snapshot, Option<Tables>) {
-    let (snapshot, mut tables) = Tables::at_snapshot(std::iter::once(keyspace), || db.snapshot());
+    let keyspaces = std::iter::once(keyspace);
+    let (snapshot, mut tables) = Tables::at_snapshot(keyspaces, MAX_MEMTABLE_ENTRIES, || db.snapshot());
     (snapshot, tables.pop().unwrap())
 }
 

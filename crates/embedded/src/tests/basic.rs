@@ -17,7 +17,7 @@ async fn delete_range_removes_all_versions() {
         ],
     )
     .await;
-    let dropped = s.core.spaces.lookup(b"pA").unwrap().keyspace.path().to_owned();
+    let dropped = s.core.keyspaces.lookup(b"pA").unwrap().inner.path().to_owned();
     for _ in 0..2 {
         // Part of the default keyspace, all of A, part of B.
         s.delete_range(KeyRange::new("b", "pB2")).await.unwrap();
@@ -27,7 +27,7 @@ async fn delete_range_removes_all_versions() {
             pairs(&[("a", "1"), ("pB2", "5"), ("pC1", "6")])
         );
     }
-    assert!(s.core.spaces.lookup(b"pA").is_none());
+    assert!(s.core.keyspaces.lookup(b"pA").is_none());
     assert!(!dropped.exists(), "the keyspace's folder is gone");
     // The same keyspace again, empty.
     let ts = write(&s, &[("pA9", Some("new"))]).await;

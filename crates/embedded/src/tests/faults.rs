@@ -1,9 +1,11 @@
 //! Crashes, damage, and failing disks.
 
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::watermark;
 use ilmenite_store::conformance::mutation;
 
 /// Set in the child process: the directory to write to.
@@ -245,7 +247,7 @@ async fn an_interrupted_creation_is_begun_again() {
     let s = open(&dir);
     drop(s);
     let path = dir.path().join("db");
-    watermark::tests::set_watermark(&path, 0);
+    watermark::set_watermark(&path, 0);
     std::fs::remove_file(path.join("version")).unwrap();
     let s = open(&dir);
     let ts = write(&s, &[("a", Some("1"))]).await;
@@ -266,7 +268,7 @@ async fn a_hole_in_a_journal_is_told_from_a_torn_end() {
     // As a crash would leave it, before the watermark moved.
     let crashed = dir.path().join("crashed");
     copy(&dir.path().join("db"), &crashed);
-    watermark::tests::set_watermark(&crashed, 1);
+    watermark::set_watermark(&crashed, 1);
     drop(s);
     let file = crashed.join("0.jnl");
     let journal = std::fs::read(&file).unwrap();

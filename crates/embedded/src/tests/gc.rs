@@ -1,6 +1,7 @@
 //! Garbage collection.
 
 use super::*;
+use crate::read;
 use ilmenite_store::{StoreRef, Transaction, TxnMode};
 
 fn open_gc(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {
@@ -15,8 +16,8 @@ fn open_gc(dir: &tempfile::TempDir) -> Arc<EmbeddedStore> {
 
 async fn versions(s: &EmbeddedStore, key: &str) -> usize {
     // Below the safe point, past the check of it.
-    let snapshot = s.core.spaces.db.snapshot();
-    read::versions(&s.core.spaces, &snapshot, key.as_bytes(), Timestamp::ZERO)
+    let snapshot = s.core.keyspaces.db.snapshot();
+    read::versions(&s.core.keyspaces, &snapshot, key.as_bytes(), Timestamp::ZERO)
         .unwrap()
         .len()
 }

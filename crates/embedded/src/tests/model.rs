@@ -18,6 +18,17 @@ fn key(i: u8) -> Vec<u8> {
     }
 }
 
+/// Reads at the timestamp of an earlier operation, between any two bounds.
+#[derive(Debug, Clone)]
+struct Read {
+    from: u8,
+    to: u8,
+    behind: bool,
+    back: usize,
+    batch: u8,
+    limit: u8,
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     /// (key, value; `None` deletes).
@@ -33,15 +44,7 @@ enum Op {
     },
     DropPartition(u8),
     DropBetween(u8, u8),
-    /// Reads at the timestamp of an earlier operation, between any two bounds.
-    Scan {
-        from: u8,
-        to: u8,
-        behind: bool,
-        back: usize,
-        batch: u8,
-        limit: u8,
-    },
+    Read(Read),
     Reopen,
 }
 
@@ -55,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..3).prop_map(Op::DropPartition),
         1 => (0u8..12, 0u8..12).prop_map(|(a, b)| Op::DropBetween(a, b)),
         6 => (0u8..13, 0u8..13, any::<bool>(), 0usize..6, any::<u8>(), 1u8..20)
-            .prop_map(|(from, to, behind, back, batch, limit)| Op::Scan { from, to, behind, back, batch, limit }),
+            .prop_map(|(from, to, behind, back, batch, limit)| Op::Read(Read { from, to, behind, back, batch, limit })),
         1 => Just(Op::Reopen),
     ]
 }
@@ -99,65 +102,12 @@ fn options() -> EmbeddedOptions {
 async fn step(dir: &tempfile::TempDir, store: &mut Option<EmbeddedStore>, model: &mut Model, op: &Op) {
     let s = store.as_ref().unwrap();
     match op {
-        Op::Commit(pairs) => {
-            let unique: BTreeMap<_, _> = pairs
-                .iter()
-                .map(|(k, v)| (key(*k), v.map(|v| vec![v; 3])))
-                .collect();
-            let start_ts = s.begin_timestamp().await.unwrap();
-            let mutations = unique.iter().map(|(k, v)| Mutation {
-                key: b(k),
-                value: v.as_ref().map(b),
-                check: Check::Unchanged,
-            });
-            let commit_ts = s
-                .commit(CommitRequest {
-                    start_ts,
-                    mutations: mutations.collect(),
-                    ..CommitRequest::default()
-                })
-                .await
-                .unwrap();
-            for (k, v) in unique {
-                model.versions.entry(k).or_default().insert(commit_ts, v);
-            }
-            model.times.push(commit_ts);
-        }
+        Op::Commit(pairs) => commit(s, model, pairs).await,
         Op::Ingest {
             partition,
             keys,
             back,
-        } => {
-            let prefix = [b'p', b"ABC"[*partition as usize]];
-            let unique: BTreeMap<_, _> = keys
-                .iter()
-                .map(|k| key(*k))
-                .filter(|k| k.starts_with(&prefix))
-                .map(|k| (k, b"ingested".to_vec()))
-                .collect();
-            let ts = model.time(*back);
-            if ts < model.safe_point {
-                assert!(s.ingest(KeyRange::prefix(&prefix), ts).await.is_err());
-                return;
-            }
-            // A transaction's commit timestamp and an ingest's never meet on one key: an index is ingested at a
-            // timestamp taken for it.
-            let fresh = |k: &Vec<u8>| model.versions.get(k).is_none_or(|v| !v.contains_key(&ts));
-            let mut batch = KvBatch::new();
-            for (k, v) in unique.iter().filter(|(k, _)| fresh(k)) {
-                batch.push(k, v);
-            }
-            let mut ingest = s.ingest(KeyRange::prefix(&prefix), ts).await.unwrap();
-            ingest.write(&batch).await.unwrap();
-            ingest.finish().await.unwrap();
-            for (k, v) in batch.iter() {
-                model
-                    .versions
-                    .entry(k.to_vec())
-                    .or_default()
-                    .insert(ts, Some(v.to_vec()));
-            }
-        }
+        } => ingest_keys(s, model, *partition, keys, *back).await,
         Op::Gc { back } => {
             let ts = model.time(*back).max(model.safe_point);
             let hold = GcHold {
@@ -183,62 +133,115 @@ async fn step(dir: &tempfile::TempDir, store: &mut Option<EmbeddedStore>, model:
                 .versions
                 .retain(|k, _| !range.contains(k) || range.is_empty());
         }
-        Op::Scan {
-            from,
-            to,
-            behind,
-            back,
-            batch,
-            limit,
-        } => {
-            // Behind the hold's own row.
-            let bound = |i: u8, none: &[u8]| {
-                let mut bound = if i == 12 { none.to_vec() } else { key(i) };
-                if *behind && i < 12 {
-                    bound.push(0);
-                }
-                bound
-            };
-            let range = KeyRange::new(bound(*from, b"j"), bound(*to, b""));
-            let ts = model.time(*back).max(model.safe_point);
-            let mut expected = if range.is_empty() {
-                Vec::new()
-            } else {
-                model.rows(&range, ts)
-            };
-            for (reverse, bypass_cache) in [(false, true), (false, false), (true, false)] {
-                let options = ScanOptions {
-                    reverse,
-                    limit: *limit as usize,
-                    batch_bytes: *batch as usize,
-                    key_only: false,
-                    bypass_cache,
-                };
-                let mut scan = s.scan(range.clone(), ts, options).unwrap();
-                let mut rows = Vec::new();
-                let mut batch = KvBatch::new();
-                while scan.next_batch(&mut batch).await.unwrap() {
-                    rows.extend(batch.iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
-                }
-                if reverse {
-                    expected.reverse();
-                }
-                let limited = &expected[..expected.len().min(*limit as usize)];
-                assert_eq!(rows, limited, "{range:?} at {ts}, reverse {reverse}");
-            }
-            for i in 0..12 {
-                let got = s.get(&key(i), ts).await.unwrap();
-                assert_eq!(
-                    got.as_deref(),
-                    model.at(&key(i), ts).map(Vec::as_slice),
-                    "key {i} at {ts}"
-                );
-            }
-        }
+        Op::Read(read) => read_all(s, model, read).await,
         Op::Reopen => {
             store.take();
             *store = Some(EmbeddedStore::open(dir.path().join("db"), options()).unwrap());
         }
+    }
+}
+
+async fn commit(s: &EmbeddedStore, model: &mut Model, pairs: &[(u8, Option<u8>)]) {
+    let unique: BTreeMap<_, _> = pairs
+        .iter()
+        .map(|(k, v)| (key(*k), v.map(|v| vec![v; 3])))
+        .collect();
+    let start_ts = s.begin_timestamp().await.unwrap();
+    let mutations = unique.iter().map(|(k, v)| Mutation {
+        key: b(k),
+        value: v.as_ref().map(b),
+        check: Check::Unchanged,
+    });
+    let commit_ts = s
+        .commit(CommitRequest {
+            start_ts,
+            mutations: mutations.collect(),
+            ..CommitRequest::default()
+        })
+        .await
+        .unwrap();
+    for (k, v) in unique {
+        model.versions.entry(k).or_default().insert(commit_ts, v);
+    }
+    model.times.push(commit_ts);
+}
+
+async fn ingest_keys(s: &EmbeddedStore, model: &mut Model, partition: u8, keys: &[u8], back: usize) {
+    let prefix = [b'p', b"ABC"[partition as usize]];
+    let unique: BTreeMap<_, _> = keys
+        .iter()
+        .map(|k| key(*k))
+        .filter(|k| k.starts_with(&prefix))
+        .map(|k| (k, b"ingested".to_vec()))
+        .collect();
+    let ts = model.time(back);
+    if ts < model.safe_point {
+        assert!(s.ingest(KeyRange::prefix(&prefix), ts).await.is_err());
+        return;
+    }
+    // A transaction's commit timestamp and an ingest's never meet on one key: an index is ingested at a
+    // timestamp taken for it.
+    let fresh = |k: &Vec<u8>| model.versions.get(k).is_none_or(|v| !v.contains_key(&ts));
+    let mut batch = KvBatch::new();
+    for (k, v) in unique.iter().filter(|(k, _)| fresh(k)) {
+        batch.push(k, v);
+    }
+    let mut ingest = s.ingest(KeyRange::prefix(&prefix), ts).await.unwrap();
+    ingest.write(&batch).await.unwrap();
+    ingest.finish().await.unwrap();
+    for (k, v) in batch.iter() {
+        model
+            .versions
+            .entry(k.to_vec())
+            .or_default()
+            .insert(ts, Some(v.to_vec()));
+    }
+}
+
+/// Either way, and forward with the range cache and without; and each key by itself.
+async fn read_all(s: &EmbeddedStore, model: &Model, read: &Read) {
+    // Behind the hold's own row.
+    let bound = |i: u8, none: &[u8]| {
+        let mut bound = if i == 12 { none.to_vec() } else { key(i) };
+        if read.behind && i < 12 {
+            bound.push(0);
+        }
+        bound
+    };
+    let range = KeyRange::new(bound(read.from, b"j"), bound(read.to, b""));
+    let ts = model.time(read.back).max(model.safe_point);
+    let mut expected = if range.is_empty() {
+        Vec::new()
+    } else {
+        model.rows(&range, ts)
+    };
+    for (reverse, bypass_cache) in [(false, true), (false, false), (true, false)] {
+        let options = ScanOptions {
+            reverse,
+            limit: read.limit as usize,
+            batch_bytes: read.batch as usize,
+            key_only: false,
+            bypass_cache,
+        };
+        let mut scan = s.scan(range.clone(), ts, options).unwrap();
+        let mut rows = Vec::new();
+        let mut batch = KvBatch::new();
+        while scan.next_batch(&mut batch).await.unwrap() {
+            rows.extend(batch.iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+        }
+        if reverse {
+            expected.reverse();
+        }
+        let limited = &expected[..expected.len().min(read.limit as usize)];
+        assert_eq!(rows, limited, "{range:?} at {ts}, reverse {reverse}");
+    }
+    for i in 0..12 {
+        let got = s.get(&key(i), ts).await.unwrap();
+        assert_eq!(
+            got.as_deref(),
+            model.at(&key(i), ts).map(Vec::as_slice),
+            "key {i} at {ts}"
+        );
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
-use super::super::Core;
-use super::super::commit::{self, CommitAt, Row};
-use super::super::locks::Holds;
+use super::error::{TxnError, TxnResult, aborted};
 use super::record::{LockInfo, LockRecord};
-use super::{Decided, Guard, TwoPhase, TxnError, TxnResult, aborted, rows_only};
+use super::stored::{FinalStatus, lock_value, status_row, version_of};
+use super::{Guard, TwoPhase};
+use crate::commit;
+use crate::commit::write::{CommitAt, PlainWrite, WriteRequest};
+use crate::locks::HeldKeys;
+use crate::transactions::Transactions;
 use ilmenite_store::{KeyRange, Timestamp};
 
 /// Locks resolved in one step.
@@ -34,21 +37,21 @@ impl TwoPhase {
             )));
         }
         let latch = self.latch(start_ts).await;
-        let decided = self.decided(start_ts)?;
+        let status = self.final_status(start_ts)?;
         let not_found = |key: &Bytes| TxnError::LockNotFound {
             key: key.clone(),
             start_ts,
         };
-        let commit_ts = match decided {
-            Some(Decided::RolledBack) => {
+        let commit_ts = match status {
+            Some(FinalStatus::RolledBack) => {
                 return Err(not_found(keys.first().unwrap_or(&Bytes::new())));
             }
-            Some(Decided::Committed(ts)) => ts,
+            Some(FinalStatus::Committed(ts)) => ts,
             None => commit_ts,
         };
         for key in keys {
             match self.index().own(key, start_ts) {
-                Some(lock) if decided.is_none() && commit_ts < lock.min_commit_ts => {
+                Some(lock) if status.is_none() && commit_ts < lock.min_commit_ts => {
                     return Err(TxnError::CommitTooEarly {
                         key: key.clone(),
                         start_ts,
@@ -57,11 +60,11 @@ impl TwoPhase {
                     });
                 }
                 Some(_) => {}
-                None if decided.is_some() => {}
+                None if status.is_some() => {}
                 None => return Err(not_found(key)),
             }
         }
-        self.finish(start_ts, keys, Decided::Committed(commit_ts), decided, latch)
+        self.finish(start_ts, keys, FinalStatus::Committed(commit_ts), status, latch)
             .await?;
         Ok(Committed(commit_ts))
     }
@@ -79,28 +82,28 @@ impl TwoPhase {
         keys: &[Bytes],
         latch: OwnedMutexGuard<()>,
     ) -> TxnResult<()> {
-        let decided = self.decided(start_ts)?;
-        if let Some(Decided::Committed(ts)) = decided {
+        let status = self.final_status(start_ts)?;
+        if let Some(FinalStatus::Committed(ts)) = status {
             return Err(aborted(format!(
                 "Committed: transaction {start_ts} is committed at {ts}"
             )));
         }
-        self.finish(start_ts, keys, Decided::RolledBack, decided, latch)
+        self.finish(start_ts, keys, FinalStatus::RolledBack, status, latch)
             .await
     }
 
-    /// Removes the transaction's locks on the keys, with or without effect, and notes what it has become.
-    /// `before`: what was noted already.
-    pub(super) async fn finish(
+    /// Removes the transaction's locks on the keys, with or without effect, and stores its status.
+    /// `before`: the status that is stored already.
+    pub(crate) async fn finish(
         &self,
         start_ts: Timestamp,
         keys: &[Bytes],
-        decided: Decided,
-        before: Option<Decided>,
+        status: FinalStatus,
+        before: Option<FinalStatus>,
         latch: OwnedMutexGuard<()>,
     ) -> TxnResult<()> {
-        let locks_space = self.spaces()?.locks.clone();
-        let mut writes = Vec::new();
+        let locks_keyspace = self.keyspaces()?.locks.clone();
+        let mut versions = Vec::new();
         let mut rows = Vec::new();
         let mut gone = Vec::new();
         for key in keys {
@@ -112,19 +115,19 @@ impl TwoPhase {
                 // Left behind by a statement that gave up: it comes to nothing either way.
                 continue;
             }
-            if matches!(decided, Decided::Committed(_)) {
-                writes.push(self.write_of(key)?);
+            if matches!(status, FinalStatus::Committed(_)) {
+                versions.push(version_of(&self.core.keyspaces, key)?);
             }
-            rows.push(Row {
-                keyspace: locks_space.clone(),
+            rows.push(PlainWrite {
+                keyspace: locks_keyspace.clone(),
                 key: key.to_vec(),
                 value: None,
             });
         }
         // A transaction is committed by the commit of something.
-        let decides = before.is_none() && (decided == Decided::RolledBack || !rows.is_empty());
+        let decides = before.is_none() && (status == FinalStatus::RolledBack || !rows.is_empty());
         if decides {
-            rows.push(self.status_row(start_ts, decided)?);
+            rows.push(status_row(&self.core.keyspaces, start_ts, status)?);
         }
         if rows.is_empty() {
             for key in &gone {
@@ -133,32 +136,32 @@ impl TwoPhase {
             return Ok(());
         }
         let guard = Guard {
-            holds: Holds::new(&self.core.locks, start_ts),
+            holds: HeldKeys::new(self.lock_table(), start_ts),
             _latch: latch,
         };
-        let applied = Box::new(move |core: &Core, _| {
+        let applied = Box::new(move |transactions: &Transactions| {
             for key in &gone {
-                core.two_phase.index.remove(key, start_ts);
+                transactions.index.remove(key, start_ts);
             }
-            core.locks.unlock(start_ts, Some(&gone));
+            transactions.locks.unlock(start_ts, Some(&gone));
             drop(guard);
         });
         // What was decided before can be done again after a crash.
-        let mut job = rows_only(rows, decides, applied);
-        job.urgent = true;
-        if let Decided::Committed(ts) = decided {
-            job.at = CommitAt::Given(ts);
-            job.writes = writes;
+        let mut request = WriteRequest::of_rows(rows, decides, applied);
+        request.urgent = true;
+        if let FinalStatus::Committed(ts) = status {
+            request.at = CommitAt::Given(ts);
+            request.versions = versions;
         }
-        commit::submit(&self.core, job).await?;
+        commit::submit(&self.core, request).await?;
         Ok(())
     }
 
-    /// Ends a transaction whose fate is known, on all its locks in the range, or only on `keys`.
+    /// Ends a transaction whose status is known, on all its locks in the range, or only on `keys`.
     pub async fn resolve(
         &self,
         start_ts: Timestamp,
-        decided: Decided,
+        status: FinalStatus,
         range: &KeyRange,
         keys: Option<&[Bytes]>,
     ) -> TxnResult<()> {
@@ -178,23 +181,23 @@ impl TwoPhase {
                 return Ok(());
             }
             let latch = self.latch(start_ts).await;
-            match decided {
-                Decided::RolledBack => self.roll_back(start_ts, batch, latch).await?,
-                Decided::Committed(commit_ts) => {
+            match status {
+                FinalStatus::RolledBack => self.roll_back(start_ts, batch, latch).await?,
+                FinalStatus::Committed(commit_ts) => {
                     if commit_ts <= start_ts {
                         return Err(aborted(format!(
                             "InvalidTxnTso: start_ts {start_ts}, commit_ts {commit_ts}"
                         )));
                     }
-                    let before = self.decided(start_ts)?;
-                    if before == Some(Decided::RolledBack) {
+                    let before = self.final_status(start_ts)?;
+                    if before == Some(FinalStatus::RolledBack) {
                         return Err(TxnError::LockNotFound {
                             key: batch[0].clone(),
                             start_ts,
                         });
                     }
-                    let decided = before.unwrap_or(decided);
-                    self.finish(start_ts, batch, decided, before, latch).await?;
+                    let status = before.unwrap_or(status);
+                    self.finish(start_ts, batch, status, before, latch).await?;
                 }
             }
             if last {
@@ -212,7 +215,7 @@ impl TwoPhase {
     ) -> TxnResult<Option<Committed>> {
         self.core.check_open()?;
         let latch = self.latch(start_ts).await;
-        if let Some(Decided::Committed(ts)) = self.decided(start_ts)? {
+        if let Some(FinalStatus::Committed(ts)) = self.final_status(start_ts)? {
             return Ok(Some(Committed(ts)));
         }
         if let (Some(lock), Some(now)) = (self.index().own(key, start_ts), now)
@@ -248,21 +251,21 @@ impl TwoPhase {
             self.index().put(primary.clone(), lock);
             return Ok(ttl_ms);
         }
-        let value = self.lock_value(primary)?;
-        let row = Row {
-            keyspace: self.spaces()?.locks.clone(),
+        let value = lock_value(&self.core.keyspaces, primary)?;
+        let row = PlainWrite {
+            keyspace: self.keyspaces()?.locks.clone(),
             key: primary.to_vec(),
             value: Some(lock.encode(&value)),
         };
         let primary = primary.clone();
-        let applied = Box::new(move |core: &Core, _| {
-            core.two_phase.index.put(primary, lock);
+        let applied = Box::new(move |transactions: &Transactions| {
+            transactions.index.put(primary, lock);
             drop(latch);
         });
         // Lost in a crash of the machine, the lock has its first time to live.
-        let mut job = rows_only(vec![row], false, applied);
-        job.urgent = true;
-        commit::submit(&self.core, job).await?;
+        let mut request = WriteRequest::of_rows(vec![row], false, applied);
+        request.urgent = true;
+        commit::submit(&self.core, request).await?;
         Ok(ttl_ms)
     }
 
@@ -288,9 +291,9 @@ impl TwoPhase {
                 .filter(|l| l.lock.start_ts == start_ts)
                 .map(|l| l.key)
                 .collect();
-            let before = self.decided(start_ts)?;
-            let decided = before.unwrap_or(Decided::RolledBack);
-            self.finish(start_ts, &keys, decided, before, latch).await?;
+            let before = self.final_status(start_ts)?;
+            let status = before.unwrap_or(FinalStatus::RolledBack);
+            self.finish(start_ts, &keys, status, before, latch).await?;
         }
     }
 }

@@ -12,37 +12,39 @@ use super::record::{LockInfo, LockRecord};
 use ilmenite_store::{KeyRange, Timestamp};
 
 #[derive(Default)]
-pub(super) struct LockIndex {
+pub(crate) struct LockIndex {
     locks: RwLock<BTreeMap<Bytes, Arc<LockRecord>>>,
     /// Locks that can stand in a reader's way. Mostly there are none, and readers need not look.
     prewrites: AtomicUsize,
 }
 
 impl LockIndex {
-    pub fn get(&self, key: &[u8]) -> Option<Arc<LockRecord>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<LockRecord>> {
         self.locks.read().get(key).cloned()
     }
 
     /// The lock of the transaction on the key.
-    pub fn own(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
+    pub(crate) fn own(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
         self.get(key).filter(|lock| lock.start_ts == start_ts)
     }
 
-    pub fn put(&self, key: Bytes, lock: LockRecord) {
+    pub(crate) fn put(&self, key: Bytes, lock: LockRecord) {
         let mut locks = self.locks.write();
         // Counted while nobody can look, so that the count is never behind.
         if lock.is_prewrite() {
             self.prewrites.fetch_add(1, Ordering::SeqCst);
         }
-        if let Some(old) = locks.insert(key, Arc::new(lock))
-            && old.is_prewrite()
-        {
-            self.prewrites.fetch_sub(1, Ordering::SeqCst);
+        let start_ts = lock.start_ts;
+        if let Some(old) = locks.insert(key, Arc::new(lock)) {
+            debug_assert!(old.start_ts == start_ts, "a key is locked by one transaction");
+            if old.is_prewrite() {
+                self.prewrites.fetch_sub(1, Ordering::SeqCst);
+            }
         }
     }
 
     /// Removes the transaction's lock on the key, if there is one.
-    pub fn remove(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
+    pub(crate) fn remove(&self, key: &[u8], start_ts: Timestamp) -> Option<Arc<LockRecord>> {
         let mut locks = self.locks.write();
         if locks.get(key)?.start_ts != start_ts {
             return None;
@@ -55,12 +57,12 @@ impl LockIndex {
     }
 
     /// Whether no reader can meet a lock.
-    pub fn is_clear(&self) -> bool {
+    pub(crate) fn is_clear(&self) -> bool {
         self.prewrites.load(Ordering::SeqCst) == 0
     }
 
     /// Locks on keys of the range for which `filter` is true, in key order (backward when `reverse`), at most `limit`.
-    pub fn scan(
+    pub(crate) fn scan(
         &self,
         range: &KeyRange,
         reverse: bool,
@@ -90,7 +92,7 @@ impl LockIndex {
     }
 
     /// The start timestamp of the oldest prewritten transaction.
-    pub fn oldest(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
         if self.is_clear() {
             return None;
         }

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::super::locks::{Hold, Holds};
-use super::super::{format, read};
+use super::error::{ConflictReason, TxnError, TxnResult, aborted};
 use super::record::{LockInfo, LockKind, LockRecord};
-use super::{BUSY_LIMIT, BUSY_PAUSE, ConflictReason, TwoPhase, TxnError, TxnResult, aborted};
+use super::{BUSY_LIMIT, BUSY_PAUSE, TwoPhase};
+use crate::locks::{HeldKeys, TryLock};
 use crate::metrics::METRICS;
+use crate::{format, read};
 use ilmenite_store::{Error, Timestamp};
 
 #[derive(Debug, Clone)]
@@ -47,21 +48,21 @@ impl TwoPhase {
         }
         self.check_age(request.start_ts)?;
         let start_ts = request.start_ts;
-        let holds = Holds::new(&self.core.locks, start_ts);
+        let holds = HeldKeys::new(self.lock_table(), start_ts);
         self.wait_for_all(request, &holds).await?;
 
         let _latch = self.latch(start_ts).await;
-        if self.decided(start_ts)?.is_some() {
+        if self.final_status(start_ts)?.is_some() {
             return Err(aborted(format!(
                 "PessimisticLockRolledBack: transaction {start_ts} has ended"
             )));
         }
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         let mut results = Vec::with_capacity(request.keys.len());
         let mut new = Vec::with_capacity(request.keys.len());
         for (i, key) in request.keys.iter().enumerate() {
             let own = self.index().own(key, start_ts);
-            if !self.core.locks.holds(start_ts, key) {
+            if !self.lock_table().holds(start_ts, key) {
                 return Err(aborted("a lock was taken away while the request waited"));
             }
             if own.as_ref().is_some_and(|own| own.is_prewrite()) {
@@ -69,7 +70,7 @@ impl TwoPhase {
                     "LockTypeNotMatch: transaction {start_ts} has prewritten the key"
                 )));
             }
-            let (newest, written) = read::newest_write(&self.core.spaces, &snapshot, key, Timestamp::MAX)?;
+            let (newest, written) = read::newest_write(&self.core.keyspaces, &snapshot, key, Timestamp::MAX)?;
             let conflict = || {
                 METRICS.conflicts.with_label_values(&["write_conflict"]).inc();
                 TxnError::WriteConflict {
@@ -127,7 +128,7 @@ impl TwoPhase {
     }
 
     /// Holds all keys. While it waits for one, it holds none that it has no lock on yet.
-    async fn wait_for_all(&self, request: &PessimisticLock, holds: &Holds) -> TxnResult<()> {
+    async fn wait_for_all(&self, request: &PessimisticLock, holds: &HeldKeys) -> TxnResult<()> {
         let start_ts = request.start_ts;
         let began = Instant::now();
         let deadline = began + request.wait;
@@ -136,15 +137,15 @@ impl TwoPhase {
         keys.dedup();
         'again: loop {
             for key in &keys {
-                let holder = match self.core.locks.try_hold(start_ts, key)? {
-                    Hold::New => {
+                let holder = match self.lock_table().try_lock(start_ts, key)? {
+                    TryLock::New => {
                         holds.add((*key).clone());
                         continue;
                     }
-                    Hold::Own if holds.has(key) || self.index().own(key, start_ts).is_some() => continue,
-                    Hold::Own => start_ts,
-                    Hold::Busy(other) => other,
-                    Hold::Committing(ended) => {
+                    TryLock::Own if holds.has(key) || self.index().own(key, start_ts).is_some() => continue,
+                    TryLock::Own => start_ts,
+                    TryLock::Busy(other) => other,
+                    TryLock::Committing(ended) => {
                         holds.release();
                         // An error means that it is gone: the same news.
                         let _ = tokio::time::timeout(BUSY_LIMIT, ended).await;
@@ -169,8 +170,7 @@ impl TwoPhase {
                     continue 'again;
                 }
                 match self
-                    .core
-                    .locks
+                    .lock_table()
                     .lock_one(start_ts, key, Some(deadline), false)
                     .await
                 {
@@ -180,7 +180,7 @@ impl TwoPhase {
                         return Err(TxnError::Deadlock {
                             lock_ts: waiting_for,
                             key: (*key).clone(),
-                            circle: self.core.locks.circle(start_ts, waiting_for, key),
+                            circle: self.lock_table().circle(start_ts, waiting_for, key),
                         });
                     }
                     Err(Error::LockTimeout { holder, .. }) => {
@@ -223,7 +223,7 @@ impl TwoPhase {
         let _latch = self.latch(start_ts).await;
         let all;
         let keys = if keys.is_empty() {
-            all = self.core.locks.keys_of(start_ts);
+            all = self.lock_table().keys_of(start_ts);
             &all
         } else {
             keys
@@ -238,8 +238,9 @@ impl TwoPhase {
     }
 
     /// The caller has the transaction's latch, and has seen the pessimistic lock.
-    pub(super) fn drop_pessimistic(&self, key: &Bytes, start_ts: Timestamp) {
+    pub(crate) fn drop_pessimistic(&self, key: &Bytes, start_ts: Timestamp) {
         self.index().remove(key, start_ts);
-        self.core.locks.unlock(start_ts, Some(std::slice::from_ref(key)));
+        self.lock_table()
+            .unlock(start_ts, Some(std::slice::from_ref(key)));
     }
 }

@@ -7,11 +7,15 @@ use ahash::RandomState;
 use bytes::Bytes;
 use fjall::Snapshot;
 
-use super::super::commit::{self, CommitAt, Job, Row, Write};
-use super::super::locks::Holds;
-use super::super::{format, read};
+use super::error::{Assertion, ConflictReason, TxnError, TxnResult, aborted};
 use super::record::{LockKind, LockRecord};
-use super::{ConflictReason, Decided, Guard, TwoPhase, TxnError, TxnResult, aborted, rows_only};
+use super::stored::FinalStatus;
+use super::{Guard, TwoPhase};
+use crate::commit::write::{CommitAt, PlainWrite, VersionWrite, WriteRequest};
+use crate::keyspaces::Keyspaces;
+use crate::locks::HeldKeys;
+use crate::transactions::Transactions;
+use crate::{commit, format, read};
 use ilmenite_store::{Error, Timestamp};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +28,6 @@ pub enum Op {
     Insert,
     /// Writes nothing, checks only.
     CheckNotExists,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Assertion {
-    None,
-    Exists,
-    NotExists,
 }
 
 /// Of a pessimistic transaction's mutation.
@@ -90,13 +87,13 @@ struct Accepted<'m> {
 }
 
 impl Accepted<'_> {
-    fn write(&self, request: &TwoPhase) -> Write {
+    fn version(&self, keyspaces: &Keyspaces) -> VersionWrite {
         let raw = match self.lock.kind {
             LockKind::Put => format::encode_value(Some(self.value)),
             LockKind::Delete => format::encode_value(None),
             LockKind::Lock | LockKind::Pessimistic => format::encode_lock_record(),
         };
-        Write::new(&request.core.spaces, self.key.clone(), raw, self.lock.hides)
+        VersionWrite::new(keyspaces, self.key.clone(), raw, self.lock.hides)
     }
 }
 
@@ -108,9 +105,9 @@ impl TwoPhase {
         let start_ts = request.start_ts;
         let latch = self.latch(start_ts).await;
         self.check_age(start_ts)?;
-        match self.decided(start_ts)? {
-            Some(Decided::Committed(ts)) => return Ok(Ok(Prewritten::Committed(ts))),
-            Some(Decided::RolledBack) => {
+        match self.final_status(start_ts)? {
+            Some(FinalStatus::Committed(ts)) => return Ok(Ok(Prewritten::Committed(ts))),
+            Some(FinalStatus::RolledBack) => {
                 return Ok(Err(vec![TxnError::WriteConflict {
                     key: request.primary.clone(),
                     start_ts,
@@ -124,7 +121,7 @@ impl TwoPhase {
 
         let keys: Vec<Bytes> = request.mutations.iter().map(|m| m.key.clone()).collect();
         let guard = Arc::new(Guard {
-            holds: Holds::new(&self.core.locks, start_ts),
+            holds: HeldKeys::new(self.lock_table(), start_ts),
             _latch: latch,
         });
         let locked = self.hold_all(start_ts, &keys, &guard.holds).await?;
@@ -133,7 +130,7 @@ impl TwoPhase {
             return Ok(Err(locked.into_iter().map(TxnError::Locked).collect()));
         }
 
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         let mut accepted = Vec::with_capacity(keys.len());
         let mut one_phase = request.one_phase;
         let mut failed_assertion = None;
@@ -176,46 +173,50 @@ impl TwoPhase {
     ) -> TxnResult<Timestamp> {
         let start_ts = request.start_ts;
         let guard = guard.clone();
-        let job = Job {
-            writes: accepted.iter().map(|a| a.write(self)).collect(),
+        let request = WriteRequest {
+            versions: accepted.iter().map(|a| a.version(&self.core.keyspaces)).collect(),
             rows: Vec::new(),
             preconditions: Vec::new(),
             at: CommitAt::Next(request.max_commit_ts),
-            note: Some(start_ts),
+            status_of: Some(start_ts),
             sync: true,
             urgent: false,
-            applied: Box::new(move |core, _| {
+            applied: Box::new(move |transactions| {
                 // Its pessimistic locks go with it.
-                for key in core.locks.keys_of(start_ts) {
-                    core.two_phase.index.remove(&key, start_ts);
+                for key in transactions.locks.keys_of(start_ts) {
+                    transactions.index.remove(&key, start_ts);
                 }
-                core.end_transaction(start_ts);
+                transactions.end(start_ts);
                 drop(guard);
             }),
         };
-        Ok(commit::submit(&self.core, job).await?)
+        Ok(commit::submit(&self.core, request).await?)
     }
 
     async fn store_locks(&self, accepted: Vec<Accepted<'_>>, guard: Arc<Guard>) -> TxnResult<()> {
         if accepted.is_empty() {
             return Ok(());
         }
-        let locks = &self.spaces()?.locks;
-        let rows = accepted.iter().map(|a| Row {
+        let locks = &self.keyspaces()?.locks;
+        let rows = accepted.iter().map(|a| PlainWrite {
             keyspace: locks.clone(),
             key: a.key.to_vec(),
             value: Some(a.lock.encode(a.value)),
         });
         let rows = rows.collect();
         let new: Vec<_> = accepted.into_iter().map(|a| (a.key.clone(), a.lock)).collect();
-        let applied = Box::new(move |core: &super::Core, _| {
+        let applied = Box::new(move |transactions: &Transactions| {
             let kept: HashSet<Bytes, RandomState> = new.iter().map(|(key, _)| key.clone()).collect();
             for (key, lock) in new {
-                core.two_phase.index.put(key, lock);
+                debug_assert!(
+                    transactions.locks.holds(lock.start_ts, &key),
+                    "whoever changes a key's lock holds the key"
+                );
+                transactions.index.put(key, lock);
             }
             guard.holds.keep(|key| kept.contains(key));
         });
-        commit::submit(&self.core, rows_only(rows, true, applied)).await?;
+        commit::submit(&self.core, WriteRequest::of_rows(rows, true, applied)).await?;
         Ok(())
     }
 
@@ -275,7 +276,7 @@ impl TwoPhase {
             return Ok(Outcome::write(m, lock));
         }
 
-        let (newest, written) = read::newest_write(&self.core.spaces, snapshot, &m.key, Timestamp::MAX)?;
+        let (newest, written) = read::newest_write(&self.core.keyspaces, snapshot, &m.key, Timestamp::MAX)?;
         if let Some(ts) = written {
             if amend && ts >= start_ts {
                 // The lock was lost, in a restart, and somebody used that.

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use fjall::Snapshot;
 
-use super::super::read::{self, EmbeddedScan};
+use super::TwoPhase;
+use super::error::{TxnError, TxnResult};
 use super::record::{self, LockInfo, LockKind, LockRecord};
-use super::{TwoPhase, TxnError, TxnResult};
+use super::stored;
+use crate::read;
+use crate::scan::EmbeddedScan;
 use ilmenite_store::{Error, KeyRange, KvBatch, Result, ScanOptions, Timestamp};
 
 /// About what a scan reads from the engine at a time.
@@ -72,7 +75,7 @@ impl TwoPhase {
     pub fn get(&self, key: &Bytes, options: &ReadOptions) -> TxnResult<Option<Bytes>> {
         self.core.check_open()?;
         let lock = self.meet(key, options)?;
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         self.read(&snapshot, key, lock.as_ref(), options.ts)
     }
@@ -81,7 +84,7 @@ impl TwoPhase {
     pub fn batch_get(&self, keys: &[Bytes], options: &ReadOptions) -> TxnResult<Vec<Pair>> {
         self.core.check_open()?;
         let locks: Vec<_> = keys.iter().map(|key| self.meet(key, options)).collect();
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         let mut out = Vec::with_capacity(keys.len());
         for (key, lock) in keys.iter().zip(locks) {
@@ -128,18 +131,18 @@ impl TwoPhase {
         {
             return Ok(value);
         }
-        match read::get_cached(&self.core.spaces, key, ts) {
+        match read::get_cached(&self.core.keyspaces, key, ts) {
             Some(value) => Ok(value),
-            None => Ok(read::get(&self.core.spaces, snapshot, key, ts)?),
+            None => Ok(read::get(&self.core.keyspaces, snapshot, key, ts)?),
         }
     }
 
     /// What the lock writes; `None`: in the snapshot it is gone, committed or not.
     fn locked_value(&self, snapshot: &Snapshot, info: &LockInfo) -> Result<Option<Option<Bytes>>> {
         use fjall::Readable;
-        let locks = &self.spaces()?.locks;
+        let locks = &self.keyspaces()?.locks;
         let row = snapshot.get(locks, &info.key);
-        let Some(row) = row.map_err(|e| self.core.spaces.map_error(e))? else {
+        let Some(row) = row.map_err(|e| self.core.keyspaces.map_error(e))? else {
             return Ok(None);
         };
         let (lock, value_at) = record::decode(&row, locks.path())?;
@@ -166,7 +169,7 @@ impl TwoPhase {
         } else {
             self.index().scan(range, reverse, limit, met)
         };
-        let snapshot = self.core.spaces.db.snapshot();
+        let snapshot = self.core.keyspaces.db.snapshot();
         self.core.gc.check_readable(options.ts)?;
         // Read through a lock that is gone, the version of the key is right.
         let mut overlay = Vec::with_capacity(locks.len());
@@ -188,7 +191,7 @@ impl TwoPhase {
             bypass_cache: options.bypass_cache,
         };
         let scan = EmbeddedScan::new(
-            self.core.spaces.clone(),
+            self.core.keyspaces.clone(),
             snapshot,
             range,
             options.ts,
@@ -208,8 +211,8 @@ impl TwoPhase {
             key: key.clone(),
             lock: (*lock).clone(),
         });
-        let snapshot = self.core.spaces.db.snapshot();
-        let writes = read::writes(&self.core.spaces, &snapshot, key, Timestamp::ZERO)?;
+        let snapshot = self.core.keyspaces.db.snapshot();
+        let writes = read::writes(&self.core.keyspaces, &snapshot, key, Timestamp::ZERO)?;
         let version = |v: read::Version| {
             let kind = match v.value() {
                 _ if v.is_lock_record() => VersionKind::Lock,
@@ -223,11 +226,7 @@ impl TwoPhase {
 
     /// The value a prewritten lock carries.
     pub fn lock_value(&self, key: &Bytes) -> TxnResult<Bytes> {
-        let Some(row) = self.stored(key)? else {
-            return Ok(Bytes::new());
-        };
-        let (_, value_at) = record::decode(&row, self.spaces()?.locks.path())?;
-        Ok(Bytes::copy_from_slice(&row[value_at..]))
+        Ok(stored::lock_value(&self.core.keyspaces, key)?)
     }
 }
 
@@ -254,7 +253,7 @@ fn merge(
     };
     while out.len() < limit {
         let mut batch = KvBatch::new();
-        if !scan.fill(&mut batch)? {
+        if !scan.read_batch(&mut batch)? {
             while out.len() < limit
                 && let Some(next) = overlay.next()
             {

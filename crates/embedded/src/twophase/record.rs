@@ -51,7 +51,7 @@ impl LockRecord {
     }
 
     /// With the value it writes.
-    pub(super) fn encode(&self, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn encode(&self, value: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED + self.primary.len() + value.len());
         let kind = match self.kind {
             LockKind::Put => 0,
@@ -76,7 +76,7 @@ impl LockRecord {
     }
 
     /// The lock, and where in `row` its value begins. `None`: not a lock.
-    pub(super) fn decode(row: &[u8]) -> Option<(LockRecord, usize)> {
+    pub(crate) fn decode(row: &[u8]) -> Option<(LockRecord, usize)> {
         let (&[format, kind, hides], mut rest) = row.split_first_chunk::<3>()?;
         if format != FORMAT {
             return None;
@@ -111,7 +111,7 @@ impl LockRecord {
     }
 }
 
-pub(super) fn decode(row: &[u8], path: &std::path::Path) -> Result<(LockRecord, usize)> {
+pub(crate) fn decode(row: &[u8], path: &std::path::Path) -> Result<(LockRecord, usize)> {
     LockRecord::decode(row).ok_or_else(|| Error::Damaged {
         path: path.display().to_string(),
         detail: "a lock that does not decode".into(),

@@ -7,10 +7,12 @@ use ahash::RandomState;
 use bytes::Bytes;
 use fjall::{PersistMode, Readable};
 
-use super::super::Core;
-use super::super::locks::Hold;
+use super::TwoPhase;
+use super::error::TxnError;
 use super::record::{self, LockRecord};
-use super::{Decided, TwoPhase, TxnError, decided, write_of};
+use super::stored::{FinalStatus, final_status, version_of};
+use crate::core::Core;
+use crate::locks::TryLock;
 use ilmenite_store::{Error, KeyRange, Result, Timestamp};
 
 /// What is changed in one batch.
@@ -20,8 +22,8 @@ const OLD_LOCKS: usize = 10_000;
 
 /// Reads the locks that are stored: into the index, or (when the store is not opened for transactions in two phases,
 /// so that nobody would end them) away with them, as their transactions were decided.
-pub(in super::super) fn load(core: &Core) -> Result<()> {
-    let Some(spaces) = &core.spaces.two_phase else {
+pub(crate) fn load(core: &Core) -> Result<()> {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(());
     };
     if !core.options.two_phase {
@@ -30,15 +32,15 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
     // Whatever was given out before, a reader may read at: his having pushed a lock was known in memory only.
     let first_ts = core.oracle.last().next();
     let mut count = 0;
-    for row in spaces.locks.iter() {
-        let (key, row) = row.into_inner().map_err(|e| core.spaces.map_error(e))?;
-        let (mut lock, _) = record::decode(&row, spaces.locks.path())?;
+    for row in keyspaces.locks.iter() {
+        let (key, row) = row.into_inner().map_err(|e| core.keyspaces.map_error(e))?;
+        let (mut lock, _) = record::decode(&row, keyspaces.locks.path())?;
         let key = Bytes::copy_from_slice(&key);
         if lock.primary == key && lock.min_commit_ts > Timestamp::ZERO {
             lock.min_commit_ts = lock.min_commit_ts.max(first_ts);
         }
-        match core.locks.try_hold(lock.start_ts, &key)? {
-            Hold::New => core.two_phase.index.put(key, lock),
+        match core.transactions.locks.try_lock(lock.start_ts, &key)? {
+            TryLock::New => core.transactions.index.put(key, lock),
             _ => return Err(Error::Bug("a lock on a key that is held".into())),
         }
         count += 1;
@@ -51,34 +53,34 @@ pub(in super::super) fn load(core: &Core) -> Result<()> {
 
 /// Ends all transactions that have locks.
 fn settle(core: &Core) -> Result<()> {
-    let Some(spaces) = &core.spaces.two_phase else {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(());
     };
-    let map_err = |e| core.spaces.map_error(e);
+    let map_err = |e| core.keyspaces.map_error(e);
     let (mut committed, mut rolled_back) = (0, 0);
     loop {
-        let pin = core.spaces.pin();
-        let mut batch = core.spaces.db.batch();
-        let snapshot = core.spaces.db.snapshot();
-        for row in snapshot.iter(&spaces.locks).take(BATCH_ROWS) {
+        let pin = core.keyspaces.pin();
+        let mut batch = core.keyspaces.db.batch();
+        let snapshot = core.keyspaces.db.snapshot();
+        for row in snapshot.iter(&keyspaces.locks).take(BATCH_ROWS) {
             let (key, row) = row.into_inner().map_err(map_err)?;
-            let (lock, _) = record::decode(&row, spaces.locks.path())?;
-            match decided(core, lock.start_ts)? {
-                Some(Decided::Committed(ts)) => {
+            let (lock, _) = record::decode(&row, keyspaces.locks.path())?;
+            match final_status(&core.keyspaces, lock.start_ts)? {
+                Some(FinalStatus::Committed(ts)) => {
                     let key = Bytes::copy_from_slice(&key);
-                    let mut write = write_of(core, &key)?;
-                    let space = core.spaces.obtain(core.spaces.partition_of(&key), &pin)?;
+                    let mut write = version_of(&core.keyspaces, &key)?;
+                    let keyspace = core.keyspaces.obtain(core.keyspaces.partition_of(&key), &pin)?;
                     let (stored, raw) = write.take(ts);
-                    batch.insert(&space.keyspace, stored, raw);
+                    batch.insert(&keyspace.inner, stored, raw);
                     committed += 1;
                 }
                 _ => {
-                    let zero = 0u64.to_be_bytes();
-                    batch.insert(&spaces.status, lock.start_ts.0.to_be_bytes(), zero);
+                    let status = FinalStatus::RolledBack.encode();
+                    batch.insert(&keyspaces.status, lock.start_ts.0.to_be_bytes(), status);
                     rolled_back += 1;
                 }
             }
-            batch.remove(&spaces.locks, key);
+            batch.remove(&keyspaces.locks, key);
         }
         drop(snapshot);
         if batch.is_empty() {
@@ -100,32 +102,27 @@ fn settle(core: &Core) -> Result<()> {
 }
 
 /// Removes what is known of transactions that began before the safe point. They have no locks any more.
-pub(in super::super) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
-    let Some(spaces) = &core.spaces.two_phase else {
+pub(crate) fn forget(core: &Core, safe_point: Timestamp) -> Result<u64> {
+    let Some(keyspaces) = &core.keyspaces.two_phase else {
         return Ok(0);
     };
-    let map_err = |e| core.spaces.map_error(e);
+    let map_err = |e| core.keyspaces.map_error(e);
     let mut removed = 0;
     loop {
-        let mut batch = core.spaces.db.batch();
-        let snapshot = core.spaces.db.snapshot();
+        let mut batch = core.keyspaces.db.batch();
+        let snapshot = core.keyspaces.db.snapshot();
         let old = ..safe_point.0.to_be_bytes();
-        for row in snapshot.range(&spaces.status, old).take(BATCH_ROWS) {
-            batch.remove(&spaces.status, row.key().map_err(map_err)?);
+        for row in snapshot.range(&keyspaces.status, old).take(BATCH_ROWS) {
+            batch.remove(&keyspaces.status, row.key().map_err(map_err)?);
         }
         drop(snapshot);
         let count = batch.len() as u64;
         batch.commit().map_err(map_err)?;
         removed += count;
-        if (count as usize) < BATCH_ROWS || core.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if (count as usize) < BATCH_ROWS || core.shutdown.has_begun() {
             return Ok(removed);
         }
     }
-}
-
-/// How far garbage collection may go: not past a transaction that has locks.
-pub(in super::super) fn gc_limit(core: &Core) -> Timestamp {
-    core.two_phase.index.oldest().unwrap_or(Timestamp::MAX)
 }
 
 impl TwoPhase {
@@ -143,19 +140,19 @@ impl TwoPhase {
             if !seen.insert(start_ts) {
                 continue;
             }
-            let fate = match self.decided(start_ts)? {
-                Some(decided) => decided,
+            let status = match self.final_status(start_ts)? {
+                Some(status) => status,
                 None => {
                     let primary = self.index().own(&info.lock.primary, start_ts);
                     let judge = primary.as_deref().unwrap_or(&info.lock);
                     if !judge.expired(now) {
                         continue;
                     }
-                    Decided::RolledBack
+                    FinalStatus::RolledBack
                 }
             };
-            tracing::info!(%start_ts, ?fate, "ending a transaction that its client has left");
-            self.resolve(start_ts, fate, &KeyRange::default(), None).await?;
+            tracing::info!(%start_ts, fate = ?status, "ending a transaction that its client has left");
+            self.resolve(start_ts, status, &KeyRange::default(), None).await?;
         }
         Ok(())
     }

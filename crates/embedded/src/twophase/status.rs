@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::TwoPhase;
+use super::error::{TxnError, TxnResult};
 use super::record::{LockInfo, LockRecord};
-use super::{Decided, TwoPhase, TxnError, TxnResult};
+use super::stored::FinalStatus;
 use ilmenite_store::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -17,7 +19,7 @@ pub struct CheckStatus {
     /// Decides whether the primary's lock has outlived its time.
     pub now: Timestamp,
     pub rollback_if_not_exist: bool,
-    /// The lock that led here is a pessimistic one: then the transaction's fate is not decided by this.
+    /// The lock that led here is a pessimistic one: then the transaction's status is not decided by this.
     pub resolving_pessimistic: bool,
     pub verify_is_primary: bool,
 }
@@ -48,16 +50,16 @@ impl TwoPhase {
         let primary = &request.primary;
         let keys = std::slice::from_ref(primary);
         let latch = self.latch(start_ts).await;
-        let decided = self.decided(start_ts)?;
+        let status = self.final_status(start_ts)?;
         let lock = self.index().own(primary, start_ts);
-        match (decided, &lock) {
-            (Some(decided), lock) => {
+        match (status, &lock) {
+            (Some(status), lock) => {
                 if lock.as_ref().is_some_and(|lock| !lock.is_prewrite()) {
                     self.drop_pessimistic(primary, start_ts);
                 }
-                return Ok(match decided {
-                    Decided::Committed(ts) => TxnStatus::Committed(ts),
-                    Decided::RolledBack => TxnStatus::RolledBack,
+                return Ok(match status {
+                    FinalStatus::Committed(ts) => TxnStatus::Committed(ts),
+                    FinalStatus::RolledBack => TxnStatus::RolledBack,
                 });
             }
             (None, None) => {}
@@ -73,7 +75,7 @@ impl TwoPhase {
                     self.drop_pessimistic(primary, start_ts);
                     return Ok(TxnStatus::PessimisticExpired);
                 }
-                self.finish(start_ts, keys, Decided::RolledBack, None, latch)
+                self.finish(start_ts, keys, FinalStatus::RolledBack, None, latch)
                     .await?;
                 return Ok(TxnStatus::Expired);
             }
@@ -89,7 +91,7 @@ impl TwoPhase {
         if request.resolving_pessimistic {
             return Ok(TxnStatus::NotFoundDoNothing);
         }
-        self.finish(start_ts, keys, Decided::RolledBack, None, latch)
+        self.finish(start_ts, keys, FinalStatus::RolledBack, None, latch)
             .await?;
         Ok(TxnStatus::NotFoundRolledBack)
     }
@@ -123,11 +125,11 @@ impl TwoPhase {
         &self,
         start_ts: Timestamp,
         keys: &[Bytes],
-    ) -> TxnResult<Result<Vec<LockInfo>, Decided>> {
+    ) -> TxnResult<Result<Vec<LockInfo>, FinalStatus>> {
         self.core.check_open()?;
         let latch = self.latch(start_ts).await;
-        if let Some(decided) = self.decided(start_ts)? {
-            return Ok(Err(decided));
+        if let Some(status) = self.final_status(start_ts)? {
+            return Ok(Err(status));
         }
         let mut locks = Vec::with_capacity(keys.len());
         for key in keys {
@@ -135,9 +137,9 @@ impl TwoPhase {
                 Some(lock) if lock.is_prewrite() => locks.push(info(key, &lock)),
                 _ => {
                     let keys = std::slice::from_ref(key);
-                    self.finish(start_ts, keys, Decided::RolledBack, None, latch)
+                    self.finish(start_ts, keys, FinalStatus::RolledBack, None, latch)
                         .await?;
-                    return Ok(Err(Decided::RolledBack));
+                    return Ok(Err(FinalStatus::RolledBack));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ilmenite_embedded::twophase::{CheckStatus, Decided, Prewritten, TxnStatus};
+use ilmenite_embedded::twophase::{CheckStatus, FinalStatus, Prewritten, TxnStatus};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::Timestamp;
 
@@ -144,8 +144,8 @@ pub(super) async fn check_secondaries(
     let mut answer = CheckSecondaryLocksResponse::default();
     match checked.await {
         Ok(Ok(locks)) => answer.locks = locks.into_iter().map(lock_info).collect(),
-        Ok(Err(Decided::Committed(ts))) => answer.commit_ts = ts.0,
-        Ok(Err(Decided::RolledBack)) => {}
+        Ok(Err(FinalStatus::Committed(ts))) => answer.commit_ts = ts.0,
+        Ok(Err(FinalStatus::RolledBack)) => {}
         Err(e) => answer.error = Some(key_error(e)?),
     }
     Ok(answer)
@@ -172,8 +172,8 @@ pub(super) async fn resolve(
     };
     for txn in all {
         let decided = match txn.status {
-            0 => Decided::RolledBack,
-            ts => Decided::Committed(Timestamp(ts)),
+            0 => FinalStatus::RolledBack,
+            ts => FinalStatus::Committed(Timestamp(ts)),
         };
         let resolved = s.0.txns.resolve(Timestamp(txn.txn), decided, &region.range, keys);
         if let Err(e) = resolved.await {

@@ -1,121 +1,42 @@
-//! Whole ranges: removing them, and cutting them into regions.
+//! Cuts ranges into regions.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
 use fjall::{AbstractTree, Readable, Snapshot};
 
-use super::Core;
-use super::format;
-use super::read::{Segment, segments};
-use super::spaces::Spaces;
-use ilmenite_store::{Error, KeyRange, Region, Result, prefix_end};
+use crate::format;
+use crate::keyspaces::Keyspaces;
+use crate::segment::{Segment, segments};
+use ilmenite_store::{KeyRange, Region, Result};
 
-/// Entries removed in one batch, and bytes of their keys.
-const DELETE_BATCH_ENTRIES: usize = 4096;
-const DELETE_BATCH_BYTES: usize = 1 << 20;
 /// What a region should hold at most, by the size on disk and by entries.
 const REGION_BYTES: u64 = 64 << 20;
 const REGION_ENTRIES: u64 = 256 << 10;
 
-/// `Store::delete_range`. A partition that lies wholly in the range loses its keyspace; of everything else the entries
-/// are removed batch by batch. Each step is durable by itself or repeated by the next call.
-pub(super) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
-    let spaces = &core.spaces;
-    for space in spaces.overlapping(range) {
-        let end = prefix_end(&space.prefix);
-        let reaches_end = range.end.is_empty() || (!end.is_empty() && end <= range.end);
-        if range.start <= space.prefix && reaches_end {
-            fail::fail_point!("store::delete_range::before_drop", |kind| Err(Error::injected(
-                kind,
-                Error::Io("injected before a keyspace was dropped".into())
-            )));
-            spaces.drop_space(&space.prefix)?;
-            fail::fail_point!("store::delete_range::after_drop", |kind| Err(Error::injected(
-                kind,
-                Error::Io("injected after a keyspace was dropped".into())
-            )));
-        }
-    }
-    let mut removed = false;
-    for segment in segments(spaces, range) {
-        removed |= delete_segment(spaces, &segment)?;
-    }
-    if removed && core.options.sync {
-        spaces
-            .db
-            .persist(fjall::PersistMode::SyncData)
-            .map_err(|e| spaces.map_error(e))?;
-    }
-    Ok(())
-}
-
-fn bounds(segment: &Segment) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    (Bound::Included(&segment.start[..]), Bound::Unbounded)
-}
-
-fn delete_segment(spaces: &Spaces, segment: &Segment) -> Result<bool> {
-    let mut removed = false;
-    loop {
-        let mut batch = spaces.db.batch();
-        let mut bytes = 0;
-        let mut ended = true;
-        let snapshot = spaces.db.snapshot();
-        for entry in snapshot.range::<&[u8], _>(&segment.space.keyspace, bounds(segment)) {
-            let entry = entry.key().map_err(|e| spaces.map_error(e))?;
-            let Some((key, _)) = format::split(&entry) else {
-                return Err(Error::Damaged {
-                    path: segment.space.keyspace.path().display().to_string(),
-                    detail: "an entry that is no version".into(),
-                });
-            };
-            // Both bounds are of keys, not of entries: see `read::Cursor`.
-            if key < &segment.start[..] {
-                continue;
-            }
-            if segment.end.as_ref().is_some_and(|end| key >= &end[..]) {
-                break;
-            }
-            bytes += entry.len();
-            batch.remove(&segment.space.keyspace, entry);
-            if batch.len() >= DELETE_BATCH_ENTRIES || bytes >= DELETE_BATCH_BYTES {
-                ended = false;
-                break;
-            }
-        }
-        drop(snapshot);
-        removed |= !batch.is_empty();
-        let committed = batch.commit().map_err(|e| spaces.map_error(e));
-        segment.space.cache.clear();
-        committed?;
-        if ended {
-            return Ok(removed);
-        }
-        std::thread::yield_now();
-    }
-}
-
 /// `Store::regions`. Each partition's keyspace makes at least one region; a large one is cut where its tables' metadata
 /// say that equal parts end (each table's entries taken as spread evenly between its first and last key), at a key
 /// that exists. No data are read but the few blocks these seeks touch.
-pub(super) fn regions(core: &Core, range: &KeyRange) -> Result<Vec<Region>> {
-    pieces(core, range, REGION_BYTES, REGION_ENTRIES)
+pub(crate) fn regions(keyspaces: &Keyspaces, range: &KeyRange) -> Result<Vec<Region>> {
+    pieces(keyspaces, range, REGION_BYTES, REGION_ENTRIES)
 }
 
 /// `regions`, of at most about so many bytes and entries each.
-pub(super) fn pieces(core: &Core, range: &KeyRange, max_bytes: u64, max_entries: u64) -> Result<Vec<Region>> {
-    let spaces = &core.spaces;
-    let snapshot = spaces.db.snapshot();
+pub(crate) fn pieces(
+    keyspaces: &Keyspaces,
+    range: &KeyRange,
+    max_bytes: u64,
+    max_entries: u64,
+) -> Result<Vec<Region>> {
+    let snapshot = keyspaces.db.snapshot();
     let mut out: Vec<Region> = Vec::new();
-    for segment in segments(spaces, range) {
-        let Some(extent) = Extent::of(spaces, &snapshot, &segment)? else {
+    for segment in segments(keyspaces, range) {
+        let Some(extent) = Extent::of(keyspaces, &snapshot, &segment)? else {
             continue;
         };
-        let cuts = extent.cuts(spaces, &snapshot, &segment, max_bytes, max_entries)?;
+        let cuts = extent.cuts(keyspaces, &snapshot, &segment, max_bytes, max_entries)?;
         let parts = cuts.len() as u64 + 1;
-        let mut first = Vec::new();
-        segment.decode_key_bound(&mut first);
-        let starts = std::iter::once(Bytes::from(first)).chain(cuts);
+        let starts = std::iter::once(Bytes::from(segment.first_key())).chain(cuts);
         for start in starts {
             // What lies between two keyspaces goes to the region before it.
             let start = if out.is_empty() {
@@ -142,6 +63,10 @@ pub(super) fn pieces(core: &Core, range: &KeyRange, max_bytes: u64, max_entries:
             approximate_keys: 0,
         });
     }
+    debug_assert!(
+        out.is_sorted_by(|a, b| a.range.start < b.range.start),
+        "regions follow each other"
+    );
     for region in &mut out {
         region.id = region_id(&region.range.start);
     }
@@ -153,19 +78,6 @@ fn region_id(start: &[u8]) -> u64 {
     start.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &b| {
         (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-impl Segment {
-    /// The user's key at which the segment begins.
-    fn decode_key_bound(&self, out: &mut Vec<u8>) {
-        if self.space.is_default() {
-            // A bound is the encoding of a key, so it decodes.
-            format::decode_default(&self.start, out);
-        } else {
-            out.extend_from_slice(&self.space.prefix);
-            out.extend_from_slice(&self.start);
-        }
-    }
 }
 
 /// Where the entries of a segment lie, as far as metadata tell.
@@ -188,8 +100,8 @@ fn position(common: usize, key: &[u8]) -> u128 {
 
 impl Extent {
     /// `None`: the segment is empty.
-    fn of(spaces: &Spaces, snapshot: &Snapshot, segment: &Segment) -> Result<Option<Extent>> {
-        let keyspace = &segment.space.keyspace;
+    fn of(keyspaces: &Keyspaces, snapshot: &Snapshot, segment: &Segment) -> Result<Option<Extent>> {
+        let keyspace = &segment.keyspace.inner;
         let end = match &segment.end {
             Some(end) => Bound::Excluded(&end[..]),
             None => Bound::Unbounded,
@@ -202,9 +114,9 @@ impl Extent {
         let Some(first) = entries.next() else {
             return Ok(None);
         };
-        let first = first.key().map_err(|e| spaces.map_error(e))?;
+        let first = first.key().map_err(|e| keyspaces.map_error(e))?;
         let last = match entries.next_back() {
-            Some(last) => last.key().map_err(|e| spaces.map_error(e))?,
+            Some(last) => last.key().map_err(|e| keyspaces.map_error(e))?,
             None => first.clone(),
         };
         drop(entries);
@@ -249,8 +161,8 @@ impl Extent {
             let bounds = (all.next(), all.next_back());
             let share = match bounds {
                 (Some(min), Some(max)) => {
-                    let min = min.key().map_err(|e| spaces.map_error(e))?;
-                    let max = max.key().map_err(|e| spaces.map_error(e))?;
+                    let min = min.key().map_err(|e| keyspaces.map_error(e))?;
+                    let max = max.key().map_err(|e| keyspaces.map_error(e))?;
                     share_within(&min, &max, &first, &last)
                 }
                 _ => 1.0,
@@ -265,7 +177,7 @@ impl Extent {
     /// The user's keys at which the second and later regions begin.
     fn cuts(
         &self,
-        spaces: &Spaces,
+        keyspaces: &Keyspaces,
         snapshot: &Snapshot,
         segment: &Segment,
         max_bytes: u64,
@@ -279,10 +191,10 @@ impl Extent {
         for position in self.quantiles(parts) {
             let mut target = self.common.clone();
             target.extend_from_slice(&position.to_be_bytes());
-            let Some(entry) = snapshot.range(&segment.space.keyspace, target..).next() else {
+            let Some(entry) = snapshot.range(&segment.keyspace.inner, target..).next() else {
                 break;
             };
-            let entry = entry.key().map_err(|e| spaces.map_error(e))?;
+            let entry = entry.key().map_err(|e| keyspaces.map_error(e))?;
             let Some((stored, _)) = format::split(&entry) else {
                 continue;
             };
