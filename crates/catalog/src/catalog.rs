@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ilmenite_base::{ErrorClass, rng};
+use ilmenite_base::{ErrorClass, RetryPolicy, rng};
 use ilmenite_store::StoreRef;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -34,7 +34,12 @@ use crate::{SchemaVersion, SchemaView, keys};
 const POLL_ALONE: Duration = Duration::from_secs(1);
 const POLL_AMONG_OTHERS: Duration = Duration::from_millis(50);
 /// Attempts to join when the catalog is opened.
-const OPEN_ATTEMPTS: u32 = 10;
+const JOIN: RetryPolicy = RetryPolicy {
+    max_attempts: 10,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(20),
+    max_delay: Duration::from_millis(200),
+};
 /// How long shutting down takes at most.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
@@ -162,14 +167,12 @@ impl Catalog {
             store,
             config,
         });
-        let mut attempt = 1;
+        let mut attempts = JOIN.begin();
         while let Err(e) = catalog.join().await {
-            if attempt == OPEN_ATTEMPTS || e.class() != ErrorClass::Transient {
+            if e.class() != ErrorClass::Transient || !attempts.again().await {
                 return Err(e);
             }
             tracing::warn!(error = %e, "joining failed; trying again");
-            tokio::time::sleep(Duration::from_millis(20) * attempt).await;
-            attempt += 1;
         }
         if let Err(e) = catalog.campaign().await {
             tracing::warn!(error = %e, "campaigning for owner failed; trying again");

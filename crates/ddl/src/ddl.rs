@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{Catalog, Meta, Topic};
 use ilmenite_store::{Check, StoreRef, Timestamp, Transaction, TxnMode};
-use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
+use ilmenite_task::{TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::backfill::{Backfill, BackfillKind, FinishKind, StorageAt};
@@ -16,9 +16,19 @@ use crate::statement::{JobChange, JobOutcome, JobRequest};
 use crate::worker::Shared;
 
 /// How often a submission or a command is tried again when somebody else gets in between.
-const CHANGE_TRIES: u32 = 50;
+const CHANGE: RetryPolicy = RetryPolicy {
+    max_attempts: 50,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(1),
+    max_delay: Duration::from_millis(50),
+};
 /// How often a submission of unknown outcome is looked for.
-const FIND_TRIES: u32 = 8;
+const FIND: RetryPolicy = RetryPolicy {
+    max_attempts: 8,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(40),
+    max_delay: Duration::from_secs(5),
+};
 
 /// The kinds of task that `Tasks` must know before `Ddl` starts.
 pub fn task_kinds(backfill: &Arc<Backfill>) -> Vec<Arc<dyn TaskKind>> {
@@ -85,18 +95,16 @@ impl Ddl {
 
     /// Queues a schema change. It goes on by itself from here, whatever becomes of the caller.
     pub async fn submit(&self, request: JobRequest) -> Result<JobId> {
-        let mut tries = 0;
+        let mut attempts = CHANGE.begin();
         loop {
-            tries += 1;
             match self.try_submit(&request).await {
-                Err(error) if error.class() == ErrorClass::Transient && tries < CHANGE_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)))).await;
-                }
                 Ok(id) => {
                     self.shared.notify();
                     return Ok(id);
                 }
-                error => return error,
+                Err(error) if error.class() != ErrorClass::Transient => return Err(error),
+                Err(error) if !attempts.again().await => return Err(error),
+                Err(_) => {}
             }
         }
     }
@@ -132,7 +140,8 @@ impl Ddl {
     /// The submission's outcome is unknown: submitted again it might run twice. Ended first, so that it takes no effect
     /// later, it is there or it is not.
     async fn find_submitted(&self, id: JobId, start_ts: Timestamp, text: String) -> Result<JobId> {
-        for attempt in 1..=FIND_TRIES {
+        let mut attempts = FIND.begin();
+        loop {
             let found = async {
                 self.shared.store.unlock(start_ts, None).await?;
                 let live = self.shared.rows.job(id).await?.is_some();
@@ -145,15 +154,14 @@ impl Ddl {
                     let class = ErrorClass::Transient;
                     return Err(DdlError::Internal { class, message });
                 }
-                Err(error) if error.class() == ErrorClass::Transient => {
-                    tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+                Err(error) if error.class() != ErrorClass::Transient => return Err(error),
+                Err(_) if attempts.again().await => {}
+                Err(_) => {
+                    let message = format!("whether job {id} was submitted is not known: {text}");
+                    return Err(DdlError::permanent(message));
                 }
-                Err(error) => return Err(error),
             }
         }
-        Err(DdlError::permanent(format!(
-            "whether job {id} was submitted is not known: {text}"
-        )))
     }
 
     /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.
@@ -262,7 +270,8 @@ impl Ddl {
     }
 
     async fn change(&self, id: JobId, edit: &impl Fn(&mut Job) -> Result<()>) -> Result<()> {
-        for attempt in 0..CHANGE_TRIES {
+        let mut attempts = CHANGE.begin();
+        loop {
             let Some(stored) = self.shared.rows.job(id).await? else {
                 return Err(match self.shared.rows.history(id).await? {
                     Some(_) => DdlError::CancelFinished { id },
@@ -275,12 +284,13 @@ impl Ddl {
             if self.shared.rows.replace(&stored, &next, None, limit).await? {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+            if !attempts.again().await {
+                return Err(DdlError::Internal {
+                    class: ErrorClass::Transient,
+                    message: format!("job {id} changes too often to be changed"),
+                });
+            }
         }
-        Err(DdlError::Internal {
-            class: ErrorClass::Transient,
-            message: format!("job {id} changes too often to be changed"),
-        })
     }
 
     /// Deletes objects of this cluster under a storage URI that no live task owns. Returns their number.

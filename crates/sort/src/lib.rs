@@ -39,7 +39,7 @@ pub use merge::{Merge, MergeOptions, MergeOutput, merge_fan_in, merge_runs};
 pub use metrics::{Op, RequestStats, register_metrics};
 pub use plan::{Decision, PlannedRange, after_key, merge_groups, needs_merge, overlap, plan_ranges};
 pub use reader::read_footer;
-pub use retry::{RetryEvent, RetryObserver, RetryPolicy};
+pub use retry::{RetryEvent, RetryObserver};
 pub use run::{Bucket, MAX_BUCKETS, RunMeta};
 pub use sorter::{RunSorter, SortOutput, SortedEntries, SortedRun, SorterOptions, run_prefix, task_prefix};
 pub use storage::{Multipart, ObjectStorage};

@@ -139,7 +139,7 @@ impl TableWriter {
     /// Appends the values of columns that are not public to those of the public ones: the column's default, as rows
     /// written before it existed read too.
     pub fn complete(&self, zone: Option<&TimeZone>, datums: &mut Vec<Datum>) -> Result<()> {
-        Ok(self.codec.complete(zone, datums)?)
+        self.codec.complete(zone, datums)
     }
 
     /// The error of a row that collides with another, for a statement that does not forgive it.

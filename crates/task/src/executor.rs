@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use ilmenite_base::{ErrorClass, Notifier};
+use ilmenite_base::{ErrorClass, Notifier, RetryPolicy};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -18,14 +18,19 @@ use crate::error::{Error, Result};
 use crate::handle::{ReportSink, Reported, SubtaskHandle};
 use crate::kind::{SubtaskContext, TaskKind};
 use crate::metrics;
-use crate::retry::RetryPolicy;
+use crate::retry::next_retry;
 use crate::rows::{Change, Rows, Stored};
 use crate::{Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// How often a running subtask's progress is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries to write how a subtask ended; after that its row says `running` here, and the next round takes it back.
-const FINISH_TRIES: u32 = 10;
+const FINISH: RetryPolicy = RetryPolicy {
+    max_attempts: 10,
+    max_elapsed: Duration::from_secs(600),
+    base_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(60),
+};
 
 type SubtaskId = (TaskId, usize, u32);
 
@@ -135,7 +140,7 @@ impl ReportSink for Claim {
 pub(crate) struct Executor {
     pub rows: Rows,
     pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-    pub policy: RetryPolicy,
+    pub retry: RetryPolicy,
     pub changed: Notifier,
     pub poll: Duration,
     pub slots: u32,
@@ -148,7 +153,7 @@ impl Executor {
     pub fn new(
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-        policy: RetryPolicy,
+        retry: RetryPolicy,
         changed: Notifier,
         poll: Duration,
         slots: u32,
@@ -165,7 +170,7 @@ impl Executor {
         Executor {
             rows,
             kinds,
-            policy,
+            retry,
             changed,
             poll,
             slots,
@@ -468,7 +473,8 @@ impl Executor {
             return;
         }
         let progress = reported.lock().progress;
-        for attempt in 1..=FINISH_TRIES {
+        let mut attempts = FINISH.begin();
+        loop {
             let written = async {
                 // Without the time there is nothing to bound retries by.
                 let now_ms = self.rows.now_ms().await?;
@@ -482,13 +488,13 @@ impl Executor {
             match written.await {
                 Ok(()) | Err(Error::Lost) => return,
                 Err(e) => {
-                    tracing::warn!(subtask = name, attempt, error = %e, "the end of a subtask could not be written");
+                    tracing::warn!(subtask = name, attempt = attempts.number(), error = %e, "the end of a subtask could not be written");
                     // An output that no row can take: run again it would be the same.
                     if result.is_ok() && e.is_lasting() {
                         result = Err(e.into());
-                        continue;
+                    } else if !attempts.again().await {
+                        return;
                     }
-                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
             }
         }
@@ -517,7 +523,7 @@ impl Executor {
             Stop::Pause => s.state = SubtaskState::Paused,
             Stop::Revert => s.state = SubtaskState::Canceled,
             Stop::Shutdown => s.state = SubtaskState::Pending,
-            Stop::No | Stop::Lost => match self.policy.next(s.retry.as_ref(), error, now_ms) {
+            Stop::No | Stop::Lost => match next_retry(&self.retry, s.retry.as_ref(), error, now_ms) {
                 Some(retry) => {
                     metrics::SUBTASK_RETRIES.inc();
                     s.state = SubtaskState::Pending;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ilmenite_base::{ErrorClass, clock};
+use ilmenite_base::{ErrorClass, RetryPolicy, clock};
 use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{
@@ -12,7 +12,6 @@ use ilmenite_store::{
 };
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::finish::ReconcilePart;
 use super::plan::{parse, value};
@@ -25,7 +24,12 @@ use ilmenite_table::{append_note_prefix, decode_duplicate, handle_text, split_no
 /// How long to wait for a lock at once: a cancel is heard in between.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long a key may be kept from us by others before the subtask gives up (and is tried again, within bounds).
-const KEY_TIME_MAX: Duration = Duration::from_secs(60);
+const KEY: RetryPolicy = RetryPolicy {
+    max_attempts: 10_000,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(10),
+    max_delay: Duration::from_millis(160),
+};
 /// Keys set right in one transaction, while nobody else has one of them.
 const KEYS_AT_ONCE: usize = 128;
 /// Contradicting values kept for people to look at.
@@ -281,8 +285,7 @@ async fn one_key(
     reconciler: &mut Reconciler<'_>,
     key: &Bytes,
 ) -> Result<Vec<Conflict>, TaskError> {
-    let began = Instant::now();
-    let mut attempts = 0;
+    let mut attempts = KEY.begin();
     loop {
         if context.cancel.is_cancelled() {
             return Err(cancelled());
@@ -293,23 +296,22 @@ async fn one_key(
             .await
         {
             Ok(outcome) => {
-                if attempts > 0 {
+                if attempts.number() > 1 {
                     context.report.retrying(None);
                 }
                 return Ok(outcome);
             }
             Err(error) => error,
         };
-        attempts += 1;
-        if !passes(&error) || began.elapsed() > KEY_TIME_MAX {
+        let attempt = attempts.number();
+        let Some(pause) = attempts.failed().filter(|_| passes(&error)) else {
             return Err(error.into());
-        }
+        };
         let now_ms = clock::wall_ms();
-        let pause = Duration::from_millis(5 << attempts.min(5));
         context.report.retrying(Some(RetryStatus {
             error: error.into(),
-            attempts,
-            since_ms: now_ms.saturating_sub(began.elapsed().as_millis() as u64),
+            attempts: attempt,
+            since_ms: now_ms.saturating_sub(attempts.elapsed().as_millis() as u64),
             next_try_ms: now_ms + pause.as_millis() as u64,
         }));
         tokio::select! {

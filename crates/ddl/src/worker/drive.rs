@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{OwnerTerm, SchemaState, SchemaVersion, TableId};
 use ilmenite_store::{Check, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskError, TaskState};
@@ -16,7 +16,12 @@ use crate::error::DdlError;
 use crate::job::{Job, JobId, JobState, Stage, Stored, encode, history_key, job_key, storage_key};
 
 /// How often a step whose transaction met another one is made again before that counts as a failure.
-const CONFLICT_TRIES: u32 = 20;
+const CONFLICT: RetryPolicy = RetryPolicy {
+    max_attempts: 20,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(1),
+    max_delay: Duration::from_millis(20),
+};
 /// Before looking again at a row that somebody else changed.
 const LOST_PAUSE: Duration = Duration::from_millis(5);
 
@@ -252,15 +257,13 @@ impl Shared {
         term: &OwnerTerm,
         action: Action,
     ) -> StepResult<Job> {
-        let mut tries = 0;
+        let mut attempts = CONFLICT.begin();
         loop {
-            tries += 1;
             match self.try_write(stored, next.clone(), term, action).await {
-                Err(StepError::Failed(DdlError::Internal {
-                    class: ErrorClass::Transient,
-                    ..
-                })) if tries < CONFLICT_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(tries as u64)).await;
+                Err(StepError::Failed(error)) if error.class() == ErrorClass::Transient => {
+                    if !attempts.again().await {
+                        return Err(StepError::Failed(error));
+                    }
                 }
                 result => return result,
             }

@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::Notifier;
+use ilmenite_base::{Notifier, RetryPolicy};
 use ilmenite_catalog::{Catalog, OwnerTerm, TableId, Topic};
 use ilmenite_store::StoreRef;
-use ilmenite_task::{RetryPolicy, Tasks};
+use ilmenite_task::Tasks;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::stream;
+use ilmenite_base::rng;
 use ilmenite_proto::errorpb;
 use ilmenite_proto::import_sstpb::{
     MultiIngestRequest, Pair, Range, SstMeta, WriteBatch, WriteRequest, write_request::Chunk,
@@ -156,7 +157,8 @@ impl Job {
         end: At,
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Failure> {
-        let uuid = Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        let uuid = uuid::Builder::from_random_bytes(rng::bytes()).into_uuid();
+        let uuid = Bytes::copy_from_slice(uuid.as_bytes());
         let mut last = from;
         let mut next = self.next(from);
         while next != end {

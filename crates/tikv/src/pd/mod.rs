@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ilmenite_base::RetryPolicy;
 use ilmenite_proto::metapb::Store;
 use ilmenite_proto::pdpb::pd_client::PdClient;
 use ilmenite_proto::pdpb::{self, ErrorType, GetMembersRequest, RequestHeader};
@@ -30,6 +31,8 @@ use message::{PdRequest, PdResponse};
 const MEMBER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Looking for the leader more often than this helps nobody.
 const REDISCOVER_INTERVAL: Duration = Duration::from_millis(100);
+/// Between tries to reach any of them at all.
+const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// Regions asked for in one call.
 pub(crate) const REGION_PAGE: i32 = 128;
 
@@ -226,12 +229,18 @@ fn is_final(code: Code) -> bool {
 impl Pd {
     /// Within `options.connect_timeout`, or an error that names what each endpoint said.
     pub async fn connect(endpoints: Vec<String>, options: Arc<TikvOptions>) -> Result<Self> {
-        let deadline = Instant::now() + options.connect_timeout;
+        let mut attempts = RetryPolicy {
+            max_attempts: u32::MAX,
+            max_elapsed: options.connect_timeout,
+            base_delay: CONNECT_PAUSE,
+            max_delay: CONNECT_PAUSE,
+        }
+        .begin();
         let mut problems;
         loop {
             problems = Vec::new();
             for address in &endpoints {
-                let left = deadline.saturating_duration_since(Instant::now());
+                let left = options.connect_timeout.saturating_sub(attempts.elapsed());
                 let asked = tokio::time::timeout(left.max(Duration::from_millis(100)), ask_member(address));
                 match asked.await {
                     Ok(Ok((cluster_id, leader, more))) => {
@@ -251,10 +260,9 @@ impl Pd {
                     Err(_) => problems.push(format!("{address}: no answer in time")),
                 }
             }
-            if Instant::now() + Duration::from_millis(200) >= deadline {
+            if !attempts.again().await {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Err(Error::Unavailable(format!(
             "no PD can be reached within {} ms: {}",
