@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fail::fail_point;
+use ilmenite_store::rows::{self, encode};
 use ilmenite_store::{
-    Check, CommitOptions, Durability, Error as StoreError, KvBatch, ScanOptions, StoreRef, Timestamp,
-    Transaction, TxnMode,
+    Check, CommitOptions, Durability, Error as StoreError, ScanOptions, StoreRef, Timestamp, Transaction,
+    TxnMode,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, decode, encode};
+use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 use crate::wake::Topic;
 use crate::{Catalog, SchemaVersion, keys};
@@ -63,15 +64,8 @@ pub(crate) struct Addresses {
 
 /// All rows, dead nodes' too, as of `ts`.
 pub(crate) async fn nodes_at(store: &StoreRef, ts: Timestamp) -> Result<Vec<NodeInfo>> {
-    let mut scan = store.scan(keys::nodes(), ts, ScanOptions::default())?;
-    let mut batch = KvBatch::new();
-    let mut nodes = Vec::new();
-    while scan.next_batch(&mut batch).await? {
-        for (key, value) in batch.iter() {
-            nodes.push(decode(|| format!("node {}", key.escape_ascii()), value)?);
-        }
-    }
-    Ok(nodes)
+    let rows = rows::scan_at(store, keys::nodes(), ts, ScanOptions::default()).await?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
 impl Catalog {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{Catalog, Meta, Topic};
+use ilmenite_store::rows::encode;
 use ilmenite_store::{Check, StoreRef, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::backfill::{Backfill, BackfillKind, FinishKind, StorageAt};
 use crate::error::{DdlError, Result};
-use crate::job::{Job, JobId, JobState, Rows, Stage, encode, job_key, storage_key};
+use crate::job::{Job, JobId, JobState, Rows, Stage, job_key, storage_key};
 use crate::statement::{JobChange, JobOutcome, JobRequest};
 use crate::worker::Shared;
 
@@ -280,8 +281,8 @@ impl Ddl {
             };
             let mut next = stored.value.clone();
             edit(&mut next)?;
-            let limit = self.shared.catalog.commit_options()?.max_commit_ts;
-            if self.shared.rows.replace(&stored, &next, None, limit).await? {
+            let options = self.shared.catalog.commit_options()?;
+            if self.shared.rows.replace(&stored, &next, options).await? {
                 return Ok(());
             }
             if !attempts.again().await {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use ilmenite_base::{ErrorClass, Notifier, RetryPolicy};
+use ilmenite_store::Durability;
+use ilmenite_store::rows::{Change, Stored};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use crate::handle::{ReportSink, Reported, SubtaskHandle};
 use crate::kind::{SubtaskContext, TaskKind};
 use crate::metrics;
 use crate::retry::next_retry;
-use crate::rows::{Change, Rows, Stored};
+use crate::rows::Rows;
 use crate::{Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// How often a running subtask's progress is written.
@@ -93,7 +95,7 @@ struct Claim {
 }
 
 impl Claim {
-    async fn write(&self, relaxed: bool, edit: impl Fn(&mut Subtask)) -> Result<()> {
+    async fn write(&self, durability: Durability, edit: impl Fn(&mut Subtask)) -> Result<()> {
         let mut row = self.row.lock().await;
         loop {
             let mut next = row.value.clone();
@@ -101,13 +103,9 @@ impl Claim {
             if next == row.value {
                 return Ok(());
             }
-            let mut change = if relaxed {
-                Change::default().relaxed()
-            } else {
-                Change::default()
-            };
+            let mut change = Change::default();
             let raw = change.replace(&row, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, durability).await {
                 Ok(()) => {
                     row.raw = raw;
                     row.value = next;
@@ -128,7 +126,7 @@ impl Claim {
 #[async_trait]
 impl ReportSink for Claim {
     async fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
-        let write = self.write(false, |s| {
+        let write = self.write(Durability::Sync, |s| {
             s.checkpoint = Some(checkpoint.clone());
             // It got further: earlier failures no longer count against it.
             s.retry = None;
@@ -280,7 +278,7 @@ impl Executor {
             next.node = None;
             let mut change = Change::default();
             change.replace(&subtask, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, Durability::Sync).await {
                 Ok(()) | Err(Error::Lost) => self.wake(),
                 Err(e) => return Err(e),
             }
@@ -355,7 +353,7 @@ impl Executor {
         let mut change = Change::default();
         change.expect(task);
         let raw = change.replace(subtask, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
 
         let row = Stored {
             key: subtask.key.clone(),
@@ -450,7 +448,7 @@ impl Executor {
             let reported = reported.lock();
             (reported.progress, reported.retry.clone())
         };
-        let written = running.claim.write(true, |s| {
+        let written = running.claim.write(Durability::Relaxed, |s| {
             s.progress = s.progress.at_least(progress);
             s.retrying = retrying.clone();
         });
@@ -483,7 +481,7 @@ impl Executor {
                     s.retrying = None;
                     self.settle(s, &result, stop, now_ms);
                 };
-                running.claim.write(false, settle).await
+                running.claim.write(Durability::Sync, settle).await
             };
             match written.await {
                 Ok(()) | Err(Error::Lost) => return,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_base::{ErrorClass, Notifier, RetryPolicy};
-use ilmenite_store::Precondition;
+use ilmenite_store::rows::{Change, Stored, encode};
+use ilmenite_store::{Durability, Precondition};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::kind::{PlanInput, TaskKind};
 use crate::metrics;
 use crate::retry::next_retry;
-use crate::rows::{Change, Rows, Stored, encode, subtask_key};
+use crate::rows::{Rows, subtask_key};
 use crate::{RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// Gathering facts and cleaning up reach out to stores: longer than this is a transient error like any other.
@@ -343,7 +344,7 @@ impl Scheduler {
             return Err(Error::PlanTooLarge { subtasks, bytes });
         }
         change.replace(task, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
         Ok(true)
     }
 
@@ -428,7 +429,7 @@ impl Scheduler {
             return Ok(false);
         }
         change.replace(task, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
         Ok(true)
     }
 }

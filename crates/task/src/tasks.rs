@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use ilmenite_base::{Notifier, RetryPolicy};
 use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
-use ilmenite_store::{Check, StoreRef, Transaction};
+use ilmenite_store::rows::{Change, Stored, encode};
+use ilmenite_store::{Check, Durability, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Place};
 use crate::kind::TaskKind;
 use crate::retry::DEFAULT_RETRY;
-use crate::rows::{Change, ID_KEY, Rows, Stored, decode_id, encode, key_key, subtask_key, task_key};
+use crate::rows::{ID_KEY, Rows, decode_id, key_key, subtask_key, task_key};
 use crate::scheduler::Scheduler;
 use crate::{Progress, RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
@@ -349,7 +350,7 @@ impl Tasks {
             }
             let mut change = Change::guarded(term.guard());
             change.replace(&task, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, Durability::Sync).await {
                 Ok(()) => {
                     self.wake();
                     return Ok(());

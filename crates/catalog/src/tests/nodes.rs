@@ -130,14 +130,16 @@ async fn a_late_owners_commit_is_refused() {
     let mut txn = begin(&t.store).await;
     let mut meta = Meta::new(&mut txn);
     meta.bump_schema_version(of_schema(1, 1)).await.unwrap();
-    assert!(matches!(
-        old.commit_as_owner(txn, &term).await,
-        Err(Error::NotOwner)
-    ));
+    let guard = term.guard();
+    txn.require(guard.key, guard.value);
+    let refused = txn.commit(old.commit_options().unwrap()).await;
+    assert!(matches!(refused, Err(StoreError::PreconditionFailed { .. })));
     let mut txn = begin(&t.store).await;
     let mut meta = Meta::new(&mut txn);
     let version = meta.bump_schema_version(of_schema(1, 1)).await.unwrap();
-    new.commit_as_owner(txn, &follower).await.unwrap();
+    let guard = follower.guard();
+    txn.require(guard.key, guard.value);
+    txn.commit(new.commit_options().unwrap()).await.unwrap();
     assert_eq!(old.refreshed().await.unwrap().version(), version);
 }
 

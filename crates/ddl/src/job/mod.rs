@@ -6,8 +6,7 @@ mod rows;
 pub use kind::JobType;
 pub use rows::DeleteRange;
 pub(crate) use rows::{
-    Rows, Stored, Sweep, delete_range_job, delete_range_key, encode, history_key, job_key, storage_key,
-    sweep_key,
+    Rows, Sweep, delete_range_job, delete_range_key, history_key, job_key, storage_key, sweep_key,
 };
 
 use ilmenite_catalog::{SchemaId, SchemaState, SchemaVersion, TableId};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{OwnerTerm, TableInfo};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{Check, GcHold, Timestamp, Transaction};
+use ilmenite_store::rows::{Stored, encode};
+use ilmenite_store::{Check, EntryDigest, GcHold, Timestamp, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::backfill::{
     read_step, verify_step,
 };
 use crate::error::DdlError;
-use crate::job::{Conflict, Job, JobState, Stage, Stored, Sweep, encode, hold_job, hold_prefix, sweep_key};
+use crate::job::{Conflict, Job, JobState, Stage, Sweep, hold_job, hold_prefix, sweep_key};
 use crate::statement::Verify;
 
 /// How often to look whether the node a task depends on is still there.

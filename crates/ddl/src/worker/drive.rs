@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{OwnerTerm, SchemaState, SchemaVersion, TableId};
+use ilmenite_store::rows::{Stored, encode};
 use ilmenite_store::{Check, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskError, TaskState};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::names::Names;
 use super::step::Step;
 use super::{Live, Shared};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage, Stored, encode, history_key, job_key, storage_key};
+use crate::job::{Job, JobId, JobState, Stage, history_key, job_key, storage_key};
 
 /// How often a step whose transaction met another one is made again before that counts as a failure.
 const CONFLICT: RetryPolicy = RetryPolicy {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ilmenite_base::{ErrorClass, RetryPolicy, clock};
 use ilmenite_catalog::OwnerTerm;
+use ilmenite_store::rows::Stored;
 use ilmenite_task::{RetryStatus, TaskError, next_retry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::drive::{Action, StepError, StepResult};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage, Stored};
+use crate::job::{Job, JobId, JobState, Stage};
 
 /// Between looks at a row that cannot be read or written: the job is there until it can.
 const UNREADABLE: RetryPolicy =

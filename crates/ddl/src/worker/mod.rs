@@ -20,12 +20,13 @@ use std::time::Duration;
 use ilmenite_base::{Notifier, RetryPolicy};
 use ilmenite_catalog::{Catalog, OwnerTerm, TableId, Topic};
 use ilmenite_store::StoreRef;
+use ilmenite_store::rows::Stored;
 use ilmenite_task::Tasks;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::job::{Job, JobId, JobState, Rows, Stage, Stored};
+use crate::job::{Job, JobId, JobState, Rows, Stage};
 
 /// Jobs that build no index, and jobs that do, at work at once.
 const GENERAL_JOBS_MAX: usize = 10;

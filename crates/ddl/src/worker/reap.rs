@@ -115,7 +115,7 @@ impl Shared {
                 continue;
             }
             self.store.delete_range(stored.value.range.clone()).await?;
-            self.rows.delete(vec![stored.key]).await?;
+            self.rows.range_deleted(&stored).await?;
             tracing::info!(job = id, what = stored.value.what, "range deleted");
         }
         Ok(())
