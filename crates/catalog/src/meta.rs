@@ -223,7 +223,7 @@ impl<'a> Meta<'a> {
 
     /// The next schema version, with what it changes; `diff.version` is filled in.
     pub async fn bump_schema_version(&mut self, mut diff: SchemaDiff) -> Result<SchemaVersion> {
-        fail_point!("catalog::version::before_write", |kind| Err(Error::Store(
+        fail_point!("catalog::version::before", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
                 ilmenite_store::Error::Unavailable("injected before the schema version is written".into())

@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fail::fail_point;
 use ilmenite_store::rows::{self, encode};
 use ilmenite_store::{
     Check, CommitOptions, Durability, Error as StoreError, ScanOptions, StoreRef, Timestamp, Transaction,
@@ -95,7 +94,7 @@ impl Catalog {
             mysql: address.to_owned(),
             status: status_address.to_owned(),
         };
-        self.announce_soon();
+        self.waking.announce_soon();
         self.renew_now.notify_one();
     }
 
@@ -172,11 +171,7 @@ impl Catalog {
     /// Writes the node's row anew, and begins to take part. Transactions begun before are doomed, unless this node has
     /// been the owner all the time: then no schema changed but through it, and it waits for its own in any case.
     pub(crate) async fn join(&self) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the lease is renewed".into()
-            ))
-        ));
+        self.failpoint("catalog::renew::before")?;
         let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let now = txn.start_ts();
@@ -222,11 +217,7 @@ impl Catalog {
 
     /// `LeaseLost` when it is too late.
     async fn renew(&self) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the lease is renewed".into()
-            ))
-        ));
+        self.failpoint("catalog::renew::before")?;
         let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let key = keys::node(&self.node_id);
@@ -258,7 +249,7 @@ impl Catalog {
         let failed = if self.is_live() {
             match self.renew().await {
                 Ok(()) => {
-                    self.shown();
+                    self.waking.shown();
                     return lease / 3;
                 }
                 Err(e) => {

@@ -6,14 +6,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fail::fail_point;
 use ilmenite_base::{Notifier, Subscription};
 use ilmenite_store::rows::{self, Stored, decode, encode};
 use ilmenite_store::{Check, Error as StoreError, Precondition, Transaction, TxnMode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::metrics::METRICS;
 use crate::{Catalog, NodeInfo, keys};
 
@@ -159,11 +158,7 @@ impl Catalog {
 
     /// Follows the owner `before`, if it still is what the row says.
     async fn begin_term(&self, before: Option<OwnerInfo>) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::owner::campaign"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the owner's row is written".into()
-            ))
-        ));
+        self.failpoint("catalog::campaign::before")?;
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let row = txn.get(keys::OWNER).await?;
         let now: Option<OwnerInfo> = row.map(|row| decode(keys::OWNER, &row)).transpose()?;

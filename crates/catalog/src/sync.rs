@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
-use crate::mdl::Holder;
 use crate::metrics::METRICS;
 use crate::node::nodes_at;
 use crate::owner::OwnerTerm;
+use crate::pins::Holder;
 use crate::wake::Topic;
 use crate::{Blocker, Catalog, SchemaVersion, TableId, keys};
 
@@ -77,7 +77,7 @@ struct Answered {
 /// What a node's follower remembers between its rounds.
 #[derive(Default)]
 pub(crate) struct Follower {
-    answered: HashMap<i64, Answered>,
+    answered: BTreeMap<i64, Answered>,
     incarnation: u64,
 }
 
@@ -190,7 +190,7 @@ impl Catalog {
                 Err(e) => return Err(e),
             }
             let pause = if errors > 0 || blockers.len() > own {
-                self.look_interval(ANSWER_INTERVAL)
+                self.waking.look_interval(ANSWER_INTERVAL)
             } else {
                 OWN_INTERVAL
             };

@@ -6,7 +6,7 @@ use ilmenite_error::Error;
 use ilmenite_store::rows::RowError;
 use serde::{Deserialize, Serialize};
 
-use crate::JobId;
+use crate::ids::JobId;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]

@@ -4,7 +4,7 @@
 use ilmenite_catalog::{ColumnInfo, Name, TableInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::JobId;
+use crate::ids::JobId;
 
 /// One table by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

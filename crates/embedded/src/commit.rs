@@ -513,7 +513,7 @@ fn process(core: &Core, mut jobs: Vec<Queued>) {
 }
 
 fn apply(core: &Core, batch: fjall::OwnedWriteBatch) -> Result<()> {
-    fail::fail_point!("store::commit::before_apply", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::commit::before", |kind| Err(Error::injected(
         kind,
         Error::Io("injected before the batch was written".into())
     )));
@@ -526,7 +526,7 @@ fn apply(core: &Core, batch: fjall::OwnedWriteBatch) -> Result<()> {
             Error::Undetermined(e.to_string())
         }
     })?;
-    fail::fail_point!("store::commit::after_apply", |_| Err(Error::Undetermined(
+    fail::fail_point!("embedded::commit::after", |_| Err(Error::Undetermined(
         "injected after the batch was written".into()
     )));
     Ok(())

@@ -262,7 +262,7 @@ fn write_all(
 
 /// `attach` is the ingestion's own `finish` (its type has no public name).
 fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Result<()>) -> Result<()> {
-    fail::fail_point!("store::ingest::before_finish", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::ingest::before", |kind| Err(Error::injected(
         kind,
         Error::Io("injected before the ingest was finished".into())
     )));
@@ -277,7 +277,7 @@ fn finish(core: &Core, space: &Arc<Space>, attach: impl FnOnce() -> fjall::Resul
         .and_then(|()| attach())
         .map_err(|e| core.spaces.map_error(e))?;
     space.cache.clear();
-    fail::fail_point!("store::ingest::after_finish", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::ingest::after", |kind| Err(Error::injected(
         kind,
         Error::Io("injected after the ingest was finished".into())
     )));

@@ -26,12 +26,12 @@ pub(super) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
         let end = prefix_end(&space.prefix);
         let reaches_end = range.end.is_empty() || (!end.is_empty() && end <= range.end);
         if range.start <= space.prefix && reaches_end {
-            fail::fail_point!("store::delete_range::before_drop", |kind| Err(Error::injected(
+            fail::fail_point!("embedded::delete_range::before", |kind| Err(Error::injected(
                 kind,
                 Error::Io("injected before a keyspace was dropped".into())
             )));
             spaces.drop_space(&space.prefix)?;
-            fail::fail_point!("store::delete_range::after_drop", |kind| Err(Error::injected(
+            fail::fail_point!("embedded::delete_range::after", |kind| Err(Error::injected(
                 kind,
                 Error::Io("injected after a keyspace was dropped".into())
             )));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_base::ErrorClass;
+use ilmenite_catalog::TableRef;
 use ilmenite_codec::Handle;
 use ilmenite_store::{Error as StoreError, Timestamp, Transaction, TxnMode};
 use ilmenite_table::{Error as WriteError, RowOutcome};
@@ -14,58 +15,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::node::Node;
+use crate::oracle::RowKey;
 use crate::sim::Sim;
 use crate::table::{self, Change, Decoder, Values};
-
-/// A table by number, and a row's key.
-pub type RowKey = (usize, i64);
-
-/// What each row may be: one value when the last write was acknowledged or refused, more after an unknown outcome.
-#[derive(Default)]
-pub struct Oracle {
-    rows: Mutex<BTreeMap<RowKey, Vec<Option<Values>>>>,
-}
-
-impl Oracle {
-    pub fn acknowledged(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
-        let mut rows = self.rows.lock();
-        for (key, value) in writes {
-            rows.insert(*key, vec![value.clone()]);
-        }
-    }
-
-    pub fn unknown(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
-        let mut rows = self.rows.lock();
-        for (key, value) in writes {
-            let possible = rows.entry(*key).or_insert_with(|| vec![None]);
-            if !possible.contains(value) {
-                possible.push(value.clone());
-            }
-        }
-    }
-
-    pub fn possible(&self, key: RowKey) -> Vec<Option<Values>> {
-        self.rows.lock().get(&key).cloned().unwrap_or_else(|| vec![None])
-    }
-
-    pub fn keys(&self) -> Vec<RowKey> {
-        self.rows.lock().keys().copied().collect()
-    }
-}
-
-/// How a client writes.
-#[derive(Debug, Clone, Copy)]
-pub struct DmlSettings {
-    pub clients: usize,
-    /// Rows a client owns in each table, at most.
-    pub rows_each: i64,
-    /// `a` is below this: the lower, the more collisions.
-    pub values: i64,
-    /// Milliseconds between statements, at most.
-    pub think_ms: u64,
-    /// How often a transaction stays open for long.
-    pub lingers: f64,
-}
 
 /// What a transaction has done so far: known also when its node dies under it.
 #[derive(Default)]
@@ -162,7 +114,15 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
             drop(txn.rollback().await);
             return End::RolledBack;
         }
-        if !judge_outcome(sim, key, &change, &outcome, start_ts, mode, &table, intent) {
+        let judged = Judged {
+            start_ts,
+            mode,
+            key,
+            table: &table,
+            change: &change,
+            outcome: &outcome,
+        };
+        if !judge_outcome(sim, &judged, intent) {
             drop(txn.rollback().await);
             return End::RolledBack;
         }
@@ -256,18 +216,25 @@ fn judge_error(sim: &Sim, node: &Node, error: &WriteError) {
     }
 }
 
-/// Is what the statement says possible? False ends the transaction.
-#[allow(clippy::too_many_arguments)]
-fn judge_outcome(
-    sim: &Sim,
-    key: RowKey,
-    change: &Change,
-    outcome: &RowOutcome,
+/// A change in a transaction, and what came of it.
+struct Judged<'a> {
     start_ts: Timestamp,
     mode: TxnMode,
-    table: &ilmenite_catalog::TableRef,
-    intent: &Mutex<Intent>,
-) -> bool {
+    key: RowKey,
+    table: &'a TableRef,
+    change: &'a Change,
+    outcome: &'a RowOutcome,
+}
+
+/// Is what the statement says possible? False ends the transaction.
+fn judge_outcome(sim: &Sim, judged: &Judged<'_>, intent: &Mutex<Intent>) -> bool {
+    let Judged {
+        start_ts,
+        key,
+        change,
+        outcome,
+        ..
+    } = *judged;
     let possible = match intent.lock().writes.get(&key) {
         Some(own) => vec![own.clone()],
         None => sim.oracle.possible(key),
@@ -285,9 +252,9 @@ fn judge_outcome(
             index: Some(id),
             existing,
         } => {
-            if mode == TxnMode::Pessimistic
+            if judged.mode == TxnMode::Pessimistic
                 && let Some(values) = change.after()
-                && !holds_key(sim, key.0, table, *id, existing, values, intent)
+                && !holds_key(sim, (key.0, existing), judged.table, *id, values, intent)
             {
                 sim.violation(format!(
                     "FALSE DUPLICATE: {change:?} in {start_ts} is said to collide with {existing:?} in index {id}"
@@ -308,10 +275,9 @@ fn judge_outcome(
 /// Does the row really have these values in the index's columns now?
 fn holds_key(
     sim: &Sim,
-    table_number: usize,
-    table: &ilmenite_catalog::TableRef,
+    (table_number, existing): (usize, &Handle),
+    table: &TableRef,
     index: i64,
-    existing: &Handle,
     values: &Values,
     intent: &Mutex<Intent>,
 ) -> bool {

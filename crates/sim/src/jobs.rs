@@ -1,8 +1,7 @@
 //! Clients that change schemas: ADD INDEX and DROP INDEX on random nodes, and ADMIN statements on the jobs they know.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ilmenite_catalog::{Name, SchemaState};
@@ -10,7 +9,6 @@ use ilmenite_ddl::{
     AlterAction, DdlError, DdlStatement, IndexSpec, Job, JobChange, JobId, JobRequest, JobSettings, JobState,
     Verify,
 };
-use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -18,24 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::node::Node;
 use crate::sim::Sim;
 use crate::table;
-
-#[derive(Default)]
-pub struct Jobs {
-    /// Jobs that somebody asked to be cancelled, with the time at which that was taken on.
-    cancelled: Mutex<BTreeMap<JobId, u64>>,
-    next_index: AtomicU64,
-    pub submitted: AtomicU64,
-}
-
-impl Jobs {
-    pub fn was_cancelled(&self, id: JobId) -> bool {
-        self.cancelled.lock().contains_key(&id)
-    }
-
-    pub fn cancel_asked(&self, id: JobId, now_ms: u64) {
-        self.cancelled.lock().entry(id).or_insert(now_ms);
-    }
-}
 
 /// Live jobs, as their rows say.
 pub fn live_jobs(sim: &Sim) -> Vec<Job> {

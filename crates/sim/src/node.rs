@@ -12,10 +12,11 @@ use ilmenite_store::StoreRef;
 use ilmenite_task::{Place, Tasks};
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::SimObjects;
 use crate::kinds::{self, Sizes};
 use crate::link::{Link, LinkClock};
 use crate::mutation::Mutation;
-use crate::objects::{SCRATCH, SimObjects};
+use crate::objects::SCRATCH;
 use crate::store::SimStore;
 use crate::world::World;
 

@@ -88,10 +88,10 @@ impl Rows {
 
     /// Errors: `Lost`, when a row is no longer as it was read; `NotOwner`, when the guard is over.
     pub async fn commit(&self, change: Change, durability: Durability) -> Result<()> {
-        fail_point!("task_before_write", |kind| Err(Error::Store(
+        fail_point!("task::write::before", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
-                ilmenite_store::Error::Unavailable("failpoint task_before_write".into())
+                ilmenite_store::Error::Unavailable("failpoint task::write::before".into())
             )
         )));
         let options = CommitOptions {
@@ -108,10 +108,10 @@ impl Rows {
             Outcome::Changed => return Err(Error::Lost),
             Outcome::Fenced => return Err(Error::NotOwner),
         }
-        fail_point!("task_after_write", |kind| Err(Error::Store(
+        fail_point!("task::write::after", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
-                ilmenite_store::Error::Unavailable("failpoint task_after_write".into())
+                ilmenite_store::Error::Unavailable("failpoint task::write::after".into())
             )
         )));
         Ok(())

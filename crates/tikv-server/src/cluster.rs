@@ -11,8 +11,8 @@ use ilmenite_proto::metapb;
 use ilmenite_store::{Error, KeyRange, Result};
 
 use crate::faults::Faults;
+use crate::files::Files;
 use crate::ids::Ids;
-use crate::import::Files;
 use crate::regions::Regions;
 
 const CLUSTER_ROW: &[u8] = b"cluster_id";

@@ -4,21 +4,20 @@
 use ilmenite_base::background;
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
-use ilmenite_sort::{
-    DuplicatePolicy, Duplicates, ObjectStorage, RunSorter, SortedEntries, SortedRun, SorterOptions,
-};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{KeyRange, KvBatch};
+use ilmenite_sort::{DuplicatePolicy, ObjectStorage, RunSorter, SortedEntries, SortedRun, SorterOptions};
+use ilmenite_store::{EntryDigest, KeyRange, KvBatch};
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
-use super::ingest::Ingesting;
-use super::plan::{ReadMeta, parse, value};
-use super::{Backfill, BuildFailure, BuildMeta, ReadIndex, ReadOutput, cancelled, sort_error, store_error};
-use crate::backfill::conflict_of;
+use super::Backfill;
+use super::conflict::add_duplicates;
+use super::ingest::{Ingesting, observed};
+use super::meta::{
+    BuildFailure, BuildMeta, ReadIndex, ReadMeta, ReadOutput, cancelled, parse, sort_error, store_error,
+    value,
+};
+use super::sizing::BATCH_BYTES;
 use crate::error::DdlError;
-use crate::job::Conflict;
-use ilmenite_table::IndexCodec;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
@@ -30,7 +29,7 @@ pub(super) async fn run(
 ) -> Result<Value, TaskError> {
     let part: ReadMeta = parse(&context.subtask.meta)?;
     let storage = engine.storage(meta).await?;
-    let storage = super::ingest::observed(storage, context);
+    let storage = observed(storage, context);
     // As many indexes at once as memory allows; more of them take another scan.
     let least = RunSorter::min_budget_bytes(&storage) as u64;
     let share = engine.slot_budget_bytes();
@@ -62,7 +61,7 @@ pub(super) async fn run(
         }
         output.indexes.extend(scan.finish(&mut progress).await?);
     }
-    value(&output)
+    Ok(value(&output)?)
 }
 
 /// One scan of the range, for some of the indexes.
@@ -208,44 +207,10 @@ impl<'a> ReadPass<'a> {
             Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
         let mut entries = entries.with_key_prefix(&self.meta.key_prefix(index_id));
         let mut batch = KvBatch::new();
-        while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
+        while entries.next_batch(&mut batch, BATCH_BYTES) {
             ingesting.write(&batch).await?;
         }
         ingesting.finish().await?;
         Ok(entries.digest())
     }
-}
-
-/// Decodes what the sort found under one key twice.
-pub(super) fn add_duplicates(
-    meta: &BuildMeta,
-    index_id: i64,
-    duplicates: &Duplicates,
-    failure: &mut Option<BuildFailure>,
-) -> Result<(), TaskError> {
-    let index = meta
-        .table
-        .index_by_id(index_id)
-        .ok_or_else(|| DdlError::bug("an index without a definition"))?;
-    let codec = IndexCodec::new(&meta.table, index).map_err(DdlError::from)?;
-    let mut conflicts: Vec<Conflict> = Vec::new();
-    for sample in &duplicates.samples {
-        let key = [&meta.key_prefix(index_id), &sample.key[..]].concat();
-        let entries = [&sample.first, &sample.second];
-        conflicts.push(conflict_of(&meta.table, index, &codec, &key, &entries)?);
-    }
-    let Some(first) = conflicts.first() else {
-        return Err(DdlError::bug("duplicates were counted, but none was kept").into());
-    };
-    let error = DdlError::DuplicateEntry {
-        entry: first.entry.clone(),
-        key: format!("{}.{}", meta.table.name, index.name),
-    };
-    let failure = failure.get_or_insert(BuildFailure {
-        error,
-        conflicts: Vec::new(),
-    });
-    let room = ilmenite_sort::MAX_DUPLICATE_SAMPLES.saturating_sub(failure.conflicts.len());
-    failure.conflicts.extend(conflicts.into_iter().take(room));
-    Ok(())
 }

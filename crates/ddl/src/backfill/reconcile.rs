@@ -10,16 +10,14 @@ use ilmenite_store::{
     Check, CommitOptions, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction, TxnMode,
     prefix_end,
 };
+use ilmenite_table::{IndexCodec, append_note_prefix, decode_duplicate, handle_text, split_note};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
 
-use super::finish::ReconcilePart;
-use super::plan::{parse, value};
-use super::{Backfill, BuildFailure, BuildMeta, cancelled, store_error};
+use super::Backfill;
+use super::meta::{BuildFailure, BuildMeta, ReconcilePart, cancelled, parse, store_error, value};
 use crate::error::{DdlError, Result};
 use crate::job::Conflict;
-use ilmenite_table::IndexCodec;
-use ilmenite_table::{append_note_prefix, decode_duplicate, handle_text, split_note};
 
 /// How long to wait for a lock at once: a cancel is heard in between.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -246,7 +244,7 @@ pub(super) async fn run(
         };
         return Err(BuildFailure { error, conflicts }.into());
     }
-    value(&reconciler.changed)
+    Ok(value(&reconciler.changed)?)
 }
 
 /// All at once if nobody is in the way, else one after the other.

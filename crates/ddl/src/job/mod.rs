@@ -15,10 +15,9 @@ use ilmenite_task::RetryStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DdlError;
+use crate::ids::JobId;
 use crate::schema::SubJob;
 use crate::statement::{DdlStatement, JobSettings, JobWarning};
-
-pub type JobId = i64;
 
 /// Where a job is. The numbers are TiDB's, and so is the flow: queueing → running → done → synced → history;
 /// on an error running → rollingback → rollback done → history; ADMIN CANCEL: → cancelling → rollingback | cancelled;

@@ -15,8 +15,9 @@ use ilmenite_store::{CommitOptions, KeyRange, ScanOptions, StoreRef};
 use ilmenite_task::TaskId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Job, JobId};
+use super::Job;
 use crate::error::Result;
+use crate::ids::JobId;
 
 const JOB_PREFIX: &[u8] = b"i/ddl/job/";
 const HISTORY_PREFIX: &[u8] = b"i/ddl/history/";

@@ -16,8 +16,8 @@ use super::column::{
     implicit_default, place_column,
 };
 use super::{build_index, check_name, recompute_key_flags, reorder_columns};
-use crate::JobId;
 use crate::error::{DdlError, Result};
+use crate::ids::JobId;
 use crate::statement::{AlterAction, ColumnPosition, JobWarning};
 
 /// One action of an ALTER TABLE, with its names resolved to ids.

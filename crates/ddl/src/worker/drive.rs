@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::failing::Failures;
 use super::names::Names;
+use super::outcome::{Action, StepError, StepResult};
 use super::step::Step;
-use super::{Live, Shared};
+use super::{Live, Worker};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage, history_key, job_key, storage_key};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Stage, history_key, job_key, storage_key};
 
 /// How often a step whose transaction met another one is made again before that counts as a failure.
 const CONFLICT: RetryPolicy = RetryPolicy {
@@ -26,76 +28,7 @@ const CONFLICT: RetryPolicy = RetryPolicy {
 /// Before looking again at a row that somebody else changed.
 const LOST_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why a step did not happen.
-#[derive(Debug)]
-pub(super) enum StepError {
-    /// The job's row has changed, or the owner's term or the node's lease is over: look again.
-    Lost,
-    /// A wait was interrupted: look again.
-    Interrupted,
-    Failed(DdlError),
-    /// Of a task that has ended so: its own retries are behind it, and no class of error makes it end otherwise.
-    Final(DdlError),
-}
-
-impl From<DdlError> for StepError {
-    fn from(error: DdlError) -> Self {
-        StepError::Failed(error)
-    }
-}
-
-impl From<ilmenite_store::Error> for StepError {
-    fn from(error: ilmenite_store::Error) -> Self {
-        use ilmenite_store::Error as E;
-        match error {
-            E::PreconditionFailed { .. } | E::CommitTooLate { .. } | E::Undetermined(_) => StepError::Lost,
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-impl From<ilmenite_catalog::Error> for StepError {
-    fn from(error: ilmenite_catalog::Error) -> Self {
-        use ilmenite_catalog::Error as E;
-        match error {
-            E::NotOwner | E::LeaseLost => StepError::Lost,
-            E::Store(error) => error.into(),
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-impl From<ilmenite_task::Error> for StepError {
-    fn from(error: ilmenite_task::Error) -> Self {
-        use ilmenite_task::Error as E;
-        match error {
-            E::NotOwner => StepError::Lost,
-            E::Store(error) => error.into(),
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-pub(super) type StepResult<T> = Result<T, StepError>;
-
-/// What a step's transaction does to the job and to the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Begin,
-    Advance(SchemaState, Stage),
-    StartBuild,
-    Touch(Stage),
-    StartFinish,
-    Publish,
-    Drop,
-    BeginRollback,
-    RollBack,
-    RollBackAtOnce,
-    /// Only the job's row, as it was changed by the caller.
-    JobOnly,
-}
-
-impl Shared {
+impl Worker {
     /// `untouched`: begun before its turn, to be paused or cancelled as long as it has not begun.
     pub(super) async fn drive(&self, id: JobId, term: OwnerTerm, live: &Live, untouched: bool) {
         let mut waited_for = 0;
@@ -278,7 +211,7 @@ impl Shared {
         term: &OwnerTerm,
         action: Action,
     ) -> StepResult<Job> {
-        crate::failpoint("ddl_before_step")?;
+        crate::failpoint("ddl::step::before")?;
         let _versions = self.version_lock.lock().await;
         if action == Action::StartBuild {
             self.take_snapshot(&mut job).await?;
@@ -338,7 +271,7 @@ impl Shared {
             self.catalog.lease_refused();
         }
         committed?;
-        crate::failpoint("ddl_after_step")?;
+        crate::failpoint("ddl::step::after")?;
         Ok(())
     }
 
@@ -352,7 +285,7 @@ impl Shared {
         live: &Live,
         interrupt: &CancellationToken,
     ) -> StepResult<()> {
-        crate::failpoint("ddl_before_wait")?;
+        crate::failpoint("ddl::wait::before")?;
         let waited = self
             .catalog
             .wait_synced(job.id, version, tables, interrupt, |blockers| {
@@ -411,7 +344,7 @@ impl Shared {
 
     /// To the history, with everything the job leaves behind in rows of its own.
     async fn finish(&self, stored: &Stored<Job>, term: &OwnerTerm) -> StepResult<()> {
-        crate::failpoint("ddl_before_finish")?;
+        crate::failpoint("ddl::finish::before")?;
         let mut job = stored.value.clone();
         if job.state == JobState::Done {
             job.state = JobState::Synced;

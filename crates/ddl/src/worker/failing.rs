@@ -10,16 +10,17 @@ use ilmenite_task::{RetryStatus, TaskError, next_retry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::drive::{Action, StepError, StepResult};
+use super::Worker;
+use super::outcome::{Action, StepError, StepResult};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Stage};
 
 /// Between looks at a row that cannot be read or written: the job is there until it can.
 const UNREADABLE: RetryPolicy =
     RetryPolicy::endless(Duration::from_millis(200), Duration::from_millis(12_800));
 
-impl Shared {
+impl Worker {
     /// What to do about a step's error. False: leave the job alone for now.
     pub(super) async fn failed(
         &self,

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{PdCore, text};
+use super::core::{PdCore, text};
 use crate::metrics::METRICS;
 
 /// Waiters; those beyond wait for a place.
