@@ -253,7 +253,7 @@ impl Ddl {
                     let reason = "only running builds of indexes can be altered".into();
                     return Err(DdlError::CannotAlter { id: job.id, reason });
                 }
-                job.reorg.concurrency = change.worker_count.unwrap_or(job.reorg.concurrency);
+                job.reorg.concurrency = change.concurrency.unwrap_or(job.reorg.concurrency);
                 job.reorg.batch_size = change.batch_size.unwrap_or(job.reorg.batch_size);
                 job.reorg.max_write_speed = change.max_write_speed_bytes.unwrap_or(job.reorg.max_write_speed);
                 Ok(())

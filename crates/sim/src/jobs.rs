@@ -95,7 +95,7 @@ async fn statement(sim: &Arc<Sim>, node: &Node, me: usize, rng: &mut StdRng) {
     };
     let statement = table::alter(&name, actions);
     let settings = JobSettings {
-        worker_count: rng.random_range(0..4),
+        concurrency: rng.random_range(0..4),
         batch_size: [32, 256][rng.random_range(0..2)],
         max_write_speed_bytes: if rng.random_bool(0.2) { 2000 } else { 0 },
         cloud_storage_uri: if rng.random_bool(sim.settings.cloud) {
@@ -187,7 +187,7 @@ async fn steer(sim: &Sim, node: &Node, job: &Job, rng: &mut StdRng) {
         4..8 => first(node.ddl.resume(&[id]).await),
         _ => {
             let change = JobChange {
-                worker_count: Some(rng.random_range(1..5)),
+                concurrency: Some(rng.random_range(1..5)),
                 batch_size: Some(64),
                 max_write_speed_bytes: Some([0, 3000][rng.random_range(0..2)]),
             };

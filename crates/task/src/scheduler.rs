@@ -24,7 +24,7 @@ use crate::{RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskSta
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A step's subtasks are put down in one transaction. Half of what one takes: ending them all rewrites their rows, which
 /// have grown by then.
-const PLAN_BYTES_MAX: usize = 48 << 20;
+const MAX_PLAN_BYTES: usize = 48 << 20;
 
 pub(crate) struct Scheduler {
     pub rows: Rows,
@@ -340,7 +340,7 @@ impl Scheduler {
             bytes += row.len();
             change.put(subtask_key(task.value.id, step, ordinal), row);
         }
-        if bytes > PLAN_BYTES_MAX {
+        if bytes > MAX_PLAN_BYTES {
             return Err(Error::PlanTooLarge { subtasks, bytes });
         }
         change.replace(task, &next)?;

@@ -13,7 +13,7 @@ use super::meta::{
     BACKFILL_KIND, BuildMeta, INGEST_STEP, MERGE_STEP, READ_STEP, parse, sort_error, store_error, value,
 };
 use super::plan::{IngestFacts, ReadFacts, plan_ingest, plan_merge, plan_read};
-use super::sizing::INGEST_BYTES_MIN;
+use super::sizing::MIN_INGEST_BYTES;
 use super::{Backfill, ingest, read};
 use crate::error::DdlError;
 
@@ -55,7 +55,7 @@ impl TaskKind for BackfillKind {
         Ok(value(&IngestFacts {
             boundaries,
             budget_bytes: self.0.slot_budget_bytes(),
-            range_bytes_min: INGEST_BYTES_MIN,
+            range_bytes_min: MIN_INGEST_BYTES,
         })?)
     }
 

@@ -67,7 +67,7 @@ use limiter::Limiter;
 use meta::BuildMeta;
 
 /// How often a running subtask looks whether ADMIN ALTER DDL JOBS changed something.
-const SETTINGS_AGE_MAX: Duration = Duration::from_secs(1);
+const MAX_SETTINGS_AGE: Duration = Duration::from_secs(1);
 
 /// What this node needs to run subtasks of builds.
 pub struct BackfillConfig {
@@ -185,7 +185,7 @@ impl Backfill {
             .or_insert_with(|| Arc::new(LiveSettings::new()))
             .clone();
         let state = *live.state.lock();
-        if state.read_at.is_none_or(|at| at.elapsed() > SETTINGS_AGE_MAX)
+        if state.read_at.is_none_or(|at| at.elapsed() > MAX_SETTINGS_AGE)
             && let Some(stored) = self.rows.job(job).await?
         {
             let reorg = &stored.value.reorg;

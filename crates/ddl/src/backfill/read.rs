@@ -40,19 +40,18 @@ pub(super) async fn run(
     let acquire = engine.config.memory.acquire(needed, &context.cancel);
     let _memory = acquire.await.map_err(sort_error)?;
 
+    let reading = Reading {
+        engine,
+        context,
+        meta,
+        storage,
+        index_budget_bytes: per_index as usize,
+        in_memory_allowed: part.whole,
+    };
     let mut output = ReadOutput::default();
     let mut progress = Progress::default();
     for (pass, ids) in meta.index_ids.chunks(at_once).enumerate() {
-        let mut scan = ReadPass::new(
-            engine,
-            context,
-            meta,
-            &storage,
-            ids,
-            pass,
-            per_index as usize,
-            part.whole,
-        )?;
+        let mut scan = ReadPass::new(&reading, pass, ids)?;
         let rows = scan.read(&part.range, &mut progress).await?;
         if pass == 0 {
             output.rows = rows;
@@ -64,71 +63,68 @@ pub(super) async fn run(
     Ok(value(&output)?)
 }
 
-/// One scan of the range, for some of the indexes.
-struct ReadPass<'a> {
+/// What is the same for every scan of the range.
+struct Reading<'a> {
     engine: &'a Backfill,
     context: &'a SubtaskContext,
     meta: &'a BuildMeta,
-    storage: &'a ObjectStorage,
+    storage: ObjectStorage,
+    /// What each index's sorter may take.
+    index_budget_bytes: usize,
+    in_memory_allowed: bool,
+}
+
+/// One scan of the range, for some of the indexes.
+struct ReadPass<'a> {
+    of: &'a Reading<'a>,
     ids: &'a [i64],
     encoders: Vec<IndexEncoder>,
     sorters: Vec<RunSorter>,
 }
 
 impl<'a> ReadPass<'a> {
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        engine: &'a Backfill,
-        context: &'a SubtaskContext,
-        meta: &'a BuildMeta,
-        storage: &'a ObjectStorage,
-        ids: &'a [i64],
-        pass: usize,
-        budget_bytes: usize,
-        in_memory_allowed: bool,
-    ) -> Result<Self, TaskError> {
-        let encoders = meta.encoders(ids)?;
-        let subtask = &context.subtask;
-        let prefix = engine.run_prefix(context.task.id, subtask.step, subtask.ordinal, subtask.attempt);
+    fn new(of: &'a Reading<'a>, pass: usize, ids: &'a [i64]) -> Result<Self, TaskError> {
+        let (task, subtask) = (&of.context.task, &of.context.subtask);
+        let prefix = of
+            .engine
+            .run_prefix(task.id, subtask.step, subtask.ordinal, subtask.attempt);
         let mut sorters = Vec::with_capacity(ids.len());
         for (&id, position) in ids.iter().zip(0..) {
-            let unique = meta.table.index_by_id(id).is_some_and(|i| i.unique);
+            let unique = of.meta.table.index_by_id(id).is_some_and(|i| i.unique);
             let options = SorterOptions {
-                budget_bytes,
+                budget_bytes: of.index_budget_bytes,
                 prefix: format!("{prefix}/{pass}-{position}"),
                 duplicates: if unique {
                     DuplicatePolicy::Detect { collapse_equal: true }
                 } else {
                     DuplicatePolicy::Allow
                 },
-                in_memory_allowed,
+                in_memory_allowed: of.in_memory_allowed,
             };
-            sorters.push(RunSorter::new(storage, options, &context.cancel).map_err(sort_error)?);
+            sorters.push(RunSorter::new(&of.storage, options, &of.context.cancel).map_err(sort_error)?);
         }
         Ok(ReadPass {
-            engine,
-            context,
-            meta,
-            storage,
+            of,
             ids,
-            encoders,
+            encoders: of.meta.encoders(ids)?,
             sorters,
         })
     }
 
     async fn read(&mut self, range: &KeyRange, progress: &mut Progress) -> Result<u64, TaskError> {
-        let (_, batch_rows) = self.engine.settings(self.meta.job_id).await?;
+        let (_, batch_rows) = self.of.engine.settings(self.of.meta.job_id).await?;
         let options = ilmenite_table::scan_options(batch_rows);
         let mut scan = self
+            .of
             .engine
             .store()
-            .scan(range.clone(), self.meta.snapshot, options)
+            .scan(range.clone(), self.of.meta.snapshot, options)
             .map_err(store_error)?;
         let mut rows = 0;
         let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
         let mut batch = KvBatch::new();
         while scan.next_batch(&mut batch).await.map_err(store_error)? {
-            if self.context.cancel.is_cancelled() {
+            if self.of.context.cancel.is_cancelled() {
                 return Err(cancelled());
             }
             progress.bytes += batch.bytes() as u64;
@@ -155,10 +151,10 @@ impl<'a> ReadPass<'a> {
     }
 
     fn report(&self, mut progress: Progress) {
-        let stats = self.storage.stats();
+        let stats = self.of.storage.stats();
         progress.object_requests = stats.requests();
         progress.object_bytes = stats.bytes_in + stats.bytes_out;
-        self.context.progress(progress);
+        self.of.context.progress(progress);
     }
 
     async fn finish(mut self, progress: &mut Progress) -> Result<Vec<ReadIndex>, TaskError> {
@@ -167,7 +163,7 @@ impl<'a> ReadPass<'a> {
         for (&index_id, sorter) in self.ids.iter().zip(std::mem::take(&mut self.sorters)) {
             let sorted = sorter.finish().await.map_err(sort_error)?;
             if !sorted.duplicates.is_empty() {
-                add_duplicates(self.meta, index_id, &sorted.duplicates, &mut failure)?;
+                add_duplicates(self.of.meta, index_id, &sorted.duplicates, &mut failure)?;
             }
             all.push((index_id, sorted));
         }
@@ -190,10 +186,10 @@ impl<'a> ReadPass<'a> {
             }
             indexes.push(index);
         }
-        let stats = self.storage.stats();
+        let stats = self.of.storage.stats();
         progress.object_requests = stats.requests();
         progress.object_bytes = stats.bytes_in + stats.bytes_out;
-        self.context.progress(*progress);
+        self.of.context.progress(*progress);
         Ok(indexes)
     }
 
@@ -202,10 +198,15 @@ impl<'a> ReadPass<'a> {
         if entries.is_empty() {
             return Ok(EntryDigest::default());
         }
-        let (start, end) = ilmenite_codec::key::index_range(self.meta.table.id, index_id);
-        let mut ingesting =
-            Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
-        let mut entries = entries.with_key_prefix(&self.meta.key_prefix(index_id));
+        let (start, end) = ilmenite_codec::key::index_range(self.of.meta.table.id, index_id);
+        let mut ingesting = Ingesting::begin(
+            self.of.engine,
+            self.of.context,
+            self.of.meta,
+            KeyRange::new(start, end),
+        )
+        .await?;
+        let mut entries = entries.with_key_prefix(&self.of.meta.key_prefix(index_id));
         let mut batch = KvBatch::new();
         while entries.next_batch(&mut batch, BATCH_BYTES) {
             ingesting.write(&batch).await?;

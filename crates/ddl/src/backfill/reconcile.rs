@@ -31,7 +31,7 @@ const KEY: RetryPolicy = RetryPolicy {
 /// Keys set right in one transaction, while nobody else has one of them.
 const KEYS_AT_ONCE: usize = 128;
 /// Contradicting values kept for people to look at.
-const CONFLICTS_MAX: usize = 100;
+const MAX_CONFLICTS: usize = 100;
 
 /// Sets keys of one unique index right.
 pub(crate) struct Reconciler<'a> {
@@ -223,7 +223,7 @@ pub(super) async fn run(
             if keys.len() == KEYS_AT_ONCE {
                 conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
                 keys.clear();
-                if conflicts.len() >= CONFLICTS_MAX {
+                if conflicts.len() >= MAX_CONFLICTS {
                     break 'notes;
                 }
             }
@@ -235,7 +235,7 @@ pub(super) async fn run(
     if !keys.is_empty() {
         conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
     }
-    conflicts.truncate(CONFLICTS_MAX);
+    conflicts.truncate(MAX_CONFLICTS);
     if let Some(first) = conflicts.first() {
         let key = format!("{}.{}", meta.table.name, first.index);
         let error = DdlError::DuplicateEntry {

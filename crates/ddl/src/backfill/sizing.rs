@@ -13,12 +13,12 @@ pub fn merge_budget_bytes(slot_bytes: u64) -> usize {
 }
 
 /// Ingests are few and large: each stalls writers for a moment, and many small ones for long.
-pub const INGEST_BYTES_MIN: u64 = 64 << 20;
-const INGEST_BYTES_MAX: u64 = 1 << 30;
+pub const MIN_INGEST_BYTES: u64 = 64 << 20;
+const MAX_INGEST_BYTES: u64 = 1 << 30;
 
 /// What one subtask ingests of an index of `total_bytes`; no less than `least_bytes`, unless there is no more.
 pub fn ingest_target_bytes(total_bytes: u64, slots: u32, least_bytes: u64) -> u64 {
     (total_bytes / u64::from(slots.max(1)))
         .max(least_bytes)
-        .min(INGEST_BYTES_MAX)
+        .min(MAX_INGEST_BYTES)
 }

@@ -1,7 +1,7 @@
 //! A subtask of verify: adds up what the rows of a range ought to have in the indexes, or what is in a range of one.
 
 use ilmenite_store::KvBatch;
-use ilmenite_table::Part;
+use ilmenite_table::RangeDigest;
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) async fn run(
         context.progress(progress);
         Ok(())
     };
-    let range = Part {
+    let range = RangeDigest {
         store: engine.store(),
         range: part.range,
         ts: part.ts,

@@ -261,7 +261,7 @@ impl Job {
             involving,
             query,
             reorg: ReorgMeta {
-                concurrency: settings.worker_count,
+                concurrency: settings.concurrency,
                 batch_size: settings.batch_size,
                 max_write_speed: settings.max_write_speed_bytes,
                 use_cloud_storage: !settings.cloud_storage_uri.is_empty(),

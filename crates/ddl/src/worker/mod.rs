@@ -31,8 +31,8 @@ use crate::ids::JobId;
 use crate::job::{Job, JobState, Rows, Stage};
 
 /// Jobs that build no index, and jobs that do, at work at once.
-const GENERAL_JOBS_MAX: usize = 10;
-const REORG_JOBS_MAX: usize = 10;
+const MAX_GENERAL_JOBS: usize = 10;
+const MAX_REORG_JOBS: usize = 10;
 
 /// What works on jobs on one node, and what its face shows of that.
 pub(crate) struct Worker {
@@ -153,9 +153,9 @@ impl Worker {
                     JobState::Cancelling | JobState::Pausing | JobState::RollingBack
                 );
                 let (max, same_pool) = if job.is_reorg() {
-                    (REORG_JOBS_MAX, true)
+                    (MAX_REORG_JOBS, true)
                 } else {
-                    (GENERAL_JOBS_MAX, false)
+                    (MAX_GENERAL_JOBS, false)
                 };
                 let in_pool =
                     |s: &&Stored<Job>| running.contains(&s.value.id) && s.value.is_reorg() == same_pool;

@@ -31,7 +31,7 @@ const INGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one job is tried: stores may stall on writing for a while.
 const JOB_TIME: Duration = Duration::from_secs(180);
 /// The leader is asked to take in written files this often, before they are written anew.
-const INGEST_ATTEMPTS: u32 = 20;
+const MAX_INGEST_ATTEMPTS: u32 = 20;
 
 /// Keys and values in one buffer.
 pub(super) struct Pairs {
@@ -258,7 +258,7 @@ impl Job {
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Failure> {
         let leader = region.leader.store_id;
-        for _ in 0..INGEST_ATTEMPTS {
+        for _ in 0..MAX_INGEST_ATTEMPTS {
             let link = self.cluster.links.get(leader).await.map_err(Failure::NotSent)?;
             let mut request = Request::new(MultiIngestRequest {
                 context: Some(region.context()),
