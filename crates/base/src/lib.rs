@@ -14,5 +14,5 @@ mod simulated;
 
 pub use error_class::ErrorClass;
 pub use notifier::{Notifier, Subscription};
-pub use retry::RetryPolicy;
+pub use retry::{Attempts, RetryPolicy};
 pub use simulated::{Simulated, simulate};

@@ -1,6 +1,8 @@
-//! How often, and for how long, something that may pass by itself is tried again.
+//! How often, and for how long, something that may pass by itself is tried again: the one policy, and the one backoff.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::rng;
 
@@ -18,7 +20,17 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// May there be another try after `attempts` that failed, the first of which began `elapsed` ago?
+    /// For background work, which goes on for as long as the process does: what bounds it is that nobody waits for it.
+    pub const fn endless(base_delay: Duration, max_delay: Duration) -> Self {
+        RetryPolicy {
+            max_attempts: u32::MAX,
+            max_elapsed: Duration::MAX,
+            base_delay,
+            max_delay,
+        }
+    }
+
+    /// May there be another try after `attempts` that failed, to begin `elapsed` after the first did?
     pub fn allows(&self, attempts: u32, elapsed: Duration) -> bool {
         attempts < self.max_attempts && elapsed < self.max_elapsed
     }
@@ -27,6 +39,54 @@ impl RetryPolicy {
     /// together do not come back together.
     pub fn delay(&self, attempt: u32) -> Duration {
         jittered(self.base_delay, self.max_delay, attempt)
+    }
+
+    /// The tries at one thing begin.
+    pub fn begin(self) -> Attempts {
+        Attempts {
+            policy: self,
+            began: Instant::now(),
+            failed: 0,
+        }
+    }
+}
+
+/// The tries at one thing, within a policy.
+#[derive(Debug)]
+pub struct Attempts {
+    policy: RetryPolicy,
+    began: Instant,
+    failed: u32,
+}
+
+impl Attempts {
+    /// The number of the try that runs, from 1.
+    pub fn number(&self) -> u32 {
+        self.failed + 1
+    }
+
+    /// Since the first of them began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The try that ran has failed. The pause before the next; `None`: there is to be no other.
+    pub fn failed(&mut self) -> Option<Duration> {
+        self.failed = self.failed.saturating_add(1);
+        let delay = self.policy.delay(self.failed);
+        let begins = self.began.elapsed().saturating_add(delay);
+        self.policy.allows(self.failed, begins).then_some(delay)
+    }
+
+    /// The try that ran has failed. Waits until the next is due; false: there is to be no other.
+    pub async fn again(&mut self) -> bool {
+        match self.failed() {
+            Some(delay) => {
+                tokio::time::sleep(delay).await;
+                true
+            }
+            None => false,
+        }
     }
 }
 
@@ -61,6 +121,36 @@ mod tests {
             let full = Duration::from_millis(full_ms);
             let delay = POLICY.delay(attempt);
             assert!(delay >= full / 2 && delay <= full, "{attempt}: {delay:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_are_counted_from_one_and_end_with_the_count() {
+        let mut attempts = POLICY.begin();
+        assert_eq!(attempts.number(), 1);
+        assert!(attempts.again().await);
+        assert!(attempts.elapsed() >= POLICY.base_delay / 2);
+        assert_eq!(attempts.number(), 2);
+        assert!(attempts.again().await);
+        assert!(!attempts.again().await, "three in all");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_try_begins_after_the_time_is_over() {
+        let patient = RetryPolicy {
+            max_attempts: u32::MAX,
+            ..POLICY
+        };
+        let mut attempts = patient.begin();
+        while attempts.again().await {
+            assert!(attempts.elapsed() < POLICY.max_elapsed);
+        }
+        let last = POLICY.max_elapsed - POLICY.max_delay;
+        assert!(attempts.elapsed() >= last, "{:?}", attempts.elapsed());
+        let endless = RetryPolicy::endless(POLICY.base_delay, POLICY.max_delay);
+        let mut attempts = endless.begin();
+        for _ in 0..1000 {
+            assert!(attempts.again().await);
         }
     }
 }

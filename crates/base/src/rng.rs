@@ -18,3 +18,8 @@ pub fn bytes() -> [u8; 16] {
     }
     simulated::with(|s| drawn(&mut s.rng), || drawn(rand::rng()))
 }
+
+/// The same as text: 32 hexadecimal digits.
+pub fn hex_id() -> String {
+    bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}

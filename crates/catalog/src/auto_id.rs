@@ -2,7 +2,7 @@
 //!
 //! A node takes a batch from the store and hands it out from memory. What it has left when it stops is never used.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -207,7 +207,7 @@ async fn step(
 /// The allocators in use on this node.
 #[derive(Default)]
 pub(crate) struct AutoIdTable {
-    ids: Mutex<HashMap<TableId, Arc<AutoId>>>,
+    ids: Mutex<BTreeMap<TableId, Arc<AutoId>>>,
 }
 
 impl AutoIdTable {

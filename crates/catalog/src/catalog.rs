@@ -1,13 +1,13 @@
 //! The catalog of one node: its view of the schemas, its place among the nodes, and the tasks that keep both fresh.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ilmenite_base::{ErrorClass, rng};
+use ilmenite_base::{ErrorClass, Notifier, RetryPolicy, rng};
 use ilmenite_store::StoreRef;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -20,21 +20,26 @@ use crate::bootstrap::bootstrap;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::local::Local;
-use crate::mdl::Watch;
-use crate::mdl::{Blocker, TransactionPins};
+use crate::mdl::TransactionPins;
 use crate::meta::MetaReader;
 use crate::metrics::METRICS;
 use crate::node::Addresses;
 use crate::owner::Ownership;
+use crate::pins::{Blocker, Watch};
 use crate::sync::{Asked, Follower};
-use crate::wake::{Topic, Waking};
+use crate::wake::{TOPICS, Topic, WakeTransport, Waking};
 use crate::{SchemaVersion, SchemaView, keys};
 
 /// How often a node looks for new versions by itself, where no other node could make one; and where others may.
 const POLL_ALONE: Duration = Duration::from_secs(1);
 const POLL_AMONG_OTHERS: Duration = Duration::from_millis(50);
 /// Attempts to join when the catalog is opened.
-const OPEN_ATTEMPTS: u32 = 10;
+const JOIN: RetryPolicy = RetryPolicy {
+    max_attempts: 10,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(20),
+    max_delay: Duration::from_millis(200),
+};
 /// How long shutting down takes at most.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(2);
 
@@ -91,7 +96,7 @@ pub struct Catalog {
     pub(crate) owner: Ownership,
     pub(crate) auto_ids: AutoIdTable,
     /// Who the waits going on wait for, by job.
-    pub(crate) blockers: Mutex<HashMap<i64, Vec<Blocker>>>,
+    pub(crate) blockers: Mutex<BTreeMap<i64, Vec<Blocker>>>,
     pub(crate) asked: Mutex<Asked>,
     /// The loss of the lease has been reported.
     pub(crate) lost_told: AtomicBool,
@@ -162,14 +167,12 @@ impl Catalog {
             store,
             config,
         });
-        let mut attempt = 1;
+        let mut attempts = JOIN.begin();
         while let Err(e) = catalog.join().await {
-            if attempt == OPEN_ATTEMPTS || e.class() != ErrorClass::Transient {
+            if e.class() != ErrorClass::Transient || !attempts.again().await {
                 return Err(e);
             }
             tracing::warn!(error = %e, "joining failed; trying again");
-            tokio::time::sleep(Duration::from_millis(20) * attempt).await;
-            attempt += 1;
         }
         if let Err(e) = catalog.campaign().await {
             tracing::warn!(error = %e, "campaigning for owner failed; trying again");
@@ -258,7 +261,16 @@ impl Catalog {
     }
 
     async fn peers_round(&self) -> Pause {
-        if let Err(e) = self.look_at_peers().await {
+        let looked = async {
+            if self.waking.reaches_others() {
+                let mut nodes = self.live_nodes().await?;
+                nodes.retain(|node| node.id != self.node_id && !node.status_address.is_empty());
+                self.waking
+                    .set_peers(nodes.into_iter().map(|node| (node.id, node.status_address)));
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(e) = looked.await {
             tracing::warn!(error = %e, "looking for other nodes failed; trying again");
         }
         Pause::of(self.config.lease / 3)
@@ -278,7 +290,10 @@ impl Catalog {
             tracing::warn!(error = %e, "looking for changed settings failed; trying again");
         }
         Pause {
-            time: self.config.poll.unwrap_or_else(|| self.look_interval(suits)),
+            time: self
+                .config
+                .poll
+                .unwrap_or_else(|| self.waking.look_interval(suits)),
             until_pins_go: open,
         }
     }
@@ -328,6 +343,44 @@ impl Catalog {
     /// Another node says that there is something new: looks at once instead of at the next poll.
     pub fn wake(&self) {
         self.follow_now.notify_one();
+    }
+
+    /// How this node reaches others. Without one it wakes nobody, and others find its changes when they poll.
+    pub fn set_wake_transport(&self, transport: Arc<dyn WakeTransport>) {
+        self.waking.set_transport(transport);
+    }
+
+    /// Rings when another node has rung `Answers`, `Jobs` or `Tasks`; whoever changes such rows here rings it, too, and
+    /// calls `wake_others`.
+    pub fn notifier(&self, topic: Topic) -> Notifier {
+        self.waking.notifier(topic)
+    }
+
+    /// Rings at all other nodes. Returns at once.
+    pub fn wake_others(&self, topic: Topic) {
+        self.waking.others(topic);
+    }
+
+    /// Another node rang.
+    pub fn woken(&self, topics: u8) {
+        for topic in TOPICS {
+            if topics & topic as u8 == 0 {
+                continue;
+            }
+            match topic {
+                Topic::Nodes => {
+                    self.waking.look_at_peers_now.notify_one();
+                    self.campaign_now.notify_one();
+                }
+                Topic::Schema => self.wake(),
+                _ => self.notifier(topic).notify(),
+            }
+        }
+    }
+
+    /// The status addresses of the nodes this one would wake.
+    pub fn peer_addresses(&self) -> Vec<String> {
+        self.waking.peer_addresses()
     }
 
     /// The pins of one connection's transactions; with whom to name when others wait for one.
@@ -395,10 +448,19 @@ impl Catalog {
         Ok(next)
     }
 
-    /// A failpoint of this node alone, among several in a process.
-    #[cfg_attr(not(feature = "failpoints"), allow(dead_code))]
-    pub(crate) fn failpoint(&self, name: &str) -> String {
-        format!("{name}:{}", self.config.address)
+    /// Names a failpoint of one node among several in a process: `return(a b)` makes the nodes of these addresses fail as
+    /// a store that is out of reach would.
+    pub(crate) fn failpoint(&self, name: &'static str) -> Result<()> {
+        fail::fail_point!(name, |nodes: Option<String>| {
+            let nodes = nodes.unwrap_or_default();
+            if !nodes.split_whitespace().any(|node| node == self.config.address) {
+                return Ok(());
+            }
+            let injected = format!("injected at {name}");
+            Err(Error::Store(ilmenite_store::Error::Unavailable(injected)))
+        });
+        let _ = name;
+        Ok(())
     }
 }
 

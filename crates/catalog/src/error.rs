@@ -1,8 +1,7 @@
 //! What can go wrong in the catalog.
 
-use bytes::Bytes;
 use ilmenite_base::ErrorClass;
-use serde::{Serialize, de::DeserializeOwned};
+use ilmenite_store::rows::RowError;
 use thiserror::Error;
 
 #[derive(Debug, Clone, Error)]
@@ -45,16 +44,13 @@ impl Error {
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Encodes a row of the catalog.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|e| Error::Bug(format!("a row that cannot be encoded: {e}")))
-}
-
-/// Decodes a row; `what` names it in the error.
-pub(crate) fn decode<T: DeserializeOwned>(what: impl FnOnce() -> String, value: &[u8]) -> Result<T> {
-    serde_json::from_slice(value).map_err(|e| Error::Damaged(format!("{}: {e}", what())))
+impl From<RowError> for Error {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Store(error) => Error::Store(error),
+            RowError::Damaged(row) => Error::Damaged(row),
+        }
+    }
 }
 
 impl From<Error> for ilmenite_error::Error {

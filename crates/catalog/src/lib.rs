@@ -2,12 +2,15 @@
 //!
 //! - `model`, `meta`: what is stored, and where;
 //! - `view`: one schema version as a node sees it;
-//! - `node`, `owner`: who is there, and who decides;
-//! - `mdl`, `sync`: which transactions use which version, and the owner's wait for them;
-//! - `catalog`: ties these together, with the background tasks;
-//! - `auto_id`: auto-increment values; `settings`: global variables and users.
+//! - `pins`, `mdl`: which transactions use which version of a table; `local`: what they see of this node;
+//! - `wake`: telling other nodes that there is something new;
+//! - `catalog`: one node's catalog, with the background tasks. What it does stands by subject: `node`, `owner` (who is there,
+//!   and who decides), `sync` (the owner's wait for all others), `auto_id` (auto-increment values), `settings` (global
+//!   variables and users). Each has the state of its subject and the methods on it, and the catalog has all of them: so
+//!   these few files name each other.
 //!
-//! Knows nothing of jobs.
+//! Of jobs it knows an id, under which an owner's wait and whoever is in its way are shown, and that there is a topic to
+//! wake others for; nothing of what a job is or does.
 
 mod auto_id;
 mod bootstrap;
@@ -22,6 +25,7 @@ mod metrics;
 mod model;
 mod node;
 mod owner;
+mod pins;
 mod settings;
 mod sync;
 mod view;
@@ -30,11 +34,12 @@ mod wake;
 pub use catalog::{Catalog, CatalogConfig};
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
-pub use mdl::{Blocker, Pinned, TransactionPins};
+pub use mdl::{Pinned, TransactionPins};
 pub use meta::{AffectedTable, Meta, MetaReader, SchemaDiff};
 pub use model::*;
 pub use node::NodeInfo;
 pub use owner::{OwnerInfo, OwnerTerm};
+pub use pins::Blocker;
 pub use settings::Settings;
 pub use view::SchemaView;
 pub use wake::{Topic, WakeTransport};

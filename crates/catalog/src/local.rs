@@ -9,7 +9,7 @@ use ilmenite_store::{CommitOptions, Durability, Timestamp};
 
 use crate::SchemaView;
 use crate::clock::Clock;
-use crate::mdl::PinTable;
+use crate::pins::PinTable;
 
 #[derive(Debug)]
 pub(crate) struct Local {

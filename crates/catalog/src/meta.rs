@@ -8,10 +8,11 @@
 use bytes::Bytes;
 use fail::fail_point;
 use ilmenite_codec::key::meta::{hash_key, hash_prefix, string_key};
+use ilmenite_store::rows::{decode, encode};
 use ilmenite_store::{Check, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, Result, decode, encode};
+use crate::error::{Error, Result};
 use crate::{SchemaId, SchemaInfo, SchemaVersion, TableId, TableInfo};
 
 const DBS: &[u8] = b"DBs";
@@ -136,6 +137,13 @@ impl<'a> MetaReader<'a> {
         })
     }
 
+    async fn row<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>> {
+        match self.get(key).await? {
+            Some(raw) => Ok(Some(decode(key, &raw)?)),
+            None => Ok(None),
+        }
+    }
+
     async fn hash<T: DeserializeOwned>(&self, name: &[u8], field_prefix: &[u8]) -> Result<Vec<T>> {
         // Fields are stored in groups of eight bytes, so one of up to eight is a prefix of the stored field too.
         let range = KeyRange::prefix(&[&hash_prefix(name), field_prefix].concat());
@@ -146,7 +154,7 @@ impl<'a> MetaReader<'a> {
         let (mut batch, mut values) = (KvBatch::new(), Vec::new());
         while scan.next_batch(&mut batch).await? {
             for (key, value) in batch.iter() {
-                values.push(decode(|| format!("row {}", key.escape_ascii()), value)?);
+                values.push(decode(key, value)?);
             }
         }
         Ok(values)
@@ -157,10 +165,7 @@ impl<'a> MetaReader<'a> {
     }
 
     pub async fn diff(&self, version: SchemaVersion) -> Result<Option<SchemaDiff>> {
-        self.get(&diff_key(version))
-            .await?
-            .map(|raw| decode(|| format!("schema diff {version}"), &raw))
-            .transpose()
+        self.row(&diff_key(version)).await
     }
 
     pub async fn schemas(&self) -> Result<Vec<SchemaInfo>> {
@@ -168,10 +173,7 @@ impl<'a> MetaReader<'a> {
     }
 
     pub async fn schema(&self, id: SchemaId) -> Result<Option<SchemaInfo>> {
-        self.get(&hash_key(DBS, &schema_field(id)))
-            .await?
-            .map(|raw| decode(|| format!("schema {id}"), &raw))
-            .transpose()
+        self.row(&hash_key(DBS, &schema_field(id))).await
     }
 
     pub async fn tables(&self, schema: SchemaId) -> Result<Vec<TableInfo>> {
@@ -179,10 +181,7 @@ impl<'a> MetaReader<'a> {
     }
 
     pub async fn table(&self, schema: SchemaId, id: TableId) -> Result<Option<TableInfo>> {
-        self.get(&table_key(schema, id))
-            .await?
-            .map(|raw| decode(|| format!("table {id}"), &raw))
-            .transpose()
+        self.row(&table_key(schema, id)).await
     }
 }
 
@@ -224,7 +223,7 @@ impl<'a> Meta<'a> {
 
     /// The next schema version, with what it changes; `diff.version` is filled in.
     pub async fn bump_schema_version(&mut self, mut diff: SchemaDiff) -> Result<SchemaVersion> {
-        fail_point!("catalog::version::before_write", |kind| Err(Error::Store(
+        fail_point!("catalog::version::before", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
                 ilmenite_store::Error::Unavailable("injected before the schema version is written".into())

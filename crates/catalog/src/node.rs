@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fail::fail_point;
+use ilmenite_store::rows::{self, encode};
 use ilmenite_store::{
-    Check, CommitOptions, Durability, Error as StoreError, KvBatch, ScanOptions, StoreRef, Timestamp,
-    Transaction, TxnMode,
+    Check, CommitOptions, Durability, Error as StoreError, ScanOptions, StoreRef, Timestamp, Transaction,
+    TxnMode,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, decode, encode};
+use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 use crate::wake::Topic;
 use crate::{Catalog, SchemaVersion, keys};
@@ -63,15 +63,8 @@ pub(crate) struct Addresses {
 
 /// All rows, dead nodes' too, as of `ts`.
 pub(crate) async fn nodes_at(store: &StoreRef, ts: Timestamp) -> Result<Vec<NodeInfo>> {
-    let mut scan = store.scan(keys::nodes(), ts, ScanOptions::default())?;
-    let mut batch = KvBatch::new();
-    let mut nodes = Vec::new();
-    while scan.next_batch(&mut batch).await? {
-        for (key, value) in batch.iter() {
-            nodes.push(decode(|| format!("node {}", key.escape_ascii()), value)?);
-        }
-    }
-    Ok(nodes)
+    let rows = rows::scan_at(store, keys::nodes(), ts, ScanOptions::default()).await?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
 impl Catalog {
@@ -101,7 +94,7 @@ impl Catalog {
             mysql: address.to_owned(),
             status: status_address.to_owned(),
         };
-        self.announce_soon();
+        self.waking.announce_soon();
         self.renew_now.notify_one();
     }
 
@@ -178,11 +171,7 @@ impl Catalog {
     /// Writes the node's row anew, and begins to take part. Transactions begun before are doomed, unless this node has
     /// been the owner all the time: then no schema changed but through it, and it waits for its own in any case.
     pub(crate) async fn join(&self) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the lease is renewed".into()
-            ))
-        ));
+        self.failpoint("catalog::renew::before")?;
         let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let now = txn.start_ts();
@@ -228,11 +217,7 @@ impl Catalog {
 
     /// `LeaseLost` when it is too late.
     async fn renew(&self) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::lease::before_renew"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the lease is renewed".into()
-            ))
-        ));
+        self.failpoint("catalog::renew::before")?;
         let asked = self.local.lease.clock();
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let key = keys::node(&self.node_id);
@@ -264,7 +249,7 @@ impl Catalog {
         let failed = if self.is_live() {
             match self.renew().await {
                 Ok(()) => {
-                    self.shown();
+                    self.waking.shown();
                     return lease / 3;
                 }
                 Err(e) => {

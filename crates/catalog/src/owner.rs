@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fail::fail_point;
 use ilmenite_base::{Notifier, Subscription};
+use ilmenite_store::rows::{self, Stored, decode, encode};
 use ilmenite_store::{Check, Error as StoreError, Precondition, Transaction, TxnMode};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, decode, encode};
+use crate::error::Result;
 use crate::metrics::METRICS;
-use crate::{Catalog, keys};
+use crate::{Catalog, NodeInfo, keys};
 
 /// The owner's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,10 +114,8 @@ impl Catalog {
 
     /// Who is the owner by the store; `None` when nobody was yet, or the last one resigned.
     pub async fn owner(&self) -> Result<Option<OwnerInfo>> {
-        let ts = self.store.timestamp().await?;
-        let row = self.store.get(keys::OWNER, ts).await?;
-        let info: Option<OwnerInfo> = row.map(|row| decode(|| "the owner".into(), &row)).transpose()?;
-        Ok(info.filter(|info| !info.node_id.is_empty()))
+        let row: Option<Stored<OwnerInfo>> = rows::read(&self.store, keys::OWNER.into()).await?;
+        Ok(row.map(|row| row.value).filter(|info| !info.node_id.is_empty()))
     }
 
     /// How often the owner's row is looked at.
@@ -131,16 +129,13 @@ impl Catalog {
             return Ok(());
         }
         let ts = self.store.timestamp().await?;
-        let row = self.store.get(keys::OWNER, ts).await?;
-        let info: Option<OwnerInfo> = match &row {
-            Some(row) => Some(decode(|| "the owner".into(), row)?),
-            None => None,
-        };
-        if let (Some(info), Some(row)) = (&info, row) {
+        let row: Option<Stored<OwnerInfo>> = rows::read_at(&self.store, keys::OWNER.into(), ts).await?;
+        if let Some(row) = &row {
+            let info = &row.value;
             if info.node_id == self.node_id {
                 let term = OwnerTerm {
                     epoch: info.epoch,
-                    row,
+                    row: row.raw.clone(),
                 };
                 if self.owner.held().as_ref() != Some(&term) {
                     // Begun without this node's knowing that it was.
@@ -152,27 +147,21 @@ impl Catalog {
             // Also what came of a term that was thought to last.
             self.owner.set(None);
             self.asked.lock().forget();
-            let node = self.store.get(&keys::node(&info.node_id), ts).await?;
-            if let Some(node) = node {
-                let node: crate::NodeInfo = decode(|| format!("node {}", info.node_id), &node)?;
-                if node.is_live_at(ts) {
-                    return Ok(());
-                }
+            let node: Option<Stored<NodeInfo>> =
+                rows::read_at(&self.store, keys::node(&info.node_id), ts).await?;
+            if node.is_some_and(|node| node.value.is_live_at(ts)) {
+                return Ok(());
             }
         }
-        self.begin_term(info).await
+        self.begin_term(row.map(|row| row.value)).await
     }
 
     /// Follows the owner `before`, if it still is what the row says.
     async fn begin_term(&self, before: Option<OwnerInfo>) -> Result<()> {
-        fail_point!(&self.failpoint("catalog::owner::campaign"), |_| Err(
-            Error::Store(StoreError::Unavailable(
-                "injected before the owner's row is written".into()
-            ))
-        ));
+        self.failpoint("catalog::campaign::before")?;
         let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
         let row = txn.get(keys::OWNER).await?;
-        let now: Option<OwnerInfo> = row.map(|row| decode(|| "the owner".into(), &row)).transpose()?;
+        let now: Option<OwnerInfo> = row.map(|row| decode(keys::OWNER, &row)).transpose()?;
         if now != before {
             return Ok(());
         }
@@ -219,27 +208,5 @@ impl Catalog {
         }
         self.owner.set(None);
         Ok(())
-    }
-
-    /// Commits a step of a schema change: only as the owner, in this very term.
-    /// Errors: `NotOwner`, `LeaseLost`, and the store's.
-    pub async fn commit_as_owner(
-        &self,
-        mut txn: Transaction,
-        term: &OwnerTerm,
-    ) -> Result<ilmenite_store::Timestamp> {
-        fail_point!("catalog::version::before_commit", |_| Err(Error::Store(
-            StoreError::Unavailable("injected before the step is committed".into())
-        )));
-        let guard = term.guard();
-        txn.require(guard.key, guard.value);
-        let committed = txn.commit(self.commit_options()?).await.map_err(|e| match e {
-            StoreError::PreconditionFailed { key } if key == keys::OWNER => Error::NotOwner,
-            e => e.into(),
-        })?;
-        fail_point!("catalog::version::after_commit", |_| Err(Error::Store(
-            StoreError::Undetermined("injected after the step was committed".into())
-        )));
-        Ok(committed)
     }
 }

@@ -2,7 +2,8 @@
 //! What a value means is its user's business.
 
 use bytes::Bytes;
-use ilmenite_store::{Check, KeyRange, run_txn};
+use ilmenite_store::rows::pairs_at;
+use ilmenite_store::{Check, KeyRange, ScanOptions, run_txn};
 
 use crate::error::{Error, Result};
 use crate::wake::Topic;
@@ -32,7 +33,8 @@ impl Catalog {
     /// All values of a family, by name.
     pub async fn settings(&self, of: Settings) -> Result<Vec<(String, Bytes)>> {
         let ts = self.store().timestamp().await?;
-        let rows = self.pairs(KeyRange::prefix(of.prefix()), ts).await?;
+        let range = KeyRange::prefix(of.prefix());
+        let rows = pairs_at(self.store(), range, ts, ScanOptions::default()).await?;
         rows.into_iter()
             .map(|(key, value)| {
                 let name = key.get(of.prefix().len()..).unwrap_or_default();

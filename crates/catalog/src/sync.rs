@@ -9,19 +9,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ilmenite_base::ErrorClass;
-use ilmenite_store::{
-    Check, CommitOptions, Durability, Error as StoreError, KeyRange, KvBatch, ScanOptions, Timestamp,
-    Transaction, TxnMode,
-};
+use ilmenite_store::rows::{self, Change, Outcome, Stored, encode};
+use ilmenite_store::{CommitOptions, Durability, KeyRange, Precondition, ScanOptions, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result, decode, encode};
-use crate::mdl::Holder;
+use crate::error::{Error, Result};
 use crate::metrics::METRICS;
 use crate::node::nodes_at;
 use crate::owner::OwnerTerm;
+use crate::pins::Holder;
 use crate::wake::Topic;
 use crate::{Blocker, Catalog, SchemaVersion, TableId, keys};
 
@@ -54,6 +52,14 @@ struct WaitRow {
     table_ids: Vec<TableId>,
 }
 
+/// The question is still there.
+fn asked(job_id: i64, question: Bytes) -> Precondition {
+    Precondition {
+        key: keys::wait(job_id),
+        value: Some(question),
+    }
+}
+
 /// A node's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ReportRow {
@@ -71,7 +77,7 @@ struct Answered {
 /// What a node's follower remembers between its rounds.
 #[derive(Default)]
 pub(crate) struct Follower {
-    answered: HashMap<i64, Answered>,
+    answered: BTreeMap<i64, Answered>,
     incarnation: u64,
 }
 
@@ -184,7 +190,7 @@ impl Catalog {
                 Err(e) => return Err(e),
             }
             let pause = if errors > 0 || blockers.len() > own {
-                self.look_interval(ANSWER_INTERVAL)
+                self.waking.look_interval(ANSWER_INTERVAL)
             } else {
                 OWN_INTERVAL
             };
@@ -224,12 +230,11 @@ impl Catalog {
             version,
             blockers: own.to_vec(),
         };
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        txn.put(keys::report(job_id, &self.node_id), encode(&report)?, Check::None)?;
+        let mut change = Change::guarded(term.guard());
+        change.put(keys::report(job_id, &self.node_id), encode(&report)?);
         // Only as long as the question is there: answers are removed with it.
-        let question = self.question(version, table_ids, &term)?;
-        txn.require(keys::wait(job_id), Some(question));
-        self.commit_relaxed(txn, &term).await
+        change.require(asked(job_id, self.question(version, table_ids, &term)?));
+        self.commit_as_owner(change).await
     }
 
     /// Whoever jobs wait for, as all nodes have reported it to the owner: for those who are not. Ages are as of the report.
@@ -237,13 +242,16 @@ impl Catalog {
         let ts = self.store.timestamp().await?;
         let range = keys::all_reports();
         let mut blockers = Vec::new();
-        for (key, value) in self.pairs(range.clone(), ts).await? {
-            let job = keys::suffix(&range, &key).split('/').next();
+        let reports: Vec<Stored<ReportRow>> =
+            rows::scan_at(&self.store, range.clone(), ts, ScanOptions::default()).await?;
+        for report in reports {
+            let job = keys::suffix(&range, &report.key).split('/').next();
             let Some(job_id) = job.and_then(|id| id.parse().ok()) else {
-                return Err(Error::Damaged(format!("an answer under {}", key.escape_ascii())));
+                let key = report.key.escape_ascii();
+                return Err(Error::Damaged(format!("an answer under {key}")));
             };
-            let report: ReportRow = decode(|| format!("answer to job {job_id}"), &value)?;
-            blockers.extend(report.blockers.into_iter().map(|blocker| (job_id, blocker)));
+            let of_job = report.value.blockers.into_iter();
+            blockers.extend(of_job.map(|blocker| (job_id, blocker)));
         }
         Ok(blockers)
     }
@@ -317,12 +325,13 @@ impl Catalog {
     }
 
     fn question(&self, version: SchemaVersion, table_ids: &[TableId], term: &OwnerTerm) -> Result<Bytes> {
-        encode(&WaitRow {
+        let row = WaitRow {
             owner: self.node_id.clone(),
             epoch: term.epoch,
             version,
             table_ids: table_ids.to_vec(),
-        })
+        };
+        Ok(encode(&row)?)
     }
 
     async fn ask(
@@ -339,51 +348,36 @@ impl Catalog {
         if self.store.get(&key, ts).await?.as_ref() == Some(&row) {
             return Ok(());
         }
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        txn.put(key, row, Check::Unchanged)?;
-        self.commit_relaxed(txn, term).await?;
+        let mut change = Change::guarded(term.guard());
+        change.put(key, row);
+        self.commit_as_owner(change).await?;
         self.wake_others(Topic::Schema);
         Ok(())
     }
 
+    async fn commit_as_owner(&self, change: Change) -> Result<()> {
+        match self.commit_relaxed(change).await? {
+            // Nobody waits for the answer any more.
+            Outcome::Written | Outcome::Changed => Ok(()),
+            Outcome::Fenced => Err(Error::NotOwner),
+        }
+    }
+
     /// Rows that mean nothing after a crash, or are written again: no need to wait for the disk.
-    async fn commit_relaxed(&self, mut txn: Transaction, term: &OwnerTerm) -> Result<()> {
-        let guard = term.guard();
-        txn.require(guard.key, guard.value);
+    async fn commit_relaxed(&self, change: Change) -> Result<Outcome> {
         let options = CommitOptions {
             durability: Durability::Relaxed,
             ..self.commit_options()?
         };
-        match txn.commit(options).await {
-            Ok(_) => Ok(()),
-            Err(StoreError::PreconditionFailed { .. }) => Err(Error::NotOwner),
-            Err(e) => Err(e.into()),
-        }
+        Ok(change.commit(&self.store, options).await?)
     }
 
     async fn reports_at(&self, job_id: i64, ts: Timestamp) -> Result<HashMap<String, ReportRow>> {
         let range = keys::reports(job_id);
-        let mut reports = HashMap::new();
-        for (key, value) in self.pairs(range.clone(), ts).await? {
-            let report = decode(|| format!("answer to job {job_id}"), &value)?;
-            reports.insert(keys::suffix(&range, &key).to_owned(), report);
-        }
-        Ok(reports)
-    }
-
-    /// All pairs of a range with few of them.
-    pub(crate) async fn pairs(&self, range: KeyRange, ts: Timestamp) -> Result<Vec<(Bytes, Bytes)>> {
-        let mut scan = self.store.scan(range, ts, ScanOptions::default())?;
-        let mut batch = KvBatch::new();
-        let mut pairs = Vec::new();
-        while scan.next_batch(&mut batch).await? {
-            pairs.extend(
-                batch
-                    .iter()
-                    .map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))),
-            );
-        }
-        Ok(pairs)
+        let reports = rows::scan_at(&self.store, range.clone(), ts, ScanOptions::default()).await?;
+        let by_node =
+            |report: Stored<ReportRow>| (keys::suffix(&range, &report.key).to_owned(), report.value);
+        Ok(reports.into_iter().map(by_node).collect())
     }
 
     /// Removes questions, with their answers, that nobody waits for any more: what a wait that was given up has left, or
@@ -419,16 +413,17 @@ impl Catalog {
     }
 
     async fn forget(&self, range: KeyRange, term: &OwnerTerm) -> Result<()> {
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        let keys = self.pairs(range, txn.start_ts()).await?;
-        if keys.is_empty() {
+        let ts = self.store.timestamp().await?;
+        let found = rows::pairs_at(&self.store, range, ts, ScanOptions::default()).await?;
+        if found.is_empty() {
             return Ok(());
         }
-        for (key, _) in keys {
+        let mut change = Change::guarded(term.guard());
+        for (key, _) in found {
             // An answer may be written anew meanwhile; it goes all the same.
-            txn.delete(key, Check::None)?;
+            change.delete(key);
         }
-        self.commit_relaxed(txn, term).await
+        self.commit_as_owner(change).await
     }
 
     /// One round of a node's follower: takes over a new version, and answers owners' questions. Says whether a question
@@ -445,16 +440,17 @@ impl Catalog {
         let ts = self.store.timestamp().await?;
         let range = keys::waits();
         let mut questions = BTreeMap::new();
-        for (key, raw) in self.pairs(range.clone(), ts).await? {
-            let Ok(job_id) = keys::suffix(&range, &key).parse::<i64>() else {
+        let waits: Vec<Stored<WaitRow>> =
+            rows::scan_at(&self.store, range.clone(), ts, ScanOptions::default()).await?;
+        for wait in waits {
+            let Ok(job_id) = keys::suffix(&range, &wait.key).parse::<i64>() else {
                 return Err(Error::Damaged(format!(
                     "an owner's question: no job id in its key {}",
-                    key.escape_ascii()
+                    wait.key.escape_ascii()
                 )));
             };
-            let row: WaitRow = decode(|| format!("question of job {job_id}"), &raw)?;
-            if row.owner != self.node_id {
-                questions.insert(job_id, (row, raw));
+            if wait.value.owner != self.node_id {
+                questions.insert(job_id, (wait.value, wait.raw));
             }
         }
         follower
@@ -502,20 +498,13 @@ impl Catalog {
 
     /// False when nobody waits for the answer any more.
     async fn answer(&self, job_id: i64, question: &Bytes, report: &ReportRow) -> Result<bool> {
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        txn.put(keys::report(job_id, &self.node_id), encode(report)?, Check::None)?;
-        txn.require(keys::wait(job_id), Some(question.clone()));
-        let options = CommitOptions {
-            durability: Durability::Relaxed,
-            ..self.commit_options()?
-        };
-        match txn.commit(options).await {
-            Ok(_) => {
-                self.wake_others(Topic::Answers);
-                Ok(true)
-            }
-            Err(StoreError::PreconditionFailed { .. }) => Ok(false),
-            Err(e) => Err(e.into()),
+        let mut change = Change::default();
+        change.put(keys::report(job_id, &self.node_id), encode(report)?);
+        change.require(asked(job_id, question.clone()));
+        let answered = self.commit_relaxed(change).await? == Outcome::Written;
+        if answered {
+            self.wake_others(Topic::Answers);
         }
+        Ok(answered)
     }
 }

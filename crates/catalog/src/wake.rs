@@ -4,7 +4,7 @@
 //! the next poll, one too many costs a read. So nothing is retried, and what a slow node has not taken yet is merged
 //! into one: at most one call to a node is under way.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
@@ -13,8 +13,6 @@ use async_trait::async_trait;
 use ilmenite_base::Notifier;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use crate::Catalog;
 
 /// A call that takes longer is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +34,7 @@ pub enum Topic {
     Tasks = 16,
 }
 
-const TOPICS: [Topic; 5] = [
+pub(crate) const TOPICS: [Topic; 5] = [
     Topic::Nodes,
     Topic::Schema,
     Topic::Answers,
@@ -64,7 +62,7 @@ struct Peer {
 pub(crate) struct Waking {
     transport: Mutex<Option<Arc<dyn WakeTransport>>>,
     /// By node id.
-    peers: Mutex<HashMap<String, Arc<Peer>>>,
+    peers: Mutex<BTreeMap<String, Arc<Peer>>>,
     /// Has the other nodes looked at now.
     pub look_at_peers_now: Arc<Notify>,
     /// The next renewal shows something new of this node.
@@ -77,81 +75,56 @@ pub(crate) struct Waking {
 }
 
 impl Waking {
-    pub fn notifier(&self, topic: Topic) -> Option<&Notifier> {
+    /// How this node reaches others. Without one it wakes nobody, and others find its changes when they poll.
+    pub fn set_transport(&self, transport: Arc<dyn WakeTransport>) {
+        *self.transport.lock() = Some(transport);
+        self.look_at_peers_now.notify_one();
+    }
+
+    pub fn notifier(&self, topic: Topic) -> Notifier {
         match topic {
             // Background tasks with wake-ups of their own.
-            Topic::Nodes | Topic::Schema => None,
-            Topic::Answers => Some(&self.answers),
-            Topic::Jobs => Some(&self.jobs),
-            Topic::Tasks => Some(&self.tasks),
+            Topic::Nodes | Topic::Schema => Notifier::default(),
+            Topic::Answers => self.answers.clone(),
+            Topic::Jobs => self.jobs.clone(),
+            Topic::Tasks => self.tasks.clone(),
         }
-    }
-}
-
-impl Catalog {
-    /// How this node reaches others. Without one it wakes nobody, and others find its changes when they poll.
-    pub fn set_wake_transport(&self, transport: Arc<dyn WakeTransport>) {
-        *self.waking.transport.lock() = Some(transport);
-        self.waking.look_at_peers_now.notify_one();
-    }
-
-    /// Rings when another node has rung `Answers`, `Jobs` or `Tasks`; whoever changes such rows here rings it, too, and
-    /// calls `wake_others`.
-    pub fn notifier(&self, topic: Topic) -> Notifier {
-        self.waking.notifier(topic).cloned().unwrap_or_default()
     }
 
     /// How often to look at what other nodes write: `polled`, where nobody wakes this node.
-    pub(crate) fn look_interval(&self, polled: Duration) -> Duration {
-        match &*self.waking.transport.lock() {
+    pub fn look_interval(&self, polled: Duration) -> Duration {
+        match &*self.transport.lock() {
             Some(_) => polled.max(SAFETY_NET),
             None => polled,
         }
     }
 
     /// What this node shows of itself is about to change.
-    pub(crate) fn announce_soon(&self) {
-        self.waking.renewal_shows.store(true, Ordering::Release);
+    pub fn announce_soon(&self) {
+        self.renewal_shows.store(true, Ordering::Release);
     }
 
     /// The node's row was written.
-    pub(crate) fn shown(&self) {
-        if self.waking.renewal_shows.swap(false, Ordering::AcqRel) {
-            self.waking.announce.store(true, Ordering::Release);
-            self.waking.look_at_peers_now.notify_one();
+    pub fn shown(&self) {
+        if self.renewal_shows.swap(false, Ordering::AcqRel) {
+            self.announce.store(true, Ordering::Release);
+            self.look_at_peers_now.notify_one();
         }
     }
 
     /// The status addresses of the nodes this one would wake.
     pub fn peer_addresses(&self) -> Vec<String> {
-        let peers = self.waking.peers.lock();
+        let peers = self.peers.lock();
         peers.values().map(|peer| peer.status_address.clone()).collect()
     }
 
-    /// Another node rang.
-    pub fn woken(&self, topics: u8) {
-        for topic in TOPICS {
-            if topics & topic as u8 == 0 {
-                continue;
-            }
-            match topic {
-                Topic::Nodes => {
-                    self.waking.look_at_peers_now.notify_one();
-                    self.campaign_now.notify_one();
-                }
-                Topic::Schema => self.wake(),
-                _ => self.notifier(topic).notify(),
-            }
-        }
-    }
-
     /// Rings at all other nodes. Returns at once.
-    pub fn wake_others(&self, topic: Topic) {
-        let peers = self.waking.peers.lock();
+    pub fn others(&self, topic: Topic) {
+        let peers = self.peers.lock();
         if peers.is_empty() {
             return;
         }
-        let Some(transport) = self.waking.transport.lock().clone() else {
+        let Some(transport) = self.transport.lock().clone() else {
             return;
         };
         for peer in peers.values() {
@@ -161,32 +134,29 @@ impl Catalog {
         }
     }
 
-    /// The other nodes as they are now, so that they can be woken.
-    pub(crate) async fn look_at_peers(&self) -> crate::Result<()> {
-        if self.waking.transport.lock().is_none() {
-            return Ok(());
-        }
-        let nodes = self.live_nodes().await?;
-        let mut peers = self.waking.peers.lock();
+    /// Does anyone wake others here?
+    pub fn reaches_others(&self) -> bool {
+        self.transport.lock().is_some()
+    }
+
+    /// The other nodes as they are now, by id and status address, so that they can be woken.
+    pub fn set_peers(&self, nodes: impl Iterator<Item = (String, String)>) {
+        let mut peers = self.peers.lock();
         let mut known = std::mem::take(&mut *peers);
-        for node in nodes {
-            if node.id == self.node_id() || node.status_address.is_empty() {
-                continue;
-            }
-            let peer = match known.remove(&node.id) {
-                Some(peer) if peer.status_address == node.status_address => peer,
+        for (id, status_address) in nodes {
+            let peer = match known.remove(&id) {
+                Some(peer) if peer.status_address == status_address => peer,
                 _ => Arc::new(Peer {
-                    status_address: node.status_address,
+                    status_address,
                     pending: AtomicU8::new(0),
                 }),
             };
-            peers.insert(node.id, peer);
+            peers.insert(id, peer);
         }
         drop(peers);
-        if self.waking.announce.swap(false, Ordering::AcqRel) {
-            self.wake_others(Topic::Nodes);
+        if self.announce.swap(false, Ordering::AcqRel) {
+            self.others(Topic::Nodes);
         }
-        Ok(())
     }
 }
 

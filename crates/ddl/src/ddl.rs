@@ -3,22 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{Catalog, Meta, Topic};
+use ilmenite_store::rows::encode;
 use ilmenite_store::{Check, StoreRef, Timestamp, Transaction, TxnMode};
-use ilmenite_task::{RetryPolicy, TaskKind, Tasks};
+use ilmenite_task::{TaskKind, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::backfill::{Backfill, BackfillKind, FinishKind, StorageAt};
 use crate::error::{DdlError, Result};
-use crate::job::{Job, JobId, JobState, Rows, Stage, encode, job_key, storage_key};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Rows, Stage, job_key, storage_key};
 use crate::statement::{JobChange, JobOutcome, JobRequest};
-use crate::worker::Shared;
+use crate::worker::Worker;
 
 /// How often a submission or a command is tried again when somebody else gets in between.
-const CHANGE_TRIES: u32 = 50;
+const CHANGE: RetryPolicy = RetryPolicy {
+    max_attempts: 50,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(1),
+    max_delay: Duration::from_millis(50),
+};
 /// How often a submission of unknown outcome is looked for.
-const FIND_TRIES: u32 = 8;
+const FIND: RetryPolicy = RetryPolicy {
+    max_attempts: 8,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(40),
+    max_delay: Duration::from_secs(5),
+};
 
 /// The kinds of task that `Tasks` must know before `Ddl` starts.
 pub fn task_kinds(backfill: &Arc<Backfill>) -> Vec<Arc<dyn TaskKind>> {
@@ -43,12 +55,12 @@ pub struct DdlConfig {
 
 /// Schema changes on one node.
 pub struct Ddl {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) worker: Arc<Worker>,
 }
 
 impl Ddl {
     pub fn start(config: DdlConfig) -> Arc<Ddl> {
-        let shared = Arc::new(Shared {
+        let worker = Arc::new(Worker {
             changed: config.catalog.notifier(Topic::Jobs),
             rows: Rows {
                 store: config.store.clone(),
@@ -65,18 +77,18 @@ impl Ddl {
             synced: Default::default(),
             version_lock: Default::default(),
         });
-        tokio::spawn(shared.clone().run());
-        tokio::spawn(shared.clone().run_reaper());
-        tokio::spawn(shared.clone().run_sweeper());
-        Arc::new(Ddl { shared })
+        tokio::spawn(worker.clone().run());
+        tokio::spawn(worker.clone().run_reaper());
+        tokio::spawn(worker.clone().run_sweeper());
+        Arc::new(Ddl { worker })
     }
 
     /// Stops working on jobs; where each stands is in the store. Waits for steps under way, at most `timeout`.
     pub async fn shutdown(&self, timeout: Duration) {
-        self.shared.stop.cancel();
+        self.worker.stop.cancel();
         let deadline = tokio::time::Instant::now() + timeout;
-        while !self.shared.live.lock().is_empty() && tokio::time::Instant::now() < deadline {
-            for live in self.shared.live.lock().values() {
+        while !self.worker.live.lock().is_empty() && tokio::time::Instant::now() < deadline {
+            for live in self.worker.live.lock().values() {
                 live.interrupt();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -85,25 +97,23 @@ impl Ddl {
 
     /// Queues a schema change. It goes on by itself from here, whatever becomes of the caller.
     pub async fn submit(&self, request: JobRequest) -> Result<JobId> {
-        let mut tries = 0;
+        let mut attempts = CHANGE.begin();
         loop {
-            tries += 1;
             match self.try_submit(&request).await {
-                Err(error) if error.class() == ErrorClass::Transient && tries < CHANGE_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(u64::from(tries.min(10)))).await;
-                }
                 Ok(id) => {
-                    self.shared.notify();
+                    self.worker.notify();
                     return Ok(id);
                 }
-                error => return error,
+                Err(error) if error.class() != ErrorClass::Transient => return Err(error),
+                Err(error) if !attempts.again().await => return Err(error),
+                Err(_) => {}
             }
         }
     }
 
     async fn try_submit(&self, request: &JobRequest) -> Result<JobId> {
-        crate::failpoint("ddl_before_submit")?;
-        let mut txn = Transaction::begin(&self.shared.store, TxnMode::Optimistic).await?;
+        crate::failpoint("ddl::submit::before")?;
+        let mut txn = Transaction::begin(&self.worker.store, TxnMode::Optimistic).await?;
         let id = Meta::new(&mut txn).alloc_global_ids(1).await?;
         let settings = &request.settings;
         let job = Job::new(
@@ -118,10 +128,10 @@ impl Ddl {
             txn.put(storage_key(id), settings.cloud_storage_uri.clone(), Check::None)?;
         }
         let start_ts = txn.start_ts();
-        match txn.commit(self.shared.catalog.commit_options()?).await {
+        match txn.commit(self.worker.catalog.commit_options()?).await {
             Ok(_) => Ok(id),
             Err(ilmenite_store::Error::CommitTooLate { .. }) => {
-                self.shared.catalog.lease_refused();
+                self.worker.catalog.lease_refused();
                 Err(ilmenite_catalog::Error::LeaseLost.into())
             }
             Err(ilmenite_store::Error::Undetermined(text)) => self.find_submitted(id, start_ts, text).await,
@@ -132,11 +142,12 @@ impl Ddl {
     /// The submission's outcome is unknown: submitted again it might run twice. Ended first, so that it takes no effect
     /// later, it is there or it is not.
     async fn find_submitted(&self, id: JobId, start_ts: Timestamp, text: String) -> Result<JobId> {
-        for attempt in 1..=FIND_TRIES {
+        let mut attempts = FIND.begin();
+        loop {
             let found = async {
-                self.shared.store.unlock(start_ts, None).await?;
-                let live = self.shared.rows.job(id).await?.is_some();
-                Result::<bool>::Ok(live || self.shared.rows.history(id).await?.is_some())
+                self.worker.store.unlock(start_ts, None).await?;
+                let live = self.worker.rows.job(id).await?.is_some();
+                Result::<bool>::Ok(live || self.worker.rows.history(id).await?.is_some())
             };
             match found.await {
                 Ok(true) => return Ok(id),
@@ -145,34 +156,33 @@ impl Ddl {
                     let class = ErrorClass::Transient;
                     return Err(DdlError::Internal { class, message });
                 }
-                Err(error) if error.class() == ErrorClass::Transient => {
-                    tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
+                Err(error) if error.class() != ErrorClass::Transient => return Err(error),
+                Err(_) if attempts.again().await => {}
+                Err(_) => {
+                    let message = format!("whether job {id} was submitted is not known: {text}");
+                    return Err(DdlError::permanent(message));
                 }
-                Err(error) => return Err(error),
             }
         }
-        Err(DdlError::permanent(format!(
-            "whether job {id} was submitted is not known: {text}"
-        )))
     }
 
     /// Waits until the job is over. When `cancel` fires first the job goes on, and the error names it.
     pub async fn wait(&self, id: JobId, cancel: &CancellationToken) -> Result<JobOutcome> {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.worker.changed.subscribe();
         loop {
             changed.mark_seen();
-            if let Some(job) = self.shared.rows.history(id).await? {
+            if let Some(job) = self.worker.rows.history(id).await? {
                 return outcome(job);
             }
-            if self.shared.rows.job(id).await?.is_none() && self.shared.rows.history(id).await?.is_none() {
+            if self.worker.rows.job(id).await?.is_none() && self.worker.rows.history(id).await?.is_none() {
                 return Err(DdlError::JobNotFound { id });
             }
             tokio::select! {
                 biased;
                 _ = cancel.cancelled() => return Err(DdlError::Detached { id }),
-                _ = self.shared.stop.cancelled() => return Err(DdlError::Detached { id }),
+                _ = self.worker.stop.cancelled() => return Err(DdlError::Detached { id }),
                 _ = changed.notified() => {}
-                _ = tokio::time::sleep(self.shared.poll) => {}
+                _ = tokio::time::sleep(self.worker.poll) => {}
             }
         }
     }
@@ -243,7 +253,7 @@ impl Ddl {
                     let reason = "only running builds of indexes can be altered".into();
                     return Err(DdlError::CannotAlter { id: job.id, reason });
                 }
-                job.reorg.concurrency = change.worker_count.unwrap_or(job.reorg.concurrency);
+                job.reorg.concurrency = change.concurrency.unwrap_or(job.reorg.concurrency);
                 job.reorg.batch_size = change.batch_size.unwrap_or(job.reorg.batch_size);
                 job.reorg.max_write_speed = change.max_write_speed_bytes.unwrap_or(job.reorg.max_write_speed);
                 Ok(())
@@ -256,44 +266,46 @@ impl Ddl {
         let mut results = Vec::with_capacity(ids.len());
         for &id in ids {
             results.push((id, self.change(id, &edit).await));
-            self.shared.interrupt(id);
+            self.worker.interrupt(id);
         }
         results
     }
 
     async fn change(&self, id: JobId, edit: &impl Fn(&mut Job) -> Result<()>) -> Result<()> {
-        for attempt in 0..CHANGE_TRIES {
-            let Some(stored) = self.shared.rows.job(id).await? else {
-                return Err(match self.shared.rows.history(id).await? {
+        let mut attempts = CHANGE.begin();
+        loop {
+            let Some(stored) = self.worker.rows.job(id).await? else {
+                return Err(match self.worker.rows.history(id).await? {
                     Some(_) => DdlError::CancelFinished { id },
                     None => DdlError::JobNotFound { id },
                 });
             };
             let mut next = stored.value.clone();
             edit(&mut next)?;
-            let limit = self.shared.catalog.commit_options()?.max_commit_ts;
-            if self.shared.rows.replace(&stored, &next, None, limit).await? {
+            let options = self.worker.catalog.commit_options()?;
+            if self.worker.rows.replace(&stored, &next, options).await? {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
+            if !attempts.again().await {
+                return Err(DdlError::Internal {
+                    class: ErrorClass::Transient,
+                    message: format!("job {id} changes too often to be changed"),
+                });
+            }
         }
-        Err(DdlError::Internal {
-            class: ErrorClass::Transient,
-            message: format!("job {id} changes too often to be changed"),
-        })
     }
 
     /// Deletes objects of this cluster under a storage URI that no live task owns. Returns their number.
     pub async fn scrub_storage(&self, uri: &str) -> Result<u64> {
-        self.shared
-            .scrub_storage(&self.shared.backfill.open_storage(StorageAt::Uri(uri))?)
+        self.worker
+            .scrub_storage(&self.worker.backfill.open_storage(StorageAt::Uri(uri))?)
             .await
     }
 }
 
 impl Drop for Ddl {
     fn drop(&mut self) {
-        self.shared.stop.cancel();
+        self.worker.stop.cancel();
     }
 }
 

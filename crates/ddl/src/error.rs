@@ -3,9 +3,10 @@
 
 use ilmenite_base::ErrorClass;
 use ilmenite_error::Error;
+use ilmenite_store::rows::RowError;
 use serde::{Deserialize, Serialize};
 
-use crate::JobId;
+use crate::ids::JobId;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -300,6 +301,15 @@ impl From<ilmenite_store::Error> for DdlError {
         DdlError::Internal {
             class: error.class(),
             message: error.to_string(),
+        }
+    }
+}
+
+impl From<RowError> for DdlError {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Store(error) => error.into(),
+            damaged @ RowError::Damaged(_) => DdlError::permanent(damaged.to_string()),
         }
     }
 }

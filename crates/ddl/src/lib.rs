@@ -11,6 +11,7 @@
 mod backfill;
 mod ddl;
 mod error;
+mod ids;
 mod job;
 #[cfg(test)]
 mod model;
@@ -22,7 +23,8 @@ mod worker;
 pub use backfill::{Backfill, BackfillConfig, OpenStorage, StorageAt, sizing};
 pub use ddl::{Ddl, DdlConfig, task_kinds};
 pub use error::{CommentedObject, DdlError, Result};
-pub use job::{Conflict, DeleteRange, Involved, Job, JobId, JobState, JobType, ReorgMeta, Stage};
+pub use ids::JobId;
+pub use job::{Conflict, DeleteRange, Involved, Job, JobState, JobType, ReorgMeta, Stage};
 pub use statement::*;
 pub use view::{BlockerRow, ConflictRow, JobProgress, JobRow, SubtaskRow};
 

@@ -4,7 +4,7 @@
 use ilmenite_catalog::{ColumnInfo, Name, TableInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::JobId;
+use crate::ids::JobId;
 
 /// One table by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -189,7 +189,7 @@ pub enum Verify {
 #[serde(default)]
 pub struct JobSettings {
     /// `tidb_ddl_reorg_worker_cnt`: subtasks at once on a node; 0: as many as it has slots.
-    pub worker_count: u32,
+    pub concurrency: u32,
     /// `tidb_ddl_reorg_batch_size`, rows.
     pub batch_size: u32,
     /// `tidb_ddl_reorg_max_write_speed`, bytes a second and node; 0: no limit.
@@ -205,7 +205,7 @@ pub struct JobSettings {
 impl Default for JobSettings {
     fn default() -> Self {
         JobSettings {
-            worker_count: 4,
+            concurrency: 4,
             batch_size: 256,
             max_write_speed_bytes: 0,
             cloud_storage_uri: String::new(),
@@ -227,7 +227,7 @@ pub struct JobRequest {
 /// What `ADMIN ALTER DDL JOBS` changes of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JobChange {
-    pub worker_count: Option<u32>,
+    pub concurrency: Option<u32>,
     pub batch_size: Option<u32>,
     pub max_write_speed_bytes: Option<u64>,
 }

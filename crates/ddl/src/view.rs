@@ -7,7 +7,8 @@ use ilmenite_task::{Progress, RetryStatus, StepProgress, TaskState, TaskStatus};
 
 use crate::ddl::Ddl;
 use crate::error::Result;
-use crate::job::{Job, JobId, JobState, JobType, Stage};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, JobType, Stage};
 use crate::statement::Verify;
 
 /// One row of ADMIN SHOW DDL JOBS. Times are store timestamps; `None`: not yet.
@@ -93,7 +94,7 @@ const PHASES: [(&str, f64); 5] = [
 impl Ddl {
     /// All live jobs, newest first, then the newest `history_limit` of the history; sub-jobs behind their parents.
     pub async fn jobs(&self, history_limit: usize) -> Result<Vec<JobRow>> {
-        let live = self.shared.rows.jobs().await?;
+        let live = self.worker.rows.jobs().await?;
         let blockers = self.blockers().await?;
         let mut rows = Vec::new();
         for stored in live.iter().rev() {
@@ -101,7 +102,7 @@ impl Ddl {
             let blocked_by = jobs_in_the_way(job, live.iter().map(|s| &s.value));
             self.push_rows(job, &blockers, blocked_by, &mut rows).await?;
         }
-        for job in self.shared.rows.newest_history(history_limit).await? {
+        for job in self.worker.rows.newest_history(history_limit).await? {
             self.push_rows(&job, &blockers, Vec::new(), &mut rows).await?;
         }
         Ok(rows)
@@ -121,9 +122,9 @@ impl Ddl {
 
     /// The whole of a job as it is stored. Holds no secret.
     pub async fn job_details(&self, id: JobId) -> Result<Option<Job>> {
-        match self.shared.rows.job(id).await? {
+        match self.worker.rows.job(id).await? {
             Some(stored) => Ok(Some(stored.value)),
-            None => self.shared.rows.history(id).await,
+            None => self.worker.rows.history(id).await,
         }
     }
 
@@ -138,21 +139,21 @@ impl Ddl {
 
     /// How many jobs are not in the history yet.
     pub async fn running(&self) -> Result<usize> {
-        Ok(self.shared.rows.jobs().await?.len())
+        Ok(self.worker.rows.jobs().await?.len())
     }
 
     /// Whom jobs wait for: the owner knows; the others read what nodes have reported to it.
     pub async fn blockers(&self) -> Result<Vec<BlockerRow>> {
         let mut rows = Vec::new();
-        if self.shared.catalog.owner_term().is_none() {
-            let reported = self.shared.catalog.reported_blockers().await?;
+        if self.worker.catalog.owner_term().is_none() {
+            let reported = self.worker.catalog.reported_blockers().await?;
             rows.extend(
                 reported
                     .into_iter()
                     .map(|(job_id, blocker)| BlockerRow { job_id, blocker }),
             );
         }
-        for (&job_id, live) in self.shared.live.lock().iter() {
+        for (&job_id, live) in self.worker.live.lock().iter() {
             let status = live.status.lock();
             rows.extend(status.blockers.iter().map(|b| BlockerRow {
                 job_id,
@@ -166,14 +167,14 @@ impl Ddl {
     /// Values that made builds of unique indexes fail: of live jobs and of the newest finished ones.
     pub async fn conflicts(&self, history_limit: usize) -> Result<Vec<ConflictRow>> {
         let mut jobs: Vec<Job> = self
-            .shared
+            .worker
             .rows
             .jobs()
             .await?
             .into_iter()
             .map(|s| s.value)
             .collect();
-        jobs.extend(self.shared.rows.newest_history(history_limit).await?);
+        jobs.extend(self.worker.rows.newest_history(history_limit).await?);
         let rows = jobs.iter().flat_map(|job| {
             job.conflicts.iter().map(|conflict| ConflictRow {
                 job_id: job.id,
@@ -190,13 +191,13 @@ impl Ddl {
     /// The subtasks of live builds.
     pub async fn subtasks(&self) -> Result<Vec<SubtaskRow>> {
         let mut rows = Vec::new();
-        for stored in self.shared.rows.jobs().await? {
+        for stored in self.worker.rows.jobs().await? {
             let job = stored.value;
             if !job.is_reorg() {
                 continue;
             }
             for status in self.tasks_of(&job).await? {
-                for subtask in self.shared.tasks.subtasks(status.task.id).await? {
+                for subtask in self.worker.tasks.subtasks(status.task.id).await? {
                     let step = status.steps.get(subtask.step).map_or("", |s| s.name);
                     rows.push(SubtaskRow {
                         job_id: job.id,
@@ -213,7 +214,7 @@ impl Ddl {
     async fn tasks_of(&self, job: &Job) -> Result<Vec<TaskStatus>> {
         let mut tasks = Vec::new();
         for key in [job.backfill_key(), job.finish_key()] {
-            tasks.extend(self.shared.tasks.get_by_key(&key).await?);
+            tasks.extend(self.worker.tasks.get_by_key(&key).await?);
         }
         Ok(tasks)
     }
@@ -231,7 +232,7 @@ impl Ddl {
         } else {
             Vec::new()
         };
-        let now = self.shared.store.timestamp().await?;
+        let now = self.worker.store.timestamp().await?;
         let progress = (!tasks.is_empty()).then(|| self.progress(job, &tasks, now));
         let retry = job.retry.clone().or_else(|| {
             let active = tasks.iter().filter(|t| !t.task.state.is_final());
@@ -316,7 +317,7 @@ impl Ddl {
             percent = if phase == "rollback" { 0.0 } else { 100.0 };
         }
         let mut shown = percent;
-        if let Some(live) = self.shared.live.lock().get(&job.id) {
+        if let Some(live) = self.worker.live.lock().get(&job.id) {
             let mut status = live.status.lock();
             status.percent = status.percent.max(percent);
             shown = status.percent;

@@ -14,7 +14,7 @@ use ilmenite_codec::{
 use ilmenite_ddl::*;
 use ilmenite_store::{KeyRange, Transaction, TxnMode};
 use ilmenite_table::{Row, RowChange, RowOutcome, TableWriter, WriteOptions};
-use ilmenite_types::{DateFlags, Datum, FieldType, Time, TimeKind, TypeCode};
+use ilmenite_types::{Collation, DateFlags, Datum, FieldType, Time, TimeKind, TypeCode};
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
@@ -279,7 +279,7 @@ async fn an_added_index_has_the_entries_of_one_that_was_there_from_the_start() {
     let node = Node::open(dir.path()).await;
     let folded = |name: &str| {
         let mut column = not_null(varchar(name, 20));
-        column.field_type.collate = "utf8mb4_general_ci".into();
+        column.field_type.collation = Collation::UTF8MB4_GENERAL_CI;
         column
     };
     let columns = || {

@@ -21,7 +21,7 @@ async fn a_step_that_fails_for_good_is_shown_and_given_up() {
     node.create(plain("t")).await;
     node.insert("t", &[row(1, Some(1), "x"), row(2, Some(2), "y")])
         .await;
-    fail::cfg("ddl_before_wait", "2*off->return").unwrap();
+    fail::cfg("ddl::wait::before", "2*off->return").unwrap();
     let id = node
         .submit(alter("t", vec![add(key("k", &["a"]))]), JobSettings::default())
         .await;
@@ -33,7 +33,7 @@ async fn a_step_that_fails_for_good_is_shown_and_given_up() {
         assert!(tokio::time::Instant::now() < deadline, "no retry is shown");
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    assert!(retry.error.message.contains("ddl_before_wait"), "{retry:?}");
+    assert!(retry.error.message.contains("ddl::wait::before"), "{retry:?}");
     while node.ddl.job_details(id).await.unwrap().unwrap().error.is_none() {
         assert!(
             tokio::time::Instant::now() < deadline,
@@ -41,9 +41,9 @@ async fn a_step_that_fails_for_good_is_shown_and_given_up() {
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    fail::remove("ddl_before_wait");
+    fail::remove("ddl::wait::before");
     let error = node.wait(id).await.unwrap_err();
-    assert!(error.to_string().contains("ddl_before_wait"), "{error}");
+    assert!(error.to_string().contains("ddl::wait::before"), "{error}");
     assert!(node.table("t").indexes.is_empty());
     node.assert_nothing_left(dir.path()).await;
     node.stop().await;
@@ -88,9 +88,9 @@ async fn a_job_resumed_while_its_snapshot_is_given_up_goes_on() {
             assert!(resumed[0].1.is_ok(), "{resumed:?}");
         }
     };
-    fail::cfg_callback("ddl_before_step", resume).unwrap();
+    fail::cfg_callback("ddl::step::before", resume).unwrap();
     node.wait(id).await.unwrap();
-    fail::remove("ddl_before_step");
+    fail::remove("ddl::step::before");
     let job = node.ddl.job_details(id).await.unwrap().unwrap();
     assert_eq!(job.reorg.round, 0, "nothing was built anew");
     node.check("t").await;

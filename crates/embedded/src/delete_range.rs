@@ -22,14 +22,14 @@ pub(crate) fn delete_range(core: &Core, range: &KeyRange) -> Result<()> {
         let end = prefix_end(&keyspace.prefix);
         let reaches_end = range.end.is_empty() || (!end.is_empty() && end <= range.end);
         if range.start <= keyspace.prefix && reaches_end {
-            fail::fail_point!("store::delete_range::before_drop", |kind| Err(
+            fail::fail_point!("embedded::delete_range::before", |kind| Err(
                 ilmenite_store::Error::injected(
                     kind,
                     ilmenite_store::Error::Io("injected before a keyspace was dropped".into())
                 )
             ));
             keyspaces.drop_keyspace(&keyspace.prefix)?;
-            fail::fail_point!("store::delete_range::after_drop", |kind| Err(
+            fail::fail_point!("embedded::delete_range::after", |kind| Err(
                 ilmenite_store::Error::injected(
                     kind,
                     ilmenite_store::Error::Io("injected after a keyspace was dropped".into())

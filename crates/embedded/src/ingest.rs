@@ -266,7 +266,7 @@ fn finish(
     keyspace: &Arc<VersionedKeyspace>,
     attach: impl FnOnce() -> fjall::Result<()>,
 ) -> Result<()> {
-    fail::fail_point!("store::ingest::before_finish", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::ingest::before", |kind| Err(Error::injected(
         kind,
         Error::Io("injected before the ingest was finished".into())
     )));
@@ -281,7 +281,7 @@ fn finish(
         .and_then(|()| attach())
         .map_err(|e| core.keyspaces.map_error(e))?;
     keyspace.cache.clear();
-    fail::fail_point!("store::ingest::after_finish", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::ingest::after", |kind| Err(Error::injected(
         kind,
         Error::Io("injected after the ingest was finished".into())
     )));

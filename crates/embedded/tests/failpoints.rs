@@ -37,15 +37,15 @@ async fn a_failed_commit_leaves_nothing_or_says_it_does_not_know() {
     let store = open(&dir);
     put(&store, "a", "1").await.unwrap();
 
-    fail::cfg("store::commit::before_apply", "1*return").unwrap();
+    fail::cfg("embedded::commit::before", "1*return").unwrap();
     assert!(matches!(put(&store, "a", "2").await, Err(Error::Io(_))));
     assert_eq!(get(&store, "a").await.unwrap(), "1");
 
-    fail::cfg("store::commit::after_apply", "1*return").unwrap();
+    fail::cfg("embedded::commit::after", "1*return").unwrap();
     assert!(matches!(put(&store, "a", "3").await, Err(Error::Undetermined(_))));
 
     // A panic of the committer is the end of its batch, not of the store.
-    fail::cfg("store::commit::before_apply", "1*panic").unwrap();
+    fail::cfg("embedded::commit::before", "1*panic").unwrap();
     assert!(matches!(put(&store, "b", "1").await, Err(Error::Undetermined(_))));
     put(&store, "a", "4").await.unwrap();
     assert_eq!(get(&store, "a").await.unwrap(), "4");
@@ -72,11 +72,11 @@ async fn an_ingest_that_failed_is_repeated() {
         ingest.write(&batch).await?;
         ingest.finish().await
     };
-    fail::cfg("store::ingest::before_finish", "1*return").unwrap();
+    fail::cfg("embedded::ingest::before", "1*return").unwrap();
     attempt().await.unwrap_err();
     assert_eq!(get(&store, "pA007").await, None);
     // Done, but the caller is told otherwise: the same again changes nothing.
-    fail::cfg("store::ingest::after_finish", "1*return").unwrap();
+    fail::cfg("embedded::ingest::after", "1*return").unwrap();
     attempt().await.unwrap_err();
     put(&store, "pA007", "newer").await.unwrap();
     attempt().await.unwrap();
@@ -84,7 +84,7 @@ async fn an_ingest_that_failed_is_repeated() {
     assert_eq!(get(&store, "pA008").await.unwrap(), "v");
 
     // The writer panics: an error, and the next attempt works.
-    fail::cfg("store::ingest::before_finish", "1*panic").unwrap();
+    fail::cfg("embedded::ingest::before", "1*panic").unwrap();
     assert!(matches!(attempt().await, Err(Error::Bug(_))));
     attempt().await.unwrap();
     scenario.teardown();
@@ -95,10 +95,7 @@ async fn a_delete_range_that_failed_is_repeated() {
     let scenario = FailScenario::setup();
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);
-    for point in [
-        "store::delete_range::before_drop",
-        "store::delete_range::after_drop",
-    ] {
+    for point in ["embedded::delete_range::before", "embedded::delete_range::after"] {
         for key in ["pA1", "pB1", "q"] {
             put(&store, key, "v").await.unwrap();
         }

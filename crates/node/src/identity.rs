@@ -13,7 +13,7 @@ pub async fn cluster_id(store: &StoreRef) -> Result<String, Error> {
             if let Some(id) = txn.get(KEY).await? {
                 return Ok(String::from_utf8_lossy(&id).into_owned());
             }
-            let id = new_id();
+            let id = rng::hex_id();
             txn.put(KEY, id.clone(), Check::Unchanged)?;
             Ok::<_, Error>(id)
         })
@@ -24,7 +24,8 @@ pub async fn cluster_id(store: &StoreRef) -> Result<String, Error> {
 /// Names the directory since the machine's start: what is sorted there is on this disk and no other, and not synced.
 pub fn local_id(dir: &Path) -> Result<String, Error> {
     // Where it is not known, every start counts as the machine's.
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| new_id());
+    let boot_id =
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| rng::hex_id());
     Ok(format!("{}@{}", directory_id(dir)?, boot_id.trim()))
 }
 
@@ -36,16 +37,12 @@ fn directory_id(dir: &Path) -> Result<String, Error> {
         Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
         _ => {
-            let id = new_id();
+            let id = rng::hex_id();
             std::fs::create_dir_all(dir).map_err(failed)?;
             std::fs::write(&path, &id).map_err(failed)?;
             Ok(id)
         }
     }
-}
-
-fn new_id() -> String {
-    rng::bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Memory of this machine, or of the container where that is less.

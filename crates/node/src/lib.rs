@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilmenite_base::RetryPolicy;
 use ilmenite_catalog::{Catalog, CatalogConfig, Error};
 use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, OpenStorage, task_kinds};
 use ilmenite_sort::MemoryBudget;
 use ilmenite_store::StoreRef;
-use ilmenite_task::{Place, RetryPolicy, TaskKind, Tasks, TasksConfig};
+use ilmenite_task::{DEFAULT_RETRY, Place, TaskKind, Tasks, TasksConfig};
 
 pub use identity::{cluster_id, local_id, memory_bytes};
 
@@ -57,7 +58,7 @@ impl NodeConfig {
             memory,
             scratch_directory,
             open_storage: None,
-            retry: RetryPolicy::default(),
+            retry: DEFAULT_RETRY,
             poll: Duration::from_secs(1),
             place: Place::default(),
             pause_hold: Self::PAUSE_HOLD,

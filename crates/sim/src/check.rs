@@ -14,9 +14,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::{self, finished_jobs, live_jobs};
-use crate::run::{CANCEL_ENDS, CLEARED, JOBS_END};
 use crate::sim::Sim;
 use crate::table::{self, Decoder, Values};
+
+/// Once troubles are over, every job ends within this, in virtual time.
+const JOBS_END: Duration = Duration::from_secs(90);
+/// Once nobody writes, a cancelled job ends within this.
+const CANCEL_ENDS: Duration = Duration::from_secs(5);
+/// What finished jobs leave to be cleared away is gone after this.
+const CLEARED: Duration = Duration::from_secs(70);
 
 /// Looks now and then whether every index that can be read equals its table.
 pub async fn auditor(sim: Arc<Sim>) {

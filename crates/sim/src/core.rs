@@ -8,12 +8,21 @@ use ilmenite_catalog::{TableId, TableInfo, TableRef};
 use ilmenite_store::memory::{Memory, Refused};
 use ilmenite_store::{CommitRequest, Error, GcHold, KeyRange, LockRequest, Region, Result, Timestamp};
 
-use crate::world::{BEGIN_MS, Broken};
-
+/// Milliseconds since 1970 at which every simulation begins.
+pub const BEGIN_MS: u64 = 1_700_000_000_000;
+/// Locks that nobody keeps alive run out after this.
+pub const LOCK_TTL: Duration = Duration::from_secs(3);
 /// Versions are kept so long at least, whoever may read them.
 pub const GC_LIFE: Duration = Duration::from_secs(40);
 /// A transaction older than this holds garbage collection back no more.
-const TXN_AGE_MAX: Duration = Duration::from_secs(120);
+const MAX_TXN_AGE: Duration = Duration::from_secs(120);
+
+/// What a deliberately broken store or node does wrong: see `mutation`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Broken {
+    pub ignores_preconditions: bool,
+    pub ignores_max_commit_ts: bool,
+}
 
 /// A transaction that has begun and not ended.
 #[derive(Debug)]
@@ -259,7 +268,7 @@ impl Core {
     pub fn collect_garbage(&mut self, now_ms: u64) {
         let now = self.timestamp(now_ms);
         let ago = |d: Duration| Timestamp::from_millis(now.millis().saturating_sub(d.as_millis() as u64));
-        let oldest = ago(TXN_AGE_MAX);
+        let oldest = ago(MAX_TXN_AGE);
         let open = self.txns.keys().find(|start| **start >= oldest).copied();
         let held = self.holds.values().map(|hold| hold.ts).min();
         let bounds = [Some(ago(GC_LIFE)), open, held];

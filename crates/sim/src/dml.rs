@@ -6,66 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilmenite_base::ErrorClass;
+use ilmenite_catalog::{TableRef, TransactionPins};
 use ilmenite_codec::Handle;
-use ilmenite_store::{Error as StoreError, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Error as StoreError, Transaction, TxnMode};
 use ilmenite_table::{Error as WriteError, RowOutcome};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::node::Node;
+use crate::oracle::RowKey;
 use crate::sim::Sim;
 use crate::table::{self, Change, Decoder, Values};
-
-/// A table by number, and a row's key.
-pub type RowKey = (usize, i64);
-
-/// What each row may be: one value when the last write was acknowledged or refused, more after an unknown outcome.
-#[derive(Default)]
-pub struct Oracle {
-    rows: Mutex<BTreeMap<RowKey, Vec<Option<Values>>>>,
-}
-
-impl Oracle {
-    pub fn acknowledged(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
-        let mut rows = self.rows.lock();
-        for (key, value) in writes {
-            rows.insert(*key, vec![value.clone()]);
-        }
-    }
-
-    pub fn unknown(&self, writes: &BTreeMap<RowKey, Option<Values>>) {
-        let mut rows = self.rows.lock();
-        for (key, value) in writes {
-            let possible = rows.entry(*key).or_insert_with(|| vec![None]);
-            if !possible.contains(value) {
-                possible.push(value.clone());
-            }
-        }
-    }
-
-    pub fn possible(&self, key: RowKey) -> Vec<Option<Values>> {
-        self.rows.lock().get(&key).cloned().unwrap_or_else(|| vec![None])
-    }
-
-    pub fn keys(&self) -> Vec<RowKey> {
-        self.rows.lock().keys().copied().collect()
-    }
-}
-
-/// How a client writes.
-#[derive(Debug, Clone, Copy)]
-pub struct DmlSettings {
-    pub clients: usize,
-    /// Rows a client owns in each table, at most.
-    pub rows_each: i64,
-    /// `a` is below this: the lower, the more collisions.
-    pub values: i64,
-    /// Milliseconds between statements, at most.
-    pub think_ms: u64,
-    /// How often a transaction stays open for long.
-    pub lingers: f64,
-}
 
 /// What a transaction has done so far: known also when its node dies under it.
 #[derive(Default)]
@@ -111,68 +63,54 @@ pub async fn client(sim: Arc<Sim>, me: usize, seed: u64) {
     }
 }
 
+/// A client at work on a node, with the transaction it has begun.
+struct Client<'a> {
+    sim: &'a Sim,
+    node: &'a Node,
+    me: usize,
+    intent: &'a Mutex<Intent>,
+    mode: TxnMode,
+    txn: Transaction,
+    /// Behind the transaction, which must have ended when they go.
+    pins: TransactionPins,
+    /// The versions of tables it goes by.
+    tables: Vec<TableRef>,
+}
+
 async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent: &Mutex<Intent>) -> End {
     let mode = if rng.random_bool(0.25) {
         TxnMode::Optimistic
     } else {
         TxnMode::Pessimistic
     };
-    let mut pins = node.catalog.pins(me as u64 + 1, "root");
+    let pins = node.catalog.pins(me as u64 + 1, "root");
     pins.set_statement("a client's statement".into());
-    let Ok(mut txn) = Transaction::begin(&node.store, mode).await else {
+    let Ok(txn) = Transaction::begin(&node.store, mode).await else {
         return End::RolledBack;
     };
-    let start_ts = txn.start_ts();
+    let mut client = Client {
+        sim,
+        node,
+        me,
+        intent,
+        mode,
+        txn,
+        pins,
+        tables: Vec::new(),
+    };
     let lingers = rng.random_bool(sim.settings.dml.lingers);
     let statements = rng.random_range(1..4);
-    let mut pinned = Vec::new();
     for _ in 0..statements {
-        let table_number = rng.random_range(0..sim.settings.tables);
-        let Some(table) = table::pin(&node.catalog, &mut pins, &sim.table_name(table_number)) else {
+        let number = rng.random_range(0..sim.settings.tables);
+        let Some(table) = table::pin(&node.catalog, &mut client.pins, &sim.table_name(number)) else {
             break;
         };
-        if pins.lease_was_lost() {
+        if client.pins.lease_was_lost() {
             break;
         }
-        if !pinned.contains(&table) {
-            pinned.push(table.clone());
-        }
-        let change = random_change(sim, me, table_number, rng, &intent.lock().writes);
-        let savepoint = txn.savepoint();
-        let outcome = table::change(&node.store, &mut txn, &table, &change).await;
-        let key = (table_number, change.id());
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                judge_error(sim, node, &error);
-                drop(txn.rollback().await);
-                return End::RolledBack;
-            }
-        };
-        sim.world.log.event(&[201, me as u64, change.id() as u64], || {
-            format!(
-                "client {me} on n{} {start_ts} {table_number} {change:?}: {outcome:?}",
-                node.number
-            )
-        });
-        if matches!(outcome, RowOutcome::Duplicate { .. })
-            && (node.catalog.confirm_lease().await.is_err() || pins.lease_was_lost())
-        {
-            // The session says 8028 instead.
-            drop(txn.rollback().await);
+        if !client.statement(number, table, rng).await {
+            drop(client.txn.rollback().await);
             return End::RolledBack;
-        }
-        if !judge_outcome(sim, key, &change, &outcome, start_ts, mode, &table, intent) {
-            drop(txn.rollback().await);
-            return End::RolledBack;
-        }
-        if outcome == RowOutcome::Written {
-            if rng.random_bool(0.05) {
-                // The statement failed in the end, for whatever reason: its writes are undone, its locks stay.
-                txn.rollback_to(savepoint);
-            } else {
-                intent.lock().writes.insert(key, change.after().cloned());
-            }
         }
         let pause = if lingers { 1500 } else { sim.settings.dml.think_ms };
         if rng.random_bool(0.5) {
@@ -180,32 +118,158 @@ async fn transaction(sim: &Sim, node: &Node, me: usize, rng: &mut StdRng, intent
         }
     }
     if rng.random_bool(0.1) || intent.lock().writes.is_empty() {
-        drop(txn.rollback().await);
+        drop(client.txn.rollback().await);
         return End::RolledBack;
     }
-    let options = match pins.commit_options() {
-        Ok(options) => options,
-        Err(_) => {
-            drop(txn.rollback().await);
-            return End::RolledBack;
+    client.commit().await
+}
+
+impl Client<'_> {
+    /// One random change. False: the transaction cannot go on.
+    async fn statement(&mut self, number: usize, table: TableRef, rng: &mut StdRng) -> bool {
+        let (sim, node, me) = (self.sim, self.node, self.me);
+        if !self.tables.contains(&table) {
+            self.tables.push(table.clone());
         }
-    };
-    sim.world.expect_versions(start_ts, &pinned);
-    intent.lock().committing = true;
-    let committed = txn.commit(options).await;
-    match committed {
-        Ok(_) => End::Committed,
-        Err(StoreError::Undetermined(_)) => {
-            pins.linger(&node.store, start_ts, options.max_commit_ts);
-            End::Unknown
-        }
-        Err(error) => {
-            if matches!(error, StoreError::CommitTooLate { .. }) {
-                node.catalog.lease_refused();
+        let change = random_change(sim, me, number, rng, &self.intent.lock().writes);
+        let savepoint = self.txn.savepoint();
+        let start_ts = self.txn.start_ts();
+        let outcome = match table::change(&node.store, &mut self.txn, &table, &change).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                judge_error(sim, node, &error);
+                return false;
             }
-            judge_error(sim, node, &WriteError::Store(error));
-            End::RolledBack
+        };
+        sim.world.log.event(&[201, me as u64, change.id() as u64], || {
+            format!(
+                "client {me} on n{} {start_ts} {number} {change:?}: {outcome:?}",
+                node.number
+            )
+        });
+        if matches!(outcome, RowOutcome::Duplicate { .. })
+            && (node.catalog.confirm_lease().await.is_err() || self.pins.lease_was_lost())
+        {
+            // The session says 8028 instead.
+            return false;
         }
+        let key = (number, change.id());
+        if !self.judge_outcome(key, &table, &change, &outcome) {
+            return false;
+        }
+        if outcome == RowOutcome::Written {
+            if rng.random_bool(0.05) {
+                // The statement failed in the end, for whatever reason: its writes are undone, its locks stay.
+                self.txn.rollback_to(savepoint);
+            } else {
+                self.intent.lock().writes.insert(key, change.after().cloned());
+            }
+        }
+        true
+    }
+
+    async fn commit(mut self) -> End {
+        let (sim, node) = (self.sim, self.node);
+        let options = match self.pins.commit_options() {
+            Ok(options) => options,
+            Err(_) => {
+                drop(self.txn.rollback().await);
+                return End::RolledBack;
+            }
+        };
+        let start_ts = self.txn.start_ts();
+        sim.world.expect_versions(start_ts, &self.tables);
+        self.intent.lock().committing = true;
+        match self.txn.commit(options).await {
+            Ok(_) => End::Committed,
+            Err(StoreError::Undetermined(_)) => {
+                self.pins.linger(&node.store, start_ts, options.max_commit_ts);
+                End::Unknown
+            }
+            Err(error) => {
+                if matches!(error, StoreError::CommitTooLate { .. }) {
+                    node.catalog.lease_refused();
+                }
+                judge_error(sim, node, &WriteError::Store(error));
+                End::RolledBack
+            }
+        }
+    }
+
+    /// Is what the statement says possible? False ends the transaction.
+    fn judge_outcome(&self, key: RowKey, table: &TableRef, change: &Change, outcome: &RowOutcome) -> bool {
+        let start_ts = self.txn.start_ts();
+        let possible = match self.intent.lock().writes.get(&key) {
+            Some(own) => vec![own.clone()],
+            None => self.sim.oracle.possible(key),
+        };
+        let (may_exist, may_lack) = (
+            possible.iter().any(Option::is_some),
+            possible.iter().any(Option::is_none),
+        );
+        let inserts = matches!(change, Change::Insert(..));
+        let possible_outcome = match outcome {
+            RowOutcome::Written => (inserts && may_lack) || (!inserts && may_exist),
+            RowOutcome::Missing => !inserts && may_lack,
+            RowOutcome::Duplicate { index: None, .. } => inserts && may_exist,
+            RowOutcome::Duplicate {
+                index: Some(id),
+                existing,
+            } => {
+                if self.mode == TxnMode::Pessimistic
+                    && let Some(values) = change.after()
+                    && !self.holds_key((key.0, existing), table, *id, values)
+                {
+                    self.sim.violation(format!(
+                        "FALSE DUPLICATE: {change:?} in {start_ts} is said to collide with {existing:?} in index {id}"
+                    ));
+                    return false;
+                }
+                true
+            }
+        };
+        if !possible_outcome {
+            self.sim.violation(format!(
+                "LOST WRITE: {change:?} in {start_ts} was {outcome:?}, but row {key:?} is one of {possible:?}"
+            ));
+        }
+        possible_outcome
+    }
+
+    /// Does the row really have these values in the index's columns now?
+    fn holds_key(
+        &self,
+        (table_number, existing): (usize, &Handle),
+        table: &TableRef,
+        index: i64,
+        values: &Values,
+    ) -> bool {
+        let Handle::Int(id) = existing else { return false };
+        let own = self.intent.lock().writes.get(&(table_number, *id)).cloned();
+        let held = match own {
+            Some(own) => own,
+            None => {
+                let row_key = ilmenite_codec::key::record_key(table.id, existing.as_ref());
+                let stored = self.sim.world.with_memory(|memory, _| memory.newest(&row_key));
+                let decoder = Decoder::new(table).ok();
+                stored.and_then(|stored| decoder?.values(*id, &stored))
+            }
+        };
+        let (Some(held), Some(index)) = (held, table.index_by_id(index)) else {
+            return false;
+        };
+        index
+            .columns
+            .iter()
+            .all(|column| match column.name.lower.as_str() {
+                "a" => held.0.is_some() && held.0 == values.0,
+                "b" => match usize::try_from(column.length) {
+                    Ok(n) => held.1.chars().take(n).eq(values.1.chars().take(n)),
+                    Err(_) => held.1 == values.1,
+                },
+                // The key would carry the row's own handle.
+                _ => false,
+            })
     }
 }
 
@@ -254,91 +318,4 @@ fn judge_error(sim: &Sim, node: &Node, error: &WriteError) {
     if !expected {
         sim.violation(format!("a client got an unexpected error: {error}"));
     }
-}
-
-/// Is what the statement says possible? False ends the transaction.
-#[allow(clippy::too_many_arguments)]
-fn judge_outcome(
-    sim: &Sim,
-    key: RowKey,
-    change: &Change,
-    outcome: &RowOutcome,
-    start_ts: Timestamp,
-    mode: TxnMode,
-    table: &ilmenite_catalog::TableRef,
-    intent: &Mutex<Intent>,
-) -> bool {
-    let possible = match intent.lock().writes.get(&key) {
-        Some(own) => vec![own.clone()],
-        None => sim.oracle.possible(key),
-    };
-    let (may_exist, may_lack) = (
-        possible.iter().any(Option::is_some),
-        possible.iter().any(Option::is_none),
-    );
-    let inserts = matches!(change, Change::Insert(..));
-    let possible_outcome = match outcome {
-        RowOutcome::Written => (inserts && may_lack) || (!inserts && may_exist),
-        RowOutcome::Missing => !inserts && may_lack,
-        RowOutcome::Duplicate { index: None, .. } => inserts && may_exist,
-        RowOutcome::Duplicate {
-            index: Some(id),
-            existing,
-        } => {
-            if mode == TxnMode::Pessimistic
-                && let Some(values) = change.after()
-                && !holds_key(sim, key.0, table, *id, existing, values, intent)
-            {
-                sim.violation(format!(
-                    "FALSE DUPLICATE: {change:?} in {start_ts} is said to collide with {existing:?} in index {id}"
-                ));
-                return false;
-            }
-            true
-        }
-    };
-    if !possible_outcome {
-        sim.violation(format!(
-            "LOST WRITE: {change:?} in {start_ts} was {outcome:?}, but row {key:?} is one of {possible:?}"
-        ));
-    }
-    possible_outcome
-}
-
-/// Does the row really have these values in the index's columns now?
-fn holds_key(
-    sim: &Sim,
-    table_number: usize,
-    table: &ilmenite_catalog::TableRef,
-    index: i64,
-    existing: &Handle,
-    values: &Values,
-    intent: &Mutex<Intent>,
-) -> bool {
-    let Handle::Int(id) = existing else { return false };
-    let own = intent.lock().writes.get(&(table_number, *id)).cloned();
-    let held = match own {
-        Some(own) => own,
-        None => {
-            let row_key = ilmenite_codec::key::record_key(table.id, existing.as_ref());
-            let stored = sim.world.with_memory(|memory, _| memory.newest(&row_key));
-            let decoder = Decoder::new(table).ok();
-            stored.and_then(|stored| decoder?.values(*id, &stored))
-        }
-    };
-    let (Some(held), Some(index)) = (held, table.index_by_id(index)) else {
-        return false;
-    };
-    index
-        .columns
-        .iter()
-        .all(|column| match column.name.lower.as_str() {
-            "a" => held.0.is_some() && held.0 == values.0,
-            "b" => match usize::try_from(column.length) {
-                Ok(n) => held.1.chars().take(n).eq(values.1.chars().take(n)),
-                Err(_) => held.1 == values.1,
-            },
-            // The key would carry the row's own handle.
-            _ => false,
-        })
 }

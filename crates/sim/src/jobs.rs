@@ -1,8 +1,7 @@
 //! Clients that change schemas: ADD INDEX and DROP INDEX on random nodes, and ADMIN statements on the jobs they know.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ilmenite_catalog::{Name, SchemaState};
@@ -10,7 +9,6 @@ use ilmenite_ddl::{
     AlterAction, DdlError, DdlStatement, IndexSpec, Job, JobChange, JobId, JobRequest, JobSettings, JobState,
     Verify,
 };
-use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -18,24 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::node::Node;
 use crate::sim::Sim;
 use crate::table;
-
-#[derive(Default)]
-pub struct Jobs {
-    /// Jobs that somebody asked to be cancelled, with the time at which that was taken on.
-    cancelled: Mutex<BTreeMap<JobId, u64>>,
-    next_index: AtomicU64,
-    pub submitted: AtomicU64,
-}
-
-impl Jobs {
-    pub fn was_cancelled(&self, id: JobId) -> bool {
-        self.cancelled.lock().contains_key(&id)
-    }
-
-    pub fn cancel_asked(&self, id: JobId, now_ms: u64) {
-        self.cancelled.lock().entry(id).or_insert(now_ms);
-    }
-}
 
 /// Live jobs, as their rows say.
 pub fn live_jobs(sim: &Sim) -> Vec<Job> {
@@ -115,7 +95,7 @@ async fn statement(sim: &Arc<Sim>, node: &Node, me: usize, rng: &mut StdRng) {
     };
     let statement = table::alter(&name, actions);
     let settings = JobSettings {
-        worker_count: rng.random_range(0..4),
+        concurrency: rng.random_range(0..4),
         batch_size: [32, 256][rng.random_range(0..2)],
         max_write_speed_bytes: if rng.random_bool(0.2) { 2000 } else { 0 },
         cloud_storage_uri: if rng.random_bool(sim.settings.cloud) {
@@ -207,7 +187,7 @@ async fn steer(sim: &Sim, node: &Node, job: &Job, rng: &mut StdRng) {
         4..8 => first(node.ddl.resume(&[id]).await),
         _ => {
             let change = JobChange {
-                worker_count: Some(rng.random_range(1..5)),
+                concurrency: Some(rng.random_range(1..5)),
                 batch_size: Some(64),
                 max_write_speed_bytes: Some([0, 3000][rng.random_range(0..2)]),
             };

@@ -1,7 +1,7 @@
 //! Deliberately broken code, to show that the simulation finds what it is for. What is broken is the simulated store, or
 //! a kind of task wrapped on its way to the framework (`kinds`): the code under test has no switch for it.
 
-use crate::world::Broken;
+use crate::core::Broken;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mutation {

@@ -8,11 +8,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
+use crate::core::LOCK_TTL;
 use crate::link::Target;
 use crate::node::Node;
 use crate::objects::Trouble;
 use crate::sim::Sim;
-use crate::store::LOCK_TTL;
 
 /// Makes trouble for as long as the settings say, and then puts everything right again.
 pub async fn run(sim: Arc<Sim>, seed: u64) {

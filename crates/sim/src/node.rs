@@ -7,15 +7,16 @@ use std::time::Duration;
 use ilmenite_catalog::{Catalog, CatalogConfig};
 use ilmenite_ddl::{Ddl, StorageAt};
 use ilmenite_node::NodeConfig;
-use ilmenite_sort::{MemoryBudget, ObjectStorage, RetryPolicy as ObjectRetryPolicy};
+use ilmenite_sort::{MemoryBudget, ObjectStorage};
 use ilmenite_store::StoreRef;
 use ilmenite_task::{Place, Tasks};
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::SimObjects;
 use crate::kinds::{self, Sizes};
 use crate::link::{Link, LinkClock};
 use crate::mutation::Mutation;
-use crate::objects::{SCRATCH, SimObjects};
+use crate::objects::SCRATCH;
 use crate::store::SimStore;
 use crate::world::World;
 
@@ -73,8 +74,7 @@ impl Node {
                 StorageAt::Uri(uri) => (cloud.clone(), uri.to_owned()),
                 StorageAt::Scratch(_) => (scratch.clone(), "scratch".to_owned()),
             };
-            let storage = ObjectStorage::with_backend(Arc::new(backend), &name);
-            Ok(storage.with_policy(ObjectRetryPolicy::default()))
+            Ok(ObjectStorage::with_backend(Arc::new(backend), &name))
         };
         let (world_of_kinds, link_of_kinds) = (world.clone(), link.clone());
         let wrap = move |kinds| {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::check;
+use crate::core::BEGIN_MS;
 use crate::dml;
 use crate::jobs;
 use crate::log::Log;
@@ -22,14 +23,7 @@ use crate::nemesis;
 use crate::settings::Settings;
 use crate::sim::Sim;
 use crate::table::{self, Change};
-use crate::world::{BEGIN_MS, World};
-
-/// Once troubles are over, every job ends within this, in virtual time.
-pub const JOBS_END: Duration = Duration::from_secs(90);
-/// Once nobody writes, a cancelled job ends within this.
-pub const CANCEL_ENDS: Duration = Duration::from_secs(5);
-/// What finished jobs leave to be cleared away is gone after this.
-pub const CLEARED: Duration = Duration::from_secs(70);
+use crate::world::World;
 
 /// What came of a seed.
 #[derive(Debug, Clone)]

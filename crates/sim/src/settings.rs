@@ -6,7 +6,6 @@ use ilmenite_ddl::Verify;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::dml::DmlSettings;
 use crate::kinds::Sizes;
 use crate::mutation::Mutation;
 use crate::node::NodeSettings;
@@ -25,6 +24,20 @@ pub struct Troubles {
     /// Those that end or pause jobs: rights withdrawn, bucket gone, disk full.
     pub object_refusals: bool,
     pub listing_lag: bool,
+}
+
+/// How a client writes.
+#[derive(Debug, Clone, Copy)]
+pub struct DmlSettings {
+    pub clients: usize,
+    /// Rows a client owns in each table, at most.
+    pub rows_each: i64,
+    /// `a` is below this: the lower, the more collisions.
+    pub values: i64,
+    /// Milliseconds between statements, at most.
+    pub think_ms: u64,
+    /// How often a transaction stays open for long.
+    pub lingers: f64,
 }
 
 #[derive(Debug, Clone, Copy)]

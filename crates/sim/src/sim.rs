@@ -9,10 +9,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
-use crate::dml::Oracle;
-use crate::jobs::Jobs;
 use crate::link::Link;
 use crate::node::Node;
+use crate::oracle::{Jobs, Oracle};
 use crate::settings::Settings;
 use crate::store::SimStore;
 use crate::world::World;

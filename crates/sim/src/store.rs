@@ -1,7 +1,6 @@
 //! A node's handle on the simulated store: the trait `Store`, with the time requests take and the faults they meet.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,12 +10,9 @@ use ilmenite_store::{
 };
 use tokio::time::Instant;
 
-use crate::core::Locked;
+use crate::core::{LOCK_TTL, Locked};
 use crate::link::{Link, Target};
 use crate::world::{Mishap, World};
-
-/// Locks that nobody keeps alive run out after this.
-pub const LOCK_TTL: Duration = Duration::from_secs(3);
 
 #[derive(Clone)]
 pub struct SimStore {

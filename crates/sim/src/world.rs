@@ -12,16 +12,13 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::core::{Core, SchemaChange};
+use crate::core::{Broken, Core, LOCK_TTL, SchemaChange, outline};
 use crate::link::Link;
 use crate::log::Log;
 use crate::objects::Objects;
 
-/// Milliseconds since 1970 at which every simulation begins.
-pub const BEGIN_MS: u64 = 1_700_000_000_000;
-
 /// A commit that is late by chance arrives within this.
-const LATE_MAX_MS: u64 = 2500;
+const MAX_LATE_MS: u64 = 2500;
 
 /// How likely a request meets what. All zero: nothing ever fails, and only the time it takes is random.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -43,13 +40,6 @@ pub struct Rates {
     pub object_error: f64,
     pub object_lost_reply: f64,
     pub object_truncated: f64,
-}
-
-/// What a deliberately broken store or node does wrong: see `mutation`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Broken {
-    pub ignores_preconditions: bool,
-    pub ignores_max_commit_ts: bool,
 }
 
 pub struct World {
@@ -199,7 +189,7 @@ impl World {
         if self.draw(rates.lost_commit) {
             Some(Mishap::Lost)
         } else if self.draw(rates.late_commit) {
-            Some(Mishap::Late(Duration::from_millis(self.range(1..LATE_MAX_MS))))
+            Some(Mishap::Late(Duration::from_millis(self.range(1..MAX_LATE_MS))))
         } else if self.draw(rates.lost_reply) {
             Some(Mishap::ReplyLost)
         } else {
@@ -247,9 +237,9 @@ impl World {
                     "TWO VERSIONS APART: at {} table {} went to {}, while n{} holds {}",
                     change.commit_ts,
                     change.table_id,
-                    change.now.as_ref().map_or("nothing".into(), crate::core::outline),
+                    change.now.as_ref().map_or("nothing".into(), outline),
                     member.node,
-                    held.map_or("nothing".into(), |t| crate::core::outline(t)),
+                    held.map_or("nothing".into(), |t| outline(t)),
                 ));
             }
         }
@@ -259,7 +249,7 @@ impl World {
     pub fn abandon_all(self: &Arc<Self>, node: usize) {
         let world = self.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(crate::store::LOCK_TTL).await;
+            tokio::time::sleep(LOCK_TTL).await;
             let mut core = world.core.lock();
             let of_node = core.txns.iter().filter(|(_, txn)| txn.node == node);
             let starts: Vec<Timestamp> = of_node.map(|(start, _)| *start).collect();

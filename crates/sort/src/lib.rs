@@ -37,10 +37,10 @@ pub use duplicates::{Duplicate, DuplicatePolicy, Duplicates, MAX_DUPLICATE_SAMPL
 pub use error::{Error, Result, StorageErrorKind};
 pub use merge::{Merge, MergeOptions, MergeOutput, merge_fan_in, merge_runs};
 pub use metrics::{Op, RequestStats, register_metrics};
-pub use plan::{Decision, PlannedRange, after_key, merge_groups, needs_merge, overlap, plan_ranges};
+pub use plan::{Decision, PlannedRange, after_key, merge_groups, needs_merge, plan_ranges};
 pub use reader::read_footer;
-pub use retry::{RetryEvent, RetryObserver, RetryPolicy};
+pub use retry::{RetryEvent, RetryObserver};
 pub use run::{Bucket, MAX_BUCKETS, RunMeta};
-pub use sorter::{RunSorter, SortOutput, SortedEntries, SortedRun, SorterOptions, run_prefix, task_prefix};
+pub use sorter::{RunSorter, SortOutput, SortedEntries, SortedRun, SorterOptions};
 pub use storage::{Multipart, ObjectStorage};
 pub use writer::{RunSetWriter, RunWriter, TARGET_OBJECT_BYTES, WriterOptions};

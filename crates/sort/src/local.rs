@@ -8,10 +8,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ilmenite_base::rng;
 use object_store::multipart::PartId;
 
 use crate::backend::{Backend, BackendError, BackendResult, ObjectEntry, PartPosition};
@@ -55,19 +56,6 @@ impl LocalBackend {
     fn unfinished(&self, path: &str, id: &str) -> BackendResult<PathBuf> {
         self.file(&format!("{path}.{id}{UNFINISHED}"))
     }
-}
-
-/// Unique within the process by a counter, among processes by the process id and the time.
-fn unique_id() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_nanos() as u64);
-    format!(
-        "{:x}-{nanos:x}-{:x}",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    )
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> BackendError {
@@ -223,7 +211,7 @@ fn read_at(path: &Path, range: impl FnOnce(u64) -> Range<u64>) -> BackendResult<
 impl Backend for LocalBackend {
     async fn put(&self, path: &str, data: Bytes) -> BackendResult<()> {
         let target = self.file(path)?;
-        let staged = self.unfinished(path, &unique_id())?;
+        let staged = self.unfinished(path, &rng::hex_id())?;
         let sync = self.sync;
         let abandoned = Abandoned::default();
         let _waiting = Waiting(abandoned.clone());
@@ -306,7 +294,7 @@ impl Backend for LocalBackend {
     }
 
     async fn create_multipart(&self, path: &str) -> BackendResult<String> {
-        let id = unique_id();
+        let id = rng::hex_id();
         let staged = self.unfinished(path, &id)?;
         blocking(move || create(&staged).map_err(|error| failed("create", &staged, &error))).await?;
         Ok(id)

@@ -9,33 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::merge::{fan_in_for, merge_read_budget};
 use crate::reader::ReaderNeeds;
-use crate::run::{RunMeta, hex_bytes};
-
-/// The greatest number of runs with one key in common, judged by their first and last keys.
-pub fn overlap(runs: &[RunMeta]) -> usize {
-    overlap_in(runs, &KeyRange::default())
-}
-
-/// The same within a key range, for runs that all reach into it.
-pub(crate) fn overlap_in(runs: &[RunMeta], range: &KeyRange) -> usize {
-    let mut starts: Vec<&[u8]> = runs
-        .iter()
-        .map(|run| &run.min_key[..])
-        .map(|min| min.max(&range.start[..]))
-        .collect();
-    let mut ends: Vec<&[u8]> = runs.iter().map(|run| &run.max_key[..]).collect();
-    starts.sort_unstable();
-    ends.sort_unstable();
-    let (mut ended, mut most) = (0, 0);
-    for (begun, start) in starts.iter().enumerate() {
-        // Last keys are inclusive: a run that ends at `start` still covers it.
-        while ends.get(ended).is_some_and(|end| end < start) {
-            ended += 1;
-        }
-        most = most.max(begun + 1 - ended.min(begun + 1));
-    }
-    most
-}
+use crate::run::{RunMeta, hex_bytes, overlap};
 
 /// Whether runs have to be merged before they can be ingested, and why, for the log and the job's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

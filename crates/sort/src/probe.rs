@@ -1,29 +1,30 @@
 //! Tries out, before it is relied on, everything that a build will ask of an object store.
 
 use bytes::Bytes;
+use ilmenite_base::{RetryPolicy, rng};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::PartPosition;
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::metrics::Op;
-use crate::retry::RetryPolicy;
+use crate::retry::{INTERACTIVE, INTERACTIVE_TIMEOUT};
 use crate::storage::ObjectStorage;
 
 impl ObjectStorage {
     /// Puts, reads by range, lists and deletes an object, and creates and aborts a multipart upload, all under a unique
     /// name that is gone afterwards. The first failure is returned, with the store's own text.
     pub async fn probe(&self, cancel: &CancellationToken) -> Result<()> {
-        let probing = self.with_policy(RetryPolicy::interactive());
-        let directory = format!("probe-{}", unique_name());
+        let probing = self.with_retry(INTERACTIVE, INTERACTIVE_TIMEOUT);
+        let directory = format!("probe-{}", rng::hex_id());
         let path = format!("{directory}/object");
         let result = probing.try_all(&directory, &path, cancel).await;
         if result.is_err() {
             // Best effort, and quick: the reason to report is the first error.
             let one_try = RetryPolicy {
                 max_attempts: 1,
-                ..RetryPolicy::interactive()
+                ..INTERACTIVE
             };
-            let cleaning = self.with_policy(one_try);
+            let cleaning = self.with_retry(one_try, INTERACTIVE_TIMEOUT);
             // By name first: perhaps it is lists that fail.
             drop(cleaning.delete(&[path], cancel).await);
             drop(cleaning.delete_prefix(&directory, cancel).await);
@@ -90,18 +91,4 @@ fn wrong(op: Op, path: &str, detail: &str) -> Error {
         detail: detail.to_string(),
         attempts: 1,
     }
-}
-
-fn unique_name() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // Keyed randomly, from the system, for each.
-    let random = || {
-        std::collections::hash_map::RandomState::new()
-            .build_hasher()
-            .finish()
-    };
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_nanos() as u64);
-    format!("{nanos:016x}{:016x}", random() ^ u64::from(std::process::id()))
 }

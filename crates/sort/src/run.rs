@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use ilmenite_store::EntryDigest;
+use ilmenite_store::{EntryDigest, KeyRange};
 
 /// Most buckets in a run's histogram.
 pub const MAX_BUCKETS: usize = 64;
@@ -164,4 +164,30 @@ pub(crate) mod hex_bytes {
         let text = String::deserialize(deserializer)?;
         hex::decode(text).map(Bytes::from).map_err(de::Error::custom)
     }
+}
+
+/// The greatest number of runs with one key in common, judged by their first and last keys.
+pub(crate) fn overlap(runs: &[RunMeta]) -> usize {
+    overlap_in(runs, &KeyRange::default())
+}
+
+/// The same within a key range, for runs that all reach into it.
+pub(crate) fn overlap_in(runs: &[RunMeta], range: &KeyRange) -> usize {
+    let mut starts: Vec<&[u8]> = runs
+        .iter()
+        .map(|run| &run.min_key[..])
+        .map(|min| min.max(&range.start[..]))
+        .collect();
+    let mut ends: Vec<&[u8]> = runs.iter().map(|run| &run.max_key[..]).collect();
+    starts.sort_unstable();
+    ends.sort_unstable();
+    let (mut ended, mut most) = (0, 0);
+    for (begun, start) in starts.iter().enumerate() {
+        // Last keys are inclusive: a run that ends at `start` still covers it.
+        while ends.get(ended).is_some_and(|end| end < start) {
+            ended += 1;
+        }
+        most = most.max(begun + 1 - ended.min(begun + 1));
+    }
+    most
 }

@@ -20,21 +20,11 @@ pub(crate) const CANCEL_CHECK_ENTRIES: usize = 1 << 14;
 pub struct SorterOptions {
     /// All the memory that the sorter may take: buffer, its index, and parts being uploaded.
     pub budget_bytes: usize,
-    /// Objects are named `{prefix}/{number}.run`: see [`run_prefix`].
+    /// Objects are named `{prefix}/{number}.run`: unique to the sorter.
     pub prefix: String,
     pub duplicates: DuplicatePolicy,
     /// Hand the entries out without writing them, when all of them fit.
     pub in_memory_allowed: bool,
-}
-
-/// The directory of the runs of one attempt at a subtask. All of a task's lie under `{task_id}`.
-pub fn run_prefix(task_id: u64, subtask: u64, attempt: u64) -> String {
-    format!("{task_id}/{subtask}/{attempt}")
-}
-
-/// The directory of all objects of a task.
-pub fn task_prefix(task_id: u64) -> String {
-    task_id.to_string()
 }
 
 /// What came of sorting.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::RetryPolicy;
 use object_store::multipart::PartId;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
@@ -19,7 +19,7 @@ use crate::backend::{
 use crate::error::{Error, Result, StorageErrorKind};
 use crate::local::LocalBackend;
 use crate::metrics::{Op, RequestCounters, RequestStats};
-use crate::retry::{ObserverRef, RetryEvent, RetryObserver, RetryPolicy};
+use crate::retry::{ObserverRef, PATIENT, REQUEST_TIMEOUT, RetryEvent, RetryObserver};
 use crate::uri::{Scheme, Secrets, StorageUri};
 
 /// How long a request that makes an object visible may still finish after a cancel. Dropped at once it might succeed
@@ -36,7 +36,9 @@ pub struct ObjectStorage {
     backend: Arc<dyn Backend>,
     location: Arc<Location>,
     counters: Arc<RequestCounters>,
-    policy: RetryPolicy,
+    retry: RetryPolicy,
+    /// A single request that takes longer is given up, and counts as a transient failure.
+    request_timeout: Duration,
     observer: Option<ObserverRef>,
 }
 
@@ -65,7 +67,6 @@ impl ObjectStorage {
     /// Opens a storage URI (see [`crate::uri`]). For the cloud stores no request is made yet: [`Self::probe`] does.
     pub fn from_uri(uri: &str) -> Result<ObjectStorage> {
         let uri = StorageUri::parse(uri)?;
-        let policy = RetryPolicy::default();
         let (backend, prefix): (Arc<dyn Backend>, String) = match uri.scheme {
             Scheme::File => {
                 let backend = LocalBackend::open(Path::new(&uri.prefix), true)
@@ -73,13 +74,12 @@ impl ObjectStorage {
                 (Arc::new(backend), String::new())
             }
             _ => (
-                Arc::new(CloudBackend::open(&uri, policy.request_timeout)?),
+                Arc::new(CloudBackend::open(&uri, REQUEST_TIMEOUT)?),
                 uri.prefix.clone(),
             ),
         };
         Ok(Self::new(
             backend,
-            policy,
             Location {
                 prefix,
                 redacted_uri: uri.redacted().to_string(),
@@ -100,7 +100,7 @@ impl ObjectStorage {
             secrets: Secrets::default(),
             scratch: true,
         };
-        Ok(Self::new(Arc::new(backend), RetryPolicy::default(), location))
+        Ok(Self::new(Arc::new(backend), location))
     }
 
     /// A handle on another implementation, under the given name.
@@ -111,15 +111,16 @@ impl ObjectStorage {
             secrets: Secrets::default(),
             scratch: false,
         };
-        Self::new(backend, RetryPolicy::default(), location)
+        Self::new(backend, location)
     }
 
-    fn new(backend: Arc<dyn Backend>, policy: RetryPolicy, location: Location) -> ObjectStorage {
+    fn new(backend: Arc<dyn Backend>, location: Location) -> ObjectStorage {
         ObjectStorage {
             backend,
             location: Arc::new(location),
             counters: Arc::default(),
-            policy,
+            retry: PATIENT,
+            request_timeout: REQUEST_TIMEOUT,
             observer: None,
         }
     }
@@ -140,9 +141,11 @@ impl ObjectStorage {
         }
     }
 
-    pub fn with_policy(&self, policy: RetryPolicy) -> ObjectStorage {
+    /// The same store and counters, with other bounds on requests.
+    pub(crate) fn with_retry(&self, retry: RetryPolicy, request_timeout: Duration) -> ObjectStorage {
         ObjectStorage {
-            policy,
+            retry,
+            request_timeout,
             ..self.clone()
         }
     }
@@ -344,9 +347,9 @@ impl ObjectStorage {
         F: Fn(u32) -> Fut,
         Fut: Future<Output = BackendResult<T>> + 'a,
     {
-        let begun = Instant::now();
-        let mut attempt = 1;
+        let mut attempts = self.retry.begin();
         loop {
+            let attempt = attempts.number();
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
@@ -364,11 +367,8 @@ impl ObjectStorage {
                 Err(error) => error,
             };
             let detail = self.location.secrets.scrub(&error.detail);
-            let delay = self.policy.delay(attempt);
-            let give_up = error.kind != StorageErrorKind::Transient
-                || attempt >= self.policy.max_attempts
-                || begun.elapsed() + delay > self.policy.max_elapsed;
-            if give_up {
+            let passes = error.kind == StorageErrorKind::Transient;
+            let Some(delay) = attempts.failed().filter(|_| passes) else {
                 return Err(Error::Storage {
                     op,
                     kind: error.kind,
@@ -376,7 +376,7 @@ impl ObjectStorage {
                     detail,
                     attempts: attempt,
                 });
-            }
+            };
             self.counters.retry();
             tracing::warn!(%op, path, attempt, error = %detail, delay_ms = delay.as_millis() as u64, "object storage: will retry");
             if let Some(observer) = &self.observer {
@@ -384,7 +384,7 @@ impl ObjectStorage {
                     op,
                     path: path.to_string(),
                     attempt,
-                    max_attempts: self.policy.max_attempts,
+                    max_attempts: self.retry.max_attempts,
                     kind: error.kind,
                     error: detail,
                     next_try_in: delay,
@@ -395,7 +395,6 @@ impl ObjectStorage {
                 () = cancel.cancelled() => return Err(Error::Cancelled),
                 () = tokio::time::sleep(delay) => {}
             }
-            attempt += 1;
         }
     }
 
@@ -406,7 +405,7 @@ impl ObjectStorage {
         cancel: &CancellationToken,
         request: impl Future<Output = BackendResult<T>>,
     ) -> Result<BackendResult<T>> {
-        let timeout = self.policy.request_timeout;
+        let timeout = self.request_timeout;
         let timed = tokio::time::timeout(timeout, with_failpoints(op, request));
         tokio::pin!(timed);
         let finished = tokio::select! {

@@ -1,5 +1,5 @@
 //! The transactional, versioned key-value store as a contract: what an engine does ([`Store`]), transactions over any
-//! engine ([`Transaction`]), the rules every engine is tested by (`conformance`), and their meaning in memory, for models
+//! engine ([`Transaction`]), durable rows and their conditional changes ([`rows`]), the rules every engine is tested by (`conformance`), and their meaning in memory, for models
 //! and simulations (`memory`).
 //!
 //! Knows nothing of tables, SQL, or any engine.
@@ -12,6 +12,7 @@ mod digest;
 mod error;
 #[cfg(feature = "testing")]
 pub mod memory;
+pub mod rows;
 mod txn;
 
 pub use api::*;

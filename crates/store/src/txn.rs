@@ -11,13 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::time::Instant;
+use ilmenite_base::RetryPolicy;
 
 use crate::{
     Check, CommitRequest, Durability, Error, KeyRange, KvBatch, LockRequest, Mutation, Precondition, Result,
     Scan, ScanOptions, StoreRef, Timestamp,
 };
-use ilmenite_base::rng;
 
 /// Keys and values a transaction may buffer, unless told otherwise; TiDB's default.
 const DEFAULT_LIMIT_BYTES: usize = 100 << 20;
@@ -445,10 +444,13 @@ impl Scan for MergedScan {
     }
 }
 
-/// Attempts of `run_txn`, and the time after which it makes no further one.
-const RUN_ATTEMPTS: u32 = 30;
-const RUN_TIME: Duration = Duration::from_secs(10);
-const RUN_BACKOFF_MAX: Duration = Duration::from_millis(100);
+/// Of `run_txn`.
+const RUN: RetryPolicy = RetryPolicy {
+    max_attempts: 30,
+    max_elapsed: Duration::from_secs(10),
+    base_delay: Duration::from_millis(2),
+    max_delay: Duration::from_millis(100),
+};
 
 /// Runs `body` in a small optimistic transaction and commits it, again from the start when another transaction got in
 /// between: for the rows of catalogs, jobs and tasks. `body` reads with `txn.get` and writes with `Check::Unchanged`,
@@ -462,18 +464,16 @@ where
     E: From<Error>,
     F: for<'t> FnMut(&'t mut Transaction) -> BoxFuture<'t, std::result::Result<T, E>> + Send,
 {
-    let began = Instant::now();
-    let mut attempt = 0;
+    let mut attempts = RUN.begin();
     loop {
-        attempt += 1;
         let mut txn = Transaction::begin(store, TxnMode::Optimistic).await?;
         let value = body(&mut txn).await?;
         match txn.commit(options).await {
             Ok(_) => return Ok(value),
-            Err(Error::WriteConflict { .. }) if attempt < RUN_ATTEMPTS && began.elapsed() < RUN_TIME => {
-                let longest = Duration::from_millis(1 << attempt.min(10)).min(RUN_BACKOFF_MAX);
-                let wait = longest.mul_f64(0.1 + 0.9 * rng::fraction());
-                tokio::time::sleep(wait).await;
+            Err(conflict @ Error::WriteConflict { .. }) => {
+                if !attempts.again().await {
+                    return Err(conflict.into());
+                }
             }
             Err(e) => return Err(e.into()),
         }

@@ -8,15 +8,15 @@ use ilmenite_store::{KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp};
 
 use crate::error::Result;
 
-/// A range at a snapshot.
-pub struct Part<'a> {
+/// What a range at a snapshot adds up to.
+pub struct RangeDigest<'a> {
     pub store: &'a StoreRef,
     pub range: KeyRange,
     pub ts: Timestamp,
     pub options: ScanOptions,
 }
 
-impl Part<'_> {
+impl RangeDigest<'_> {
     /// The pairs of the range, as they are. `seen` is called with each batch and may end it.
     pub async fn of_entries(self, mut seen: impl FnMut(&KvBatch) -> Result<()>) -> Result<EntryDigest> {
         let mut digest = EntryDigest::default();

@@ -2,7 +2,8 @@
 //!
 //! - `encoding`: from tables and indexes as the catalog has them to the codecs of their rows and entries;
 //! - `writer` ([`TableWriter`]): rows written with every index kept up by its schema state, the one way DML touches a table;
-//!   `batch`: the entries of a batch of rows; `note`, `duplicate`: what it leaves for a build, and says of a collision;
+//!   `change`: what it is told and what it answers; `batch`: the entries of a batch of rows; `note`, `duplicate`: what it
+//!   leaves for a build, and says of a collision;
 //! - `check`: table against index, and checksums; `digest`, `ranges`, `scan`: adding up ranges, on all cores.
 //!
 //! Knows nothing of jobs, tasks or SQL.
@@ -26,6 +27,7 @@
 //!    that a check, the write that follows from it and the reconciling of that key never overlap.
 
 mod batch;
+mod change;
 mod check;
 mod digest;
 mod duplicate;
@@ -36,12 +38,13 @@ mod ranges;
 mod scan;
 mod writer;
 
+pub use change::{OldRow, Row, RowChange, RowOutcome, WriteOptions};
 pub use check::{TableChecksum, check_index_at, check_table_at, checksum_table_at};
-pub use digest::Part;
+pub use digest::RangeDigest;
 pub use duplicate::{decode_duplicate, duplicate_error, handle_text};
 pub use encoding::{IndexCodec, TableCodec, handle_layout, index_layout, missing_value, row_column};
 pub use error::{Error, Result};
 pub use note::{all_notes, append_note_prefix, note_owner, note_range, split_note};
 pub use ranges::{Piece, cut_range, part_bytes};
 pub use scan::{options as scan_options, stored as stored_scan_options};
-pub use writer::{OldRow, Row, RowChange, RowOutcome, TableWriter, WriteOptions};
+pub use writer::TableWriter;

@@ -4,9 +4,9 @@ use ilmenite_store::{KeyRange, Region};
 use serde::{Deserialize, Serialize};
 
 /// Scans much smaller than this are not worth a part.
-const PART_BYTES_MIN: u64 = 16 << 20;
+const MIN_PART_BYTES: u64 = 16 << 20;
 /// What is lost at most where one part has to be read again.
-const PART_BYTES_MAX: u64 = 1 << 30;
+const MAX_PART_BYTES: u64 = 1 << 30;
 /// Parts a worker gets of a large scan: some end earlier than others.
 const PARTS_PER_WORKER: u64 = 4;
 /// Part of a region, of known size.
@@ -27,7 +27,7 @@ impl Piece {
 
 /// Of a range of `total_bytes`, what one part has.
 pub fn part_bytes(total_bytes: u64, workers: u32) -> u64 {
-    (total_bytes / (u64::from(workers.max(1)) * PARTS_PER_WORKER)).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+    (total_bytes / (u64::from(workers.max(1)) * PARTS_PER_WORKER)).clamp(MIN_PART_BYTES, MAX_PART_BYTES)
 }
 
 /// Cuts `whole` into ranges of about equal bytes along the pieces. Their union is `whole`, whatever the pieces say.

@@ -1,76 +1,24 @@
 //! `TableWriter`: a table's encoders compiled once a version, and batches of row changes applied through them.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use ilmenite_catalog::{IndexId, SchemaState, TableRef};
+use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::row::RowWriter;
-use ilmenite_codec::{Handle, IndexEncoder};
-use ilmenite_store::{Check, Timestamp, Transaction, TxnMode};
+use ilmenite_store::{Check, Transaction, TxnMode};
 use ilmenite_types::Datum;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
 use crate::batch::{Builder, Encoded, Entry};
+use crate::change::{OldRow, Row, RowChange, RowOutcome, WriteOptions};
 use crate::encoding::{IndexCodec, TableCodec};
 use crate::error::{Error, Result};
 use crate::note::append_note;
 
 /// Rows encoded and locked at once, at most, in bytes: offsets within a batch are 32 bits wide.
-const BATCH_BYTES_MAX: usize = 1 << 30;
+const MAX_BATCH_BYTES: usize = 1 << 30;
 /// Sets of encoders kept for the next batches.
 const ENCODERS_KEPT: usize = 16;
-
-/// How rows are written.
-#[derive(Debug, Clone, Copy)]
-pub struct WriteOptions<'a> {
-    /// Of a pessimistic transaction: a version newer than this is a write conflict, and the statement starts anew with
-    /// a newer one. (An optimistic one reads at its start and has the store check at commit.)
-    pub for_update_ts: Timestamp,
-    /// How long to wait for other transactions' locks; zero: not at all.
-    pub wait: Duration,
-    /// The zone TIMESTAMPs are given in; `None`: UTC.
-    pub zone: Option<&'a TimeZone>,
-}
-
-/// A row to be written: its handle, and its values by position in `TableInfo::columns`, those of columns that are not
-/// public too (`TableWriter::complete` fills them in for a new row; a changed one keeps what it had).
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
-    pub handle: &'a Handle,
-    pub datums: &'a [Datum],
-}
-
-/// A row that is to change or to go.
-#[derive(Debug, Clone, Copy)]
-pub struct OldRow<'a> {
-    pub handle: &'a Handle,
-    /// The row's value as the statement read it from the store; `None` has it read here. Index entries are found by
-    /// what is stored, not by values that went through a time zone.
-    pub stored: Option<&'a Bytes>,
-}
-
-/// What is to become of a row: `old` alone is removed, `new` alone inserted, both updated.
-#[derive(Debug, Clone, Copy)]
-pub struct RowChange<'a> {
-    pub old: Option<OldRow<'a>>,
-    pub new: Option<Row<'a>>,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowOutcome {
-    Written,
-    /// Nothing at all was written of this row (its keys stay locked).
-    Duplicate {
-        /// The unique index it collides in; `None`: the primary key that is the row's own key.
-        index: Option<IndexId>,
-        /// The row that is there already.
-        existing: Handle,
-    },
-    /// The old row is not there (any more): nothing was written.
-    Missing,
-}
 
 /// A table's rows and indexes as DML writes them, at one version of the table. Shared between sessions.
 pub struct TableWriter {
@@ -139,7 +87,7 @@ impl TableWriter {
     /// Appends the values of columns that are not public to those of the public ones: the column's default, as rows
     /// written before it existed read too.
     pub fn complete(&self, zone: Option<&TimeZone>, datums: &mut Vec<Datum>) -> Result<()> {
-        Ok(self.codec.complete(zone, datums)?)
+        self.codec.complete(zone, datums)
     }
 
     /// The error of a row that collides with another, for a statement that does not forgive it.
@@ -291,12 +239,12 @@ impl TableWriter {
         let mut builder = Builder::with_capacity(changes.len() * stride(self.indexes.len()));
         for (change, stored) in changes.iter().zip(stored) {
             self.encode_change(change, stored.as_ref(), options, &mut encoders, &mut builder)?;
-            if builder.bytes() > BATCH_BYTES_MAX {
+            if builder.bytes() > MAX_BATCH_BYTES {
                 let size = builder.bytes();
                 let error = ilmenite_store::Error::TooLarge {
                     what: "batch of rows",
                     size,
-                    limit: BATCH_BYTES_MAX,
+                    limit: MAX_BATCH_BYTES,
                 };
                 return Err(error.into());
             }

@@ -1,6 +1,7 @@
 //! Errors of the framework itself. What a subtask or a planner failed with is a `TaskError`, kept in the rows.
 
 use ilmenite_base::ErrorClass;
+use ilmenite_store::rows::RowError;
 use thiserror::Error;
 
 use crate::{TaskError, TaskId, TaskState};
@@ -51,6 +52,15 @@ impl Error {
             self.class(),
             ErrorClass::Permanent | ErrorClass::User | ErrorClass::Bug
         )
+    }
+}
+
+impl From<RowError> for Error {
+    fn from(e: RowError) -> Self {
+        match e {
+            RowError::Store(e) => Error::Store(e),
+            RowError::Damaged(row) => Error::Damaged(row),
+        }
     }
 }
 

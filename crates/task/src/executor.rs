@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use ilmenite_base::{ErrorClass, Notifier};
+use ilmenite_base::{ErrorClass, Notifier, RetryPolicy};
+use ilmenite_store::Durability;
+use ilmenite_store::rows::{Change, Stored};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -18,14 +20,19 @@ use crate::error::{Error, Result};
 use crate::handle::{ReportSink, Reported, SubtaskHandle};
 use crate::kind::{SubtaskContext, TaskKind};
 use crate::metrics;
-use crate::retry::RetryPolicy;
-use crate::rows::{Change, Rows, Stored};
+use crate::retry::next_retry;
+use crate::rows::Rows;
 use crate::{Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// How often a running subtask's progress is written.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Tries to write how a subtask ended; after that its row says `running` here, and the next round takes it back.
-const FINISH_TRIES: u32 = 10;
+const FINISH: RetryPolicy = RetryPolicy {
+    max_attempts: 10,
+    max_elapsed: Duration::from_secs(600),
+    base_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(60),
+};
 
 type SubtaskId = (TaskId, usize, u32);
 
@@ -88,7 +95,7 @@ struct Claim {
 }
 
 impl Claim {
-    async fn write(&self, relaxed: bool, edit: impl Fn(&mut Subtask)) -> Result<()> {
+    async fn write(&self, durability: Durability, edit: impl Fn(&mut Subtask)) -> Result<()> {
         let mut row = self.row.lock().await;
         loop {
             let mut next = row.value.clone();
@@ -96,13 +103,9 @@ impl Claim {
             if next == row.value {
                 return Ok(());
             }
-            let mut change = if relaxed {
-                Change::default().relaxed()
-            } else {
-                Change::default()
-            };
+            let mut change = Change::default();
             let raw = change.replace(&row, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, durability).await {
                 Ok(()) => {
                     row.raw = raw;
                     row.value = next;
@@ -123,7 +126,7 @@ impl Claim {
 #[async_trait]
 impl ReportSink for Claim {
     async fn checkpoint(&self, checkpoint: Value) -> std::result::Result<(), TaskError> {
-        let write = self.write(false, |s| {
+        let write = self.write(Durability::Sync, |s| {
             s.checkpoint = Some(checkpoint.clone());
             // It got further: earlier failures no longer count against it.
             s.retry = None;
@@ -135,7 +138,7 @@ impl ReportSink for Claim {
 pub(crate) struct Executor {
     pub rows: Rows,
     pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-    pub policy: RetryPolicy,
+    pub retry: RetryPolicy,
     pub changed: Notifier,
     pub poll: Duration,
     pub slots: u32,
@@ -148,7 +151,7 @@ impl Executor {
     pub fn new(
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-        policy: RetryPolicy,
+        retry: RetryPolicy,
         changed: Notifier,
         poll: Duration,
         slots: u32,
@@ -165,7 +168,7 @@ impl Executor {
         Executor {
             rows,
             kinds,
-            policy,
+            retry,
             changed,
             poll,
             slots,
@@ -275,7 +278,7 @@ impl Executor {
             next.node = None;
             let mut change = Change::default();
             change.replace(&subtask, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, Durability::Sync).await {
                 Ok(()) | Err(Error::Lost) => self.wake(),
                 Err(e) => return Err(e),
             }
@@ -350,7 +353,7 @@ impl Executor {
         let mut change = Change::default();
         change.expect(task);
         let raw = change.replace(subtask, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
 
         let row = Stored {
             key: subtask.key.clone(),
@@ -445,7 +448,7 @@ impl Executor {
             let reported = reported.lock();
             (reported.progress, reported.retry.clone())
         };
-        let written = running.claim.write(true, |s| {
+        let written = running.claim.write(Durability::Relaxed, |s| {
             s.progress = s.progress.at_least(progress);
             s.retrying = retrying.clone();
         });
@@ -468,7 +471,8 @@ impl Executor {
             return;
         }
         let progress = reported.lock().progress;
-        for attempt in 1..=FINISH_TRIES {
+        let mut attempts = FINISH.begin();
+        loop {
             let written = async {
                 // Without the time there is nothing to bound retries by.
                 let now_ms = self.rows.now_ms().await?;
@@ -477,18 +481,18 @@ impl Executor {
                     s.retrying = None;
                     self.settle(s, &result, stop, now_ms);
                 };
-                running.claim.write(false, settle).await
+                running.claim.write(Durability::Sync, settle).await
             };
             match written.await {
                 Ok(()) | Err(Error::Lost) => return,
                 Err(e) => {
-                    tracing::warn!(subtask = name, attempt, error = %e, "the end of a subtask could not be written");
+                    tracing::warn!(subtask = name, attempt = attempts.number(), error = %e, "the end of a subtask could not be written");
                     // An output that no row can take: run again it would be the same.
                     if result.is_ok() && e.is_lasting() {
                         result = Err(e.into());
-                        continue;
+                    } else if !attempts.again().await {
+                        return;
                     }
-                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
             }
         }
@@ -517,7 +521,7 @@ impl Executor {
             Stop::Pause => s.state = SubtaskState::Paused,
             Stop::Revert => s.state = SubtaskState::Canceled,
             Stop::Shutdown => s.state = SubtaskState::Pending,
-            Stop::No | Stop::Lost => match self.policy.next(s.retry.as_ref(), error, now_ms) {
+            Stop::No | Stop::Lost => match next_retry(&self.retry, s.retry.as_ref(), error, now_ms) {
                 Some(retry) => {
                     metrics::SUBTASK_RETRIES.inc();
                     s.state = SubtaskState::Pending;

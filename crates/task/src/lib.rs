@@ -10,7 +10,7 @@
 //! - `tasks` is what callers see.
 //!
 //! Why a task always ends: a step without subtasks is passed over in the decision that finds it so; an error has a
-//! class, and only transient ones are tried again, within `RetryPolicy`'s count and time; planning cannot look at
+//! class, and only transient ones are tried again, within the count and time of a `RetryPolicy`; planning cannot look at
 //! what one node remembers, for it is handed all it may see as a value.
 //!
 //! Knows nothing of SQL or indexes.
@@ -32,5 +32,5 @@ pub use executor::Place;
 pub use handle::SubtaskHandle;
 pub use kind::{Plan, PlanInput, SubtaskContext, TaskKind};
 pub use model::*;
-pub use retry::RetryPolicy;
+pub use retry::{DEFAULT_RETRY, next_retry};
 pub use tasks::{StepProgress, TaskSpec, TaskStatus, Tasks, TasksConfig};

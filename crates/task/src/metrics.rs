@@ -2,59 +2,50 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{
-    Histogram, IntCounter, IntCounterVec, IntGauge, register_histogram, register_int_counter,
-    register_int_counter_vec, register_int_gauge,
-};
+use ilmenite_base::metrics::{self, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 pub(crate) static SUBTASKS_RUNNING: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!(
+    metrics::gauge(
         "ilmenite_task_subtasks_running",
-        "Subtasks this node runs just now."
+        "Subtasks this node runs just now.",
     )
-    .expect("unique name")
 });
 
 pub(crate) static SUBTASKS_ENDED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
+    metrics::counters(
         "ilmenite_task_subtasks_ended_total",
         "Attempts at subtasks that ended on this node, by outcome: succeed, or the error's class.",
-        &["outcome"]
+        &["outcome"],
     )
-    .expect("unique name")
 });
 
 pub(crate) static SUBTASK_RETRIES: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!(
+    metrics::counter(
         "ilmenite_task_subtask_retries_total",
-        "Subtasks put back after a transient error."
+        "Subtasks put back after a transient error.",
     )
-    .expect("unique name")
 });
 
 pub(crate) static SUBTASK_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
-    register_histogram!(
+    metrics::histogram(
         "ilmenite_task_subtask_seconds",
         "How long an attempt at a subtask took.",
-        vec![0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0]
+        vec![0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 600.0],
     )
-    .expect("unique name")
 });
 
 pub(crate) static TASKS_ENDED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
+    metrics::counters(
         "ilmenite_task_tasks_ended_total",
         "Tasks that became final, by state.",
-        &["state"]
+        &["state"],
     )
-    .expect("unique name")
 });
 
 pub(crate) static PLAN_FAILURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    register_int_counter_vec!(
+    metrics::counters(
         "ilmenite_task_plan_failures_total",
         "Attempts to plan a step that failed, by the error's class.",
-        &["class"]
+        &["class"],
     )
-    .expect("unique name")
 });

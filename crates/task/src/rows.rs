@@ -1,23 +1,17 @@
-//! Where tasks and subtasks stand in the store, and the one way they are changed: a conditional write.
+//! Where tasks and subtasks stand in the store. They are changed by conditional writes (`ilmenite_store::rows`).
 //!
 //! `i/task/id`            the last task id given out (8 B BE)
 //! `i/task/key/<key>`     task id (8 B BE)
 //! `i/task/t/<id>`        `Task` as JSON
 //! `i/task/s/<id><step u16><ordinal u32>`  `Subtask` as JSON (all numbers BE)
-//!
-//! Every write names the exact bytes it read of every row it changes. So a late owner, a node that lost its claim and
-//! two nodes racing for one subtask are all the same case: the store refuses, and the loser reads again.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fail::fail_point;
 use ilmenite_catalog::{Catalog, Topic};
-use ilmenite_store::{
-    Check, CommitOptions, CommitRequest, Durability, KeyRange, KvBatch, Mutation, Precondition, ScanOptions,
-    StoreRef, Transaction, TxnMode,
-};
-use serde::{Serialize, de::DeserializeOwned};
+use ilmenite_store::rows::{self, Change, Outcome, Stored};
+use ilmenite_store::{CommitOptions, Durability, KeyRange, ScanOptions, StoreRef};
 
 use crate::error::{Error, Result};
 use crate::{Subtask, Task, TaskId};
@@ -50,77 +44,6 @@ pub(crate) fn subtasks_range(id: TaskId) -> KeyRange {
     KeyRange::prefix(&[SUBTASK_PREFIX, &id.to_be_bytes()].concat())
 }
 
-/// A row, with the bytes it was read as.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored<T> {
-    pub key: Bytes,
-    pub raw: Bytes,
-    pub value: T,
-}
-
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|e| Error::Damaged(e.to_string()))
-}
-
-fn decode<T: DeserializeOwned>(key: Bytes, raw: Bytes) -> Result<Stored<T>> {
-    let value = serde_json::from_slice(&raw).map_err(|e| Error::Damaged(format!("{key:?}: {e}")))?;
-    Ok(Stored { key, raw, value })
-}
-
-/// A set of row changes to be written at once or not at all.
-#[derive(Default)]
-pub(crate) struct Change {
-    request: CommitRequest,
-    /// The key of the owner's term, when the change is the owner's.
-    guard: Option<Bytes>,
-}
-
-impl Change {
-    /// Holds only while `guard` does: the owner's term.
-    pub fn guarded(guard: Precondition) -> Self {
-        Change {
-            guard: Some(guard.key.clone()),
-            request: CommitRequest {
-                preconditions: vec![guard],
-                ..Default::default()
-            },
-        }
-    }
-
-    pub fn relaxed(mut self) -> Self {
-        self.request.durability = Durability::Relaxed;
-        self
-    }
-
-    pub fn replace<T: Serialize>(&mut self, old: &Stored<T>, new: &T) -> Result<Bytes> {
-        let raw = encode(new)?;
-        self.request.preconditions.push(Precondition {
-            key: old.key.clone(),
-            value: Some(old.raw.clone()),
-        });
-        self.put(old.key.clone(), raw.clone());
-        Ok(raw)
-    }
-
-    pub fn put(&mut self, key: Bytes, value: Bytes) {
-        self.request.mutations.push(Mutation {
-            key,
-            value: Some(value),
-            check: Check::None,
-        });
-    }
-
-    /// The row must still be as read, without being changed.
-    pub fn expect<T>(&mut self, row: &Stored<T>) {
-        self.request.preconditions.push(Precondition {
-            key: row.key.clone(),
-            value: Some(row.raw.clone()),
-        });
-    }
-}
-
 #[derive(Clone)]
 pub(crate) struct Rows {
     pub store: StoreRef,
@@ -139,19 +62,11 @@ impl Rows {
     }
 
     pub async fn task(&self, id: TaskId) -> Result<Option<Stored<Task>>> {
-        let key = task_key(id);
-        let ts = self.store.timestamp().await?;
-        self.store
-            .get(&key, ts)
-            .await?
-            .map(|raw| decode(key, raw))
-            .transpose()
+        Ok(rows::read(&self.store, task_key(id)).await?)
     }
 
     pub async fn subtask(&self, key: &Bytes) -> Result<Option<Stored<Subtask>>> {
-        let ts = self.store.timestamp().await?;
-        let raw = self.store.get(key, ts).await?;
-        raw.map(|raw| decode(key.clone(), raw)).transpose()
+        Ok(rows::read(&self.store, key.clone()).await?)
     }
 
     pub async fn task_id(&self, key: &str) -> Result<Option<TaskId>> {
@@ -163,71 +78,40 @@ impl Rows {
     }
 
     pub async fn tasks(&self) -> Result<Vec<Stored<Task>>> {
-        self.scan(KeyRange::prefix(TASK_PREFIX)).await
+        Ok(rows::scan(&self.store, KeyRange::prefix(TASK_PREFIX), ScanOptions::default()).await?)
     }
 
     /// All subtasks of a task, by step and ordinal.
     pub async fn subtasks(&self, id: TaskId) -> Result<Vec<Stored<Subtask>>> {
-        self.scan(subtasks_range(id)).await
+        Ok(rows::scan(&self.store, subtasks_range(id), ScanOptions::default()).await?)
     }
 
-    async fn scan<T: DeserializeOwned>(&self, range: KeyRange) -> Result<Vec<Stored<T>>> {
-        let ts = self.store.timestamp().await?;
-        let mut scan = self.store.scan(range, ts, ScanOptions::default())?;
-        let mut batch = KvBatch::new();
-        let mut rows = Vec::new();
-        while scan.next_batch(&mut batch).await? {
-            for (key, value) in batch.iter() {
-                rows.push(decode(
-                    Bytes::copy_from_slice(key),
-                    Bytes::copy_from_slice(value),
-                )?);
-            }
-        }
-        Ok(rows)
-    }
-
-    pub async fn commit(&self, change: Change) -> Result<()> {
-        fail_point!("task_before_write", |kind| Err(Error::Store(
+    /// Errors: `Lost`, when a row is no longer as it was read; `NotOwner`, when the guard is over.
+    pub async fn commit(&self, change: Change, durability: Durability) -> Result<()> {
+        fail_point!("task::write::before", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
-                ilmenite_store::Error::Unavailable("failpoint task_before_write".into())
+                ilmenite_store::Error::Unavailable("failpoint task::write::before".into())
             )
         )));
-        // As a transaction, so that it is ended whatever becomes of the caller: one left open holds back garbage collection.
-        let request = change.request;
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        for Mutation { key, value, check } in request.mutations {
-            match value {
-                Some(value) => txn.put(key, value, check)?,
-                None => txn.delete(key, check)?,
-            }
-        }
-        for condition in request.preconditions {
-            txn.require(condition.key, condition.value);
-        }
         let options = CommitOptions {
             max_commit_ts: Some(self.catalog.lease_end()),
-            durability: request.durability,
+            durability,
         };
-        if let Err(e) = txn.commit(options).await {
+        let outcome = change.commit(&self.store, options).await.inspect_err(|e| {
             if matches!(e, ilmenite_store::Error::CommitTooLate { .. }) {
                 self.catalog.lease_refused();
             }
-            return Err(match e {
-                ilmenite_store::Error::PreconditionFailed { key }
-                    if change.guard.as_deref() == Some(&key[..]) =>
-                {
-                    Error::NotOwner
-                }
-                ilmenite_store::Error::PreconditionFailed { .. } => Error::Lost,
-                e => e.into(),
-            });
+        })?;
+        match outcome {
+            Outcome::Written => {}
+            Outcome::Changed => return Err(Error::Lost),
+            Outcome::Fenced => return Err(Error::NotOwner),
         }
-        fail_point!("task_after_write", |kind| Err(Error::Store(
+        fail_point!("task::write::after", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,
-                ilmenite_store::Error::Unavailable("failpoint task_after_write".into())
+                ilmenite_store::Error::Unavailable("failpoint task::write::after".into())
             )
         )));
         Ok(())

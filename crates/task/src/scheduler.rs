@@ -7,28 +7,29 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::{ErrorClass, Notifier};
-use ilmenite_store::Precondition;
+use ilmenite_base::{ErrorClass, Notifier, RetryPolicy};
+use ilmenite_store::rows::{Change, Stored, encode};
+use ilmenite_store::{Durability, Precondition};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::kind::{PlanInput, TaskKind};
 use crate::metrics;
-use crate::retry::RetryPolicy;
-use crate::rows::{Change, Rows, Stored, encode, subtask_key};
+use crate::retry::next_retry;
+use crate::rows::{Rows, subtask_key};
 use crate::{RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// Gathering facts and cleaning up reach out to stores: longer than this is a transient error like any other.
 const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// A step's subtasks are put down in one transaction. Half of what one takes: ending them all rewrites their rows, which
 /// have grown by then.
-const PLAN_BYTES_MAX: usize = 48 << 20;
+const MAX_PLAN_BYTES: usize = 48 << 20;
 
 pub(crate) struct Scheduler {
     pub rows: Rows,
     pub kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-    pub policy: RetryPolicy,
+    pub retry: RetryPolicy,
     pub changed: Notifier,
     pub poll: Duration,
     /// Tasks being advanced just now: one decision at a time for each.
@@ -39,14 +40,14 @@ impl Scheduler {
     pub fn new(
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
-        policy: RetryPolicy,
+        retry: RetryPolicy,
         changed: Notifier,
         poll: Duration,
     ) -> Self {
         Scheduler {
             rows,
             kinds,
-            policy,
+            retry,
             changed,
             poll,
             busy: Mutex::default(),
@@ -339,11 +340,11 @@ impl Scheduler {
             bytes += row.len();
             change.put(subtask_key(task.value.id, step, ordinal), row);
         }
-        if bytes > PLAN_BYTES_MAX {
+        if bytes > MAX_PLAN_BYTES {
             return Err(Error::PlanTooLarge { subtasks, bytes });
         }
         change.replace(task, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
         Ok(true)
     }
 
@@ -355,7 +356,7 @@ impl Scheduler {
         metrics::PLAN_FAILURES
             .with_label_values(&[error.class.as_str()])
             .inc();
-        match self.policy.next(task.value.retry.as_ref(), &error, now_ms) {
+        match next_retry(&self.retry, task.value.retry.as_ref(), &error, now_ms) {
             Some(retry) => {
                 next.state = TaskState::Running;
                 next.retry = Some(retry);
@@ -385,7 +386,8 @@ impl Scheduler {
                 // Cleaning up is worth trying again whatever the reason; the bound ends it all the same.
                 error.class = ErrorClass::Transient;
                 let now_ms = self.rows.now_ms().await?;
-                let retry: Option<RetryStatus> = self.policy.next(task.value.retry.as_ref(), &error, now_ms);
+                let retry: Option<RetryStatus> =
+                    next_retry(&self.retry, task.value.retry.as_ref(), &error, now_ms);
                 if retry.is_some() {
                     next.retry = retry;
                     return self.move_subtasks(task, next, &[], |_| None).await;
@@ -427,7 +429,7 @@ impl Scheduler {
             return Ok(false);
         }
         change.replace(task, &next)?;
-        self.rows.commit(change).await?;
+        self.rows.commit(change, Durability::Sync).await?;
         Ok(true)
     }
 }

@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::Notifier;
+use ilmenite_base::{Notifier, RetryPolicy};
 use ilmenite_catalog::{Catalog, OwnerTerm, Topic};
-use ilmenite_store::{Check, StoreRef, Transaction};
+use ilmenite_store::rows::{Change, Stored, encode};
+use ilmenite_store::{Check, Durability, StoreRef, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Place};
 use crate::kind::TaskKind;
-use crate::retry::RetryPolicy;
-use crate::rows::{Change, ID_KEY, Rows, Stored, decode_id, encode, key_key, subtask_key, task_key};
+use crate::retry::DEFAULT_RETRY;
+use crate::rows::{ID_KEY, Rows, decode_id, key_key, subtask_key, task_key};
 use crate::scheduler::Scheduler;
 use crate::{Progress, RetryStatus, Subtask, SubtaskState, Task, TaskError, TaskId, TaskState};
 
 /// How often a change to a row is tried again when somebody else changes it at the same time.
-const CHANGE_TRIES: u32 = 20;
+const MAX_CHANGE_ATTEMPTS: u32 = 20;
 
 pub struct TasksConfig {
     pub store: StoreRef,
@@ -37,7 +38,7 @@ impl TasksConfig {
             store,
             catalog,
             slots,
-            retry: RetryPolicy::default(),
+            retry: DEFAULT_RETRY,
             poll: Duration::from_secs(1),
             place: Place::default(),
         }
@@ -340,7 +341,7 @@ impl Tasks {
         term: &OwnerTerm,
         edit: impl Fn(&mut Task) -> Result<()>,
     ) -> Result<()> {
-        for _ in 0..CHANGE_TRIES {
+        for _ in 0..MAX_CHANGE_ATTEMPTS {
             let task = self.rows.task(id).await?.ok_or(Error::NotFound(id))?;
             let mut next = task.value.clone();
             edit(&mut next)?;
@@ -349,7 +350,7 @@ impl Tasks {
             }
             let mut change = Change::guarded(term.guard());
             change.replace(&task, &next)?;
-            match self.rows.commit(change).await {
+            match self.rows.commit(change, Durability::Sync).await {
                 Ok(()) => {
                     self.wake();
                     return Ok(());

@@ -100,7 +100,7 @@ async fn progress_that_could_not_be_written_is_written_later() {
         }
     };
     let mut before = until("before", 2).await;
-    for point in ["task_before_write", "task_after_write"] {
+    for point in ["task::write::before", "task::write::after"] {
         fail::cfg(point, "25*return->off").unwrap();
         // Longer than the failures last: progress is written once a second, checkpoints ten times.
         before = until(point, before + 40).await;

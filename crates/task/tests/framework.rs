@@ -129,9 +129,9 @@ async fn node(store: &StoreRef, toy: Toy, slots: u32) -> (Arc<Catalog>, Arc<Task
     let catalog = Catalog::open(CatalogConfig::new(store.clone())).await.unwrap();
     let toy = Arc::new(toy);
     let mut config = TasksConfig::new(store.clone(), catalog.clone(), slots);
-    config.retry.delay_first = Duration::from_millis(2);
-    config.retry.attempts_max = 5;
-    config.retry.delay_max = Duration::from_millis(10);
+    config.retry.base_delay = Duration::from_millis(2);
+    config.retry.max_attempts = 5;
+    config.retry.max_delay = Duration::from_millis(10);
     let tasks = Tasks::start(config, vec![toy.clone()]);
     (catalog, tasks, toy)
 }

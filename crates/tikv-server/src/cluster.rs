@@ -1,17 +1,18 @@
 //! What all services share.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::{clock, rng};
 use ilmenite_embedded::EmbeddedStore;
 use ilmenite_embedded::twophase::TwoPhase;
 use ilmenite_proto::metapb;
 use ilmenite_store::{Error, KeyRange, Result};
 
 use crate::faults::Faults;
+use crate::files::Files;
 use crate::ids::Ids;
-use crate::import::Files;
 use crate::regions::Regions;
 
 const CLUSTER_ROW: &[u8] = b"cluster_id";
@@ -58,10 +59,6 @@ pub(crate) struct Cluster {
     started: i64,
 }
 
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 impl Cluster {
     /// Blocks.
     pub fn open(store: Arc<EmbeddedStore>, options: ServerOptions) -> Result<Self> {
@@ -77,7 +74,7 @@ impl Cluster {
                 u64::from_be_bytes(bytes)
             }
             None => {
-                let id = rand::random::<u64>() >> 1 | 1;
+                let id = u128::from_le_bytes(rng::bytes()) as u64 >> 1 | 1;
                 let row = (CLUSTER_ROW.to_vec(), Some(id.to_be_bytes().to_vec()));
                 store.put_server_rows(&[row])?;
                 id
@@ -99,7 +96,7 @@ impl Cluster {
             files: Files::default(),
             options,
             cluster_id,
-            started: unix_time().as_secs() as i64,
+            started: clock::since_epoch().as_secs() as i64,
         })
     }
 
@@ -125,7 +122,7 @@ impl Cluster {
             peer_address: self.options.address.clone(),
             status_address: String::new(),
             start_timestamp: self.started,
-            last_heartbeat: unix_time().as_nanos() as i64,
+            last_heartbeat: clock::since_epoch().as_nanos() as i64,
             node_state: metapb::NodeState::Serving.into(),
         })
     }

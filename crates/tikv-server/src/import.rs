@@ -2,61 +2,27 @@
 //! where they are on disk but not to be seen; `MultiIngest` makes them visible. So nothing is written twice, and a
 //! region's worth of pairs is one ingest.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use ahash::RandomState;
-use bytes::Bytes;
 use futures::Stream;
 use ilmenite_codec::key::partition_prefix_len;
 use ilmenite_proto::errorpb;
 use ilmenite_proto::import_sstpb::import_sst_server::ImportSst;
 use ilmenite_proto::import_sstpb::*;
 use ilmenite_store::{Ingest, KeyRange, KvBatch, Store, Timestamp};
-use parking_lot::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::call::{target, with_faults};
 use crate::cluster::Cluster;
 use crate::convert::Refused;
+use crate::files::File;
 use crate::pd::status;
-use crate::tikv::{target, with_faults};
 
-/// Files written and not yet ingested: each has a thread and a buffer in the engine.
-const MAX_FILES: usize = 256;
-/// One that nobody ingests is given up.
-const FILE_LIFE: Duration = Duration::from_secs(15 * 60);
 /// Pairs are handed to the engine in batches of about this size.
 const BATCH_BYTES: usize = 256 << 10;
 
 pub(crate) struct ImportService(pub Arc<Cluster>);
-
-/// Files that wait for being ingested, by uuid.
-#[derive(Default)]
-pub(crate) struct Files(Mutex<HashMap<Bytes, File, RandomState>>);
-
-impl Files {
-    fn put(&self, uuid: &[u8], file: File) -> Result<(), Status> {
-        let mut files = self.0.lock();
-        if files.len() >= MAX_FILES {
-            return Err(Status::resource_exhausted("too many files that are not ingested"));
-        }
-        files.insert(Bytes::copy_from_slice(uuid), file);
-        Ok(())
-    }
-
-    /// Gives up those that nobody has ingested for long: they hold back garbage collection.
-    pub fn expire(&self) {
-        self.0.lock().retain(|_, file| file.written.elapsed() < FILE_LIFE);
-    }
-}
-
-/// What a `Write` wrote: an ingest for each partition it touched.
-struct File {
-    ingests: Vec<Box<dyn Ingest>>,
-    written: Instant,
-}
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -88,11 +54,7 @@ impl ImportService {
         if ingests.is_empty() {
             return Err(Status::invalid_argument("a file without pairs"));
         }
-        let file = File {
-            ingests,
-            written: Instant::now(),
-        };
-        self.0.files.put(&meta.uuid, file)?;
+        self.0.files.put(&meta.uuid, File::new(ingests))?;
         Ok(vec![SstMeta {
             cf_name: "write".into(),
             length: bytes,
@@ -104,7 +66,7 @@ impl ImportService {
 
     async fn ingest_all(&self, ssts: Vec<SstMeta>) -> Refused<()> {
         for sst in ssts {
-            let Some(file) = self.0.files.0.lock().remove(&sst.uuid) else {
+            let Some(file) = self.0.files.take(&sst.uuid) else {
                 // Taken in before, perhaps; or lost in a restart.
                 return Err(Box::new(errorpb::Error {
                     message: "the file is not here".into(),

@@ -3,10 +3,12 @@
 //! One process, not replicated. What TiKV and PD do that can be seen through the protocol, it does; what it declines
 //! (asynchronous commit, coprocessors, raw keys) a client of theirs does without. It knows nothing of tables or SQL.
 
+mod call;
 mod cluster;
 mod convert;
 mod extra;
 mod faults;
+mod files;
 mod ids;
 mod import;
 mod keys;
@@ -144,7 +146,7 @@ async fn serve(cluster: Arc<Cluster>, listener: TcpListener, stopped: watch::Rec
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(sized!(PdServer::new(pd::PdService(cluster.clone()))))
-        .add_service(sized!(TikvServer::new(tikv::TikvService(cluster.clone()))))
+        .add_service(sized!(TikvServer::new(call::TikvService(cluster.clone()))))
         .add_service(sized!(ImportSstServer::new(import::ImportService(
             cluster.clone()
         ))))

@@ -15,8 +15,8 @@ use ilmenite_store::{Error, KeyRange, Region, Result, Timestamp};
 use tonic::{Code, Request};
 
 use crate::backoff::Pause;
-use crate::channel::is_row_store;
 use crate::cluster::Cluster;
+use crate::links::is_row_store;
 use crate::resolve::{Met, is_pessimistic};
 use crate::{key, region};
 

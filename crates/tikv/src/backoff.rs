@@ -1,10 +1,11 @@
 //! Waiting before trying again: longer each time, with jitter, bounded in count and in total time. The wait ends at once
 //! when its future is dropped.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ilmenite_base::RetryPolicy;
 use ilmenite_store::{Error, Result};
-use rand::Rng;
+use tokio::time::Instant;
 
 use crate::metrics::METRICS;
 
@@ -39,22 +40,24 @@ impl Pause {
         }
     }
 
-    /// First and longest wait, in milliseconds.
-    fn bounds_ms(self) -> (u64, u64) {
-        match self {
+    /// From the first wait to the longest. What bounds the tries is the operation.
+    const fn waits(self) -> RetryPolicy {
+        let (first_ms, longest_ms) = match self {
             Pause::Region => (1, 200),
             Pause::Settle => (10, 500),
             Pause::Busy => (50, 2000),
             Pause::Network => (20, 1000),
             Pause::Lock => (2, 100),
-        }
+        };
+        RetryPolicy::endless(Duration::from_millis(first_ms), Duration::from_millis(longest_ms))
     }
 }
 
 pub(crate) struct Backoff {
     what: &'static str,
+    /// Of all its waits together, whatever they are for.
+    bounds: RetryPolicy,
     began: Instant,
-    limit: Duration,
     attempts: u32,
     tries: [u32; REASONS],
 }
@@ -63,15 +66,19 @@ impl Backoff {
     pub fn new(what: &'static str, limit: Duration) -> Self {
         Backoff {
             what,
+            bounds: RetryPolicy {
+                max_attempts: MAX_ATTEMPTS,
+                max_elapsed: limit,
+                ..RetryPolicy::endless(Duration::ZERO, Duration::ZERO)
+            },
             began: Instant::now(),
-            limit,
             attempts: 0,
             tries: [0; REASONS],
         }
     }
 
     pub fn remaining(&self) -> Duration {
-        self.limit.saturating_sub(self.began.elapsed())
+        self.bounds.max_elapsed.saturating_sub(self.began.elapsed())
     }
 
     /// Waits, or says that the bounds are reached, with the last error. `reason` is for the metric.
@@ -90,15 +97,12 @@ impl Backoff {
         METRICS.retries.with_label_values(&[reason]).inc();
         self.attempts += 1;
         let tries = &mut self.tries[pause.index()];
-        let (first, longest) = pause.bounds_ms();
-        let grown = first.saturating_mul(1 << (*tries).min(20)).min(longest);
         *tries += 1;
-        let wait = Duration::from_millis(grown).mul_f64(rand::rng().random_range(0.5..1.0)) + least;
-        let remaining = self.remaining();
-        if self.attempts >= MAX_ATTEMPTS || remaining.is_zero() {
+        let wait = pause.waits().delay(*tries) + least;
+        if !self.bounds.allows(self.attempts, self.began.elapsed()) {
             return Err(self.give_up(last));
         }
-        tokio::time::sleep(wait.min(remaining)).await;
+        tokio::time::sleep(wait.min(self.remaining())).await;
         Ok(())
     }
 
@@ -127,9 +131,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bounded_in_time_with_the_last_error_in_the_text() {
         let mut backoff = Backoff::new("get", Duration::from_secs(2));
-        // `Instant` runs on while tokio's clock is paused, so the time bound is tried with a limit of nothing left.
         backoff.wait(Pause::Network, "test", cause()).await.unwrap();
-        backoff.limit = Duration::ZERO;
+        tokio::time::advance(Duration::from_secs(2)).await;
         let error = backoff.wait(Pause::Network, "test", cause()).await.unwrap_err();
         let text = error.to_string();
         assert!(text.contains("get: given up after 2 attempts"), "{text}");

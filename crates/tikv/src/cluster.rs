@@ -14,14 +14,14 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Status};
 
 use crate::backoff::Backoff;
-use crate::channel::Links;
+use crate::links::Links;
 use crate::metrics::METRICS;
 use crate::options::TikvOptions;
+use crate::outcome::Outcomes;
 use crate::pd::Pd;
 use crate::reaction::{Cached, Failure, Next, plan};
 use crate::region::{Batch, Region, RegionCache};
 use crate::request::RegionRequest;
-use crate::resolve::Resolved;
 
 /// Clean-ups and second phases that run on by themselves; beyond these, whoever wants one more does it itself.
 const BACKGROUND_TASKS: usize = 256;
@@ -46,7 +46,7 @@ pub(crate) struct Cluster {
     pub regions: RegionCache,
     pub links: Links,
     /// Outcomes of transactions whose locks were met.
-    pub resolved: Resolved,
+    pub outcomes: Outcomes,
     /// Fires when the store closes: the background ends.
     pub stop: CancellationToken,
     pub background: TaskTracker,
@@ -59,7 +59,7 @@ impl Cluster {
         Cluster {
             regions: RegionCache::new(pd.clone()),
             links: Links::new(pd.clone(), options.clone()),
-            resolved: Resolved::default(),
+            outcomes: Outcomes::default(),
             stop: CancellationToken::new(),
             background: TaskTracker::new(),
             background_room: Arc::new(Semaphore::new(BACKGROUND_TASKS)),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ilmenite_base::rng;
 use ilmenite_proto::kvrpcpb::{LockInfo, ScanLockRequest};
 use ilmenite_store::{
     Check, CommitRequest, Error, GcHold, KeyRange, KvBatch, Mutation, Result, Scan, ScanOptions, Timestamp,
@@ -92,7 +93,9 @@ impl Gc {
     pub fn new(engine: Arc<Engine>) -> Self {
         Gc {
             engine,
-            node: uuid::Uuid::new_v4().to_string(),
+            node: uuid::Builder::from_random_bytes(rng::bytes())
+                .into_uuid()
+                .to_string(),
             state: Mutex::default(),
         }
     }

@@ -1,10 +1,16 @@
-//! Keys as PD speaks of them: memcomparable-encoded. Everywhere else in this crate keys are raw.
+//! Keys as PD speaks of them: memcomparable-encoded. Everywhere else in this crate keys are raw. And how long they may be.
 
 use bytes::Bytes;
 use ilmenite_codec::memcomparable;
+use ilmenite_store::{Error, Result};
 
 /// Greater than every key.
 pub(crate) const BEYOND_ALL: [u8; 256] = [0xff; 256];
+
+/// TiKV lets in no encoded key over 8 KiB.
+pub(crate) const MAX_KEY_BYTES: usize = 7200;
+/// Key and value of one mutation: below what one entry of a region's log may hold.
+pub(crate) const MAX_ENTRY_BYTES: usize = 6 << 20;
 
 pub(crate) fn encode(raw: &[u8]) -> Bytes {
     let mut out = Vec::new();
@@ -51,6 +57,20 @@ pub(crate) fn least_end(a: &Bytes, b: &Bytes) -> Bytes {
         (_, true) => a.clone(),
         _ => a.min(b).clone(),
     }
+}
+
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::Bug("an empty key".into()));
+    }
+    if key.len() > MAX_KEY_BYTES {
+        return Err(Error::TooLarge {
+            what: "key",
+            size: key.len(),
+            limit: MAX_KEY_BYTES,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use ilmenite_store::{Error, LockRequest, Result, Timestamp};
 
 use crate::backoff::{Backoff, Pause};
 use crate::cluster::Cluster;
+use crate::key::check_key;
 use crate::key_error::to_error;
 use crate::metrics::METRICS;
 use crate::region::Batch;
@@ -157,7 +158,7 @@ impl Engine {
             unique.into_iter().partition(|key| locks.keys.contains_key(key))
         };
         for key in &new {
-            crate::commit::check_key(key)?;
+            check_key(key)?;
         }
         self.registry.check_room(&txn, new.iter())?;
         let mut values: HashMap<Bytes, Option<Bytes>, RandomState> = HashMap::default();

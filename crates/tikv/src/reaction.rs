@@ -10,6 +10,7 @@ use ilmenite_store::Error;
 use tonic::{Code, Status};
 
 use crate::backoff::Pause;
+use crate::key::MAX_ENTRY_BYTES;
 
 /// Why a request to a region came to nothing.
 #[derive(Debug)]
@@ -169,7 +170,7 @@ fn plan_region(e: &errorpb::Error) -> Reaction {
             Error::TooLarge {
                 what: "one write to a region",
                 size: large.entry_size as usize,
-                limit: crate::commit::MAX_ENTRY_BYTES,
+                limit: MAX_ENTRY_BYTES,
             },
         );
     }

@@ -5,7 +5,7 @@
 //! them or past them, and they are removed in the background. A lock whose owner gave no sign of life for its time to
 //! live is rolled back.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,25 +15,16 @@ use ilmenite_proto::kvrpcpb::{
     MvccGetByKeyRequest, Op, PessimisticRollbackRequest, ResolveLockRequest,
 };
 use ilmenite_store::{Error, Result, Timestamp};
-use parking_lot::Mutex;
 
 use crate::backoff::{Backoff, Pause};
 use crate::cluster::Cluster;
 use crate::metrics::METRICS;
+use crate::outcome::Outcome;
 
-/// Outcomes remembered.
-const MAX_RESOLVED: usize = 4096;
 /// Keys of one transaction in a region up to which they are resolved one by one, and not by going through the region.
 const LITE_KEYS: u64 = 64;
 /// Bytes of keys in one request.
 const BATCH_BYTES: usize = 64 << 10;
-
-/// How a transaction ended. Never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Committed(Timestamp),
-    RolledBack,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -43,30 +34,6 @@ pub(crate) enum Status {
         /// It can no longer commit at or before the reader's timestamp.
         pushed: bool,
     },
-}
-
-/// Outcomes of transactions by start timestamp, the last few thousand.
-#[derive(Default)]
-pub(crate) struct Resolved {
-    known: Mutex<(HashMap<u64, Outcome>, VecDeque<u64>)>,
-}
-
-impl Resolved {
-    fn get(&self, start_ts: u64) -> Option<Outcome> {
-        self.known.lock().0.get(&start_ts).copied()
-    }
-
-    fn put(&self, start_ts: u64, outcome: Outcome) {
-        let (map, order) = &mut *self.known.lock();
-        if map.insert(start_ts, outcome).is_none() {
-            order.push_back(start_ts);
-            if order.len() > MAX_RESOLVED
-                && let Some(oldest) = order.pop_front()
-            {
-                map.remove(&oldest);
-            }
-        }
-    }
 }
 
 /// What one reader at one timestamp has learned of transactions whose locks it met; goes with its requests.
@@ -134,7 +101,7 @@ impl Cluster {
         force: bool,
         backoff: &mut Backoff,
     ) -> Result<Status> {
-        if let Some(outcome) = self.resolved.get(lock.lock_version) {
+        if let Some(outcome) = self.outcomes.get(lock.lock_version) {
             return Ok(Status::Ended(outcome));
         }
         let pessimistic = is_pessimistic(lock);
@@ -175,7 +142,7 @@ impl Cluster {
             if answer.lock_ttl == 0 {
                 let (outcome, for_good) = ended(&answer);
                 if for_good {
-                    self.resolved.put(lock.lock_version, outcome);
+                    self.outcomes.put(lock.lock_version, outcome);
                 }
                 return Ok(Status::Ended(outcome));
             }
@@ -184,7 +151,7 @@ impl Cluster {
             if let Some(primary) = primary.filter(|p| p.use_async_commit && (left.is_zero() || force)) {
                 match self.async_commit_outcome(&primary, backoff).await? {
                     Some(outcome) => {
-                        self.resolved.put(lock.lock_version, outcome);
+                        self.outcomes.put(lock.lock_version, outcome);
                         return Ok(Status::Ended(outcome));
                     }
                     // One of its locks is an ordinary one: so it commits, or not, in two phases.
@@ -429,18 +396,6 @@ fn count_met(status: Status) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn outcomes_are_remembered_within_bounds() {
-        let resolved = Resolved::default();
-        for ts in 0..MAX_RESOLVED as u64 + 10 {
-            resolved.put(ts, Outcome::Committed(Timestamp(ts + 1)));
-            resolved.put(ts, Outcome::Committed(Timestamp(ts + 1)));
-        }
-        assert_eq!(resolved.get(9), None);
-        assert_eq!(resolved.get(10), Some(Outcome::Committed(Timestamp(11))));
-        assert_eq!(resolved.known.lock().0.len(), MAX_RESOLVED);
-    }
 
     #[test]
     fn a_lock_has_time_left_from_its_own_start() {

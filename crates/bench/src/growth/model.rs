@@ -1,7 +1,7 @@
 //! The arithmetic of a build of any size: pure. What it needs of planning it asks of the planner's own functions, by
 //! way of a `Sample`.
 
-use ilmenite_ddl::sizing::{INGEST_BYTES_MIN, ingest_target_bytes, part_bytes};
+use ilmenite_ddl::sizing::{MIN_INGEST_BYTES, ingest_target_bytes, part_bytes};
 use ilmenite_embedded::EmbeddedOptions;
 use ilmenite_sort::TARGET_OBJECT_BYTES;
 
@@ -124,7 +124,7 @@ impl Machinery {
             too_many = chains > sample.fan_in(chain_object_bytes.max(1), self.slot_bytes);
         }
 
-        let target = ingest_target_bytes(raw_bytes, slots as u32, INGEST_BYTES_MIN);
+        let target = ingest_target_bytes(raw_bytes, slots as u32, MIN_INGEST_BYTES);
         let ingests = raw_bytes.div_ceil(target).max(1);
         let mut pieces = 0;
         if objects > 0 {

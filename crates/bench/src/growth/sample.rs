@@ -31,7 +31,7 @@ impl Sample {
         let cancel = CancellationToken::new();
         let options = SorterOptions {
             budget_bytes: BUDGET_BYTES,
-            prefix: ilmenite_sort::run_prefix(1, 1, 1),
+            prefix: "1".into(),
             duplicates: DuplicatePolicy::Allow,
             in_memory_allowed: false,
         };

@@ -1,21 +1,42 @@
+use std::collections::BTreeSet;
+
 use ilmenite_store::{Check, Error as StoreError};
+use parking_lot::Mutex;
 
 use super::*;
 
-/// Cuts a node off from renewing its lease, until dropped.
-struct CutOff(String);
+/// Nodes of tests that run just now, at the failpoints they cannot get past.
+static CUT_OFF: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
+
+/// Keeps a node from getting past a failpoint, until dropped.
+struct CutOff {
+    point: &'static str,
+    node: &'static str,
+}
 
 impl CutOff {
-    fn new(node: &str) -> Self {
-        let name = format!("catalog::lease::before_renew:{node}");
-        fail::cfg(&name, "return").unwrap();
-        CutOff(name)
+    /// From renewing its lease.
+    fn new(node: &'static str) -> Self {
+        CutOff::at("catalog::renew::before", node)
+    }
+
+    fn at(point: &'static str, node: &'static str) -> Self {
+        CutOff::change(point, |cut_off| cut_off.insert((point, node)));
+        CutOff { point, node }
+    }
+
+    fn change(point: &str, change: impl FnOnce(&mut BTreeSet<(&'static str, &'static str)>) -> bool) {
+        let mut cut_off = CUT_OFF.lock();
+        assert!(change(&mut cut_off), "one test, one name");
+        let here = cut_off.iter().filter(|(at, _)| *at == point);
+        let nodes: Vec<&str> = here.map(|(_, node)| *node).collect();
+        fail::cfg(point, &format!("return({})", nodes.join(" "))).unwrap();
     }
 }
 
 impl Drop for CutOff {
     fn drop(&mut self) {
-        fail::remove(&self.0);
+        CutOff::change(self.point, |cut_off| cut_off.remove(&(self.point, self.node)));
     }
 }
 
@@ -130,14 +151,16 @@ async fn a_late_owners_commit_is_refused() {
     let mut txn = begin(&t.store).await;
     let mut meta = Meta::new(&mut txn);
     meta.bump_schema_version(of_schema(1, 1)).await.unwrap();
-    assert!(matches!(
-        old.commit_as_owner(txn, &term).await,
-        Err(Error::NotOwner)
-    ));
+    let guard = term.guard();
+    txn.require(guard.key, guard.value);
+    let refused = txn.commit(old.commit_options().unwrap()).await;
+    assert!(matches!(refused, Err(StoreError::PreconditionFailed { .. })));
     let mut txn = begin(&t.store).await;
     let mut meta = Meta::new(&mut txn);
     let version = meta.bump_schema_version(of_schema(1, 1)).await.unwrap();
-    new.commit_as_owner(txn, &follower).await.unwrap();
+    let guard = follower.guard();
+    txn.require(guard.key, guard.value);
+    txn.commit(new.commit_options().unwrap()).await.unwrap();
     assert_eq!(old.refreshed().await.unwrap().version(), version);
 }
 
@@ -158,11 +181,10 @@ async fn an_owner_that_closes_makes_room_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_that_fails_is_made_again() {
     let t = TestStore::new();
-    let point = "catalog::owner::campaign:campaigns";
-    fail::cfg(point, "return").unwrap();
+    let cut = CutOff::at("catalog::campaign::before", "campaigns");
     let node = t.node_with("campaigns", Duration::from_secs(3)).await;
     assert!(node.owner_term().is_none());
-    fail::remove(point);
+    drop(cut);
     becomes_owner(&node).await;
 }
 

@@ -6,34 +6,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ilmenite_catalog::IndexId;
 use ilmenite_store::{KeyRange, KvBatch, ScanOptions, Timestamp};
+use ilmenite_table::{Piece, cut_range, note_range};
 use ilmenite_task::{Plan, PlanInput, SubtaskContext, Task, TaskError, TaskKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{check_cover, parse, value};
-use super::{Backfill, BuildMeta, FINISH_KIND, reconcile, store_error, verify};
+use super::meta::{
+    BuildMeta, FINISH_KIND, RECONCILE_STEP, ReconcilePart, VERIFY_STEP, VerifyPart, parse, store_error, value,
+};
+use super::plan::check_cover;
+use super::{Backfill, reconcile, verify};
 use crate::error::DdlError;
 use crate::statement::Verify;
-use ilmenite_table::note_range;
-use ilmenite_table::{Piece, cut_range};
 
 /// Notes that one subtask of reconcile works off.
 const NOTES_PER_SUBTASK: u64 = 20_000;
 
-const RECONCILE: usize = 0;
-const VERIFY: usize = 1;
-
 pub(crate) struct FinishKind(pub Arc<Backfill>);
-
-/// Notes on one index, to be worked off by one subtask.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ReconcilePart {
-    pub index_id: IndexId,
-    /// Of notes.
-    pub range: KeyRange,
-    /// When the notes were looked at: later ones are of transactions whose checks were exact.
-    pub ts: Timestamp,
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct ReconcileFacts {
@@ -45,14 +34,6 @@ struct VerifyFacts {
     ts: Timestamp,
     /// `None`: the rows; otherwise an index. Only those that have keys at all.
     sides: Vec<(Option<IndexId>, KeyRange, Vec<Piece>)>,
-}
-
-/// One range of one side.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct VerifyPart {
-    pub index_id: Option<IndexId>,
-    pub range: KeyRange,
-    pub ts: Timestamp,
 }
 
 #[async_trait]
@@ -68,14 +49,14 @@ impl TaskKind for FinishKind {
     async fn gather(&self, task: &Task, step: usize) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&task.meta)?;
         match step {
-            RECONCILE => value(&self.0.reconcile_facts(&meta).await?),
-            _ => value(&self.0.verify_facts(&meta).await?),
+            RECONCILE_STEP => Ok(value(&self.0.reconcile_facts(&meta).await?)?),
+            _ => Ok(value(&self.0.verify_facts(&meta).await?)?),
         }
     }
 
     fn plan(&self, input: &PlanInput<'_>) -> Result<Plan, TaskError> {
         match input.step {
-            RECONCILE => {
+            RECONCILE_STEP => {
                 let facts: ReconcileFacts = parse(&input.facts)?;
                 let subtasks = facts.parts.iter().map(value).collect::<Result<Vec<_>, _>>()?;
                 let reason = if subtasks.is_empty() {
@@ -85,7 +66,7 @@ impl TaskKind for FinishKind {
                 };
                 Ok(Plan { subtasks, reason })
             }
-            VERIFY => {
+            VERIFY_STEP => {
                 let facts: VerifyFacts = parse(&input.facts)?;
                 let mut subtasks = Vec::new();
                 for (index_id, whole, pieces) in &facts.sides {
@@ -109,8 +90,8 @@ impl TaskKind for FinishKind {
     async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&context.task.meta)?;
         match context.subtask.step {
-            RECONCILE => reconcile::run(&self.0, &context, &meta).await,
-            VERIFY => verify::run(&self.0, &context, &meta).await,
+            RECONCILE_STEP => reconcile::run(&self.0, &context, &meta).await,
+            VERIFY_STEP => verify::run(&self.0, &context, &meta).await,
             step => Err(DdlError::bug(format!("finish has no step {step}")).into()),
         }
     }

@@ -5,27 +5,18 @@ use std::time::Duration;
 
 use ilmenite_base::clock;
 use ilmenite_sort::{DuplicatePolicy, Merge, MergeOptions, ObjectStorage, Op, RetryEvent, RetryObserver};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{Ingest, KeyRange, KvBatch};
+use ilmenite_store::{EntryDigest, Ingest, KeyRange, KvBatch};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, SubtaskHandle, TaskError};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::plan::{IngestMeta, MergeMeta, parse, value};
-use super::read::add_duplicates;
-use super::{
-    Backfill, BuildMeta, IngestOutput, LiveSettings, MergeOutput, cancelled, sort_error, store_error,
+use super::conflict::add_duplicates;
+use super::meta::{
+    BuildMeta, IngestMeta, IngestOutput, MergeMeta, MergeOutput, cancelled, parse, sort_error, store_error,
+    value,
 };
-
-/// A batch handed to the store at once.
-pub(super) const BATCH_BYTES: usize = 256 << 10;
-/// Batches on their way: the merge's, and those the store has taken over.
-const BATCHES: u64 = 4;
-
-/// What of a slot's memory write&ingest has for reading runs: its plan has to reckon with the same.
-pub fn merge_budget_bytes(slot_bytes: u64) -> usize {
-    slot_bytes.saturating_sub(BATCHES * BATCH_BYTES as u64) as usize
-}
+use super::sizing::{BATCH_BYTES, merge_budget_bytes};
+use super::{Backfill, LiveSettings};
 
 /// Shows in the subtask's row what is being retried on the object storage.
 struct ShowRetries(SubtaskHandle);
@@ -92,10 +83,10 @@ pub(super) async fn run_merge(
     );
     let merged = merging.await.map_err(sort_error)?;
     fail_on_duplicates(meta, part.index_id, &merged.duplicates)?;
-    value(&MergeOutput {
+    Ok(value(&MergeOutput {
         index_id: part.index_id,
         runs: merged.runs,
-    })
+    })?)
 }
 
 pub(super) async fn run(
@@ -135,10 +126,10 @@ pub(super) async fn run(
     ingesting.finish().await?;
     let ingested = merge.emitted();
     report(context, &storage, ingested, part.range.entries);
-    value(&IngestOutput {
+    Ok(value(&IngestOutput {
         index_id: part.index_id,
         ingested,
-    })
+    })?)
 }
 
 fn fail_on_duplicates(

@@ -9,11 +9,12 @@ use ilmenite_task::{Plan, PlanInput, SubtaskContext, Task, TaskError, TaskKind};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{
-    INGEST_BYTES_MIN, IngestFacts, ReadFacts, ingest_step, merge_step, parse, plan_ingest, plan_merge,
-    plan_read, read_step, value,
+use super::meta::{
+    BACKFILL_KIND, BuildMeta, INGEST_STEP, MERGE_STEP, READ_STEP, parse, sort_error, store_error, value,
 };
-use super::{BACKFILL_KIND, Backfill, BuildMeta, ingest, read, sort_error, store_error};
+use super::plan::{IngestFacts, ReadFacts, plan_ingest, plan_merge, plan_read};
+use super::sizing::MIN_INGEST_BYTES;
+use super::{Backfill, ingest, read};
 use crate::error::DdlError;
 
 pub(crate) struct BackfillKind(pub Arc<Backfill>);
@@ -30,11 +31,11 @@ impl TaskKind for BackfillKind {
 
     async fn gather(&self, task: &Task, step: usize) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&task.meta)?;
-        if step == read_step() {
-            return value(&self.0.read_facts(&meta).await?);
+        if step == READ_STEP {
+            return Ok(value(&self.0.read_facts(&meta).await?)?);
         }
         let mut boundaries = Vec::new();
-        if step == ingest_step() {
+        if step == INGEST_STEP {
             for &id in &meta.index_ids {
                 let (start, end) = ilmenite_codec::key::index_range(meta.table.id, id);
                 let regions = self
@@ -51,18 +52,18 @@ impl TaskKind for BackfillKind {
                 boundaries.push((id, sorted.collect()));
             }
         }
-        value(&IngestFacts {
+        Ok(value(&IngestFacts {
             boundaries,
             budget_bytes: self.0.slot_budget_bytes(),
-            range_bytes_min: INGEST_BYTES_MIN,
-        })
+            range_bytes_min: MIN_INGEST_BYTES,
+        })?)
     }
 
     fn plan(&self, input: &PlanInput<'_>) -> Result<Plan, TaskError> {
         match input.step {
-            step if step == read_step() => plan_read(input),
-            step if step == merge_step() => plan_merge(input),
-            step if step == ingest_step() => plan_ingest(input),
+            READ_STEP => plan_read(input),
+            MERGE_STEP => plan_merge(input),
+            INGEST_STEP => plan_ingest(input),
             step => Err(DdlError::bug(format!("backfill has no step {step}")).into()),
         }
     }
@@ -70,9 +71,9 @@ impl TaskKind for BackfillKind {
     async fn run(&self, context: SubtaskContext) -> Result<Value, TaskError> {
         let meta: BuildMeta = parse(&context.task.meta)?;
         match context.subtask.step {
-            step if step == read_step() => read::run(&self.0, &context, &meta).await,
-            step if step == merge_step() => ingest::run_merge(&self.0, &context, &meta).await,
-            step if step == ingest_step() => ingest::run(&self.0, &context, &meta).await,
+            READ_STEP => read::run(&self.0, &context, &meta).await,
+            MERGE_STEP => ingest::run_merge(&self.0, &context, &meta).await,
+            INGEST_STEP => ingest::run(&self.0, &context, &meta).await,
             step => Err(DdlError::bug(format!("backfill has no step {step}")).into()),
         }
     }

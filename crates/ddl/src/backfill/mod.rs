@@ -36,167 +36,38 @@ mod finish;
 mod ingest;
 mod kind;
 mod limiter;
+pub(crate) mod meta;
 mod plan;
 mod read;
 mod reconcile;
+pub mod sizing;
 mod verify;
-
-/// How a build is sized: pure functions, for whoever wants to know beforehand.
-pub mod sizing {
-    pub use super::ingest::merge_budget_bytes;
-    pub use super::plan::{INGEST_BYTES_MIN, ingest_target_bytes};
-    pub use ilmenite_table::part_bytes;
-}
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
-use ilmenite_catalog::{Catalog, IndexId, IndexInfo, TableInfo};
-use ilmenite_codec::IndexEncoder;
-use ilmenite_codec::key::INDEX_PREFIX_LEN;
-use ilmenite_sort::{MemoryBudget, ObjectStorage, RunMeta};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{StoreRef, Timestamp};
-use ilmenite_task::TaskError;
+use ilmenite_catalog::Catalog;
+use ilmenite_sort::{MemoryBudget, ObjectStorage};
+use ilmenite_store::StoreRef;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use conflict::conflict_of;
 pub(crate) use finish::FinishKind;
 pub(crate) use kind::BackfillKind;
-pub(crate) use limiter::Limiter;
-pub(crate) use plan::{ingest_step, read_step};
 #[cfg(test)]
 pub(crate) use reconcile::Reconciler;
-pub(crate) use verify::verify_step;
 
 use crate::error::{DdlError, Result};
-use crate::job::{Conflict, JobId, Rows};
-use crate::statement::Verify;
-use ilmenite_table::IndexCodec;
-
-pub(crate) const BACKFILL_KIND: &str = "backfill";
-pub(crate) const FINISH_KIND: &str = "finish";
+use crate::ids::JobId;
+use crate::job::Rows;
+use limiter::Limiter;
+use meta::BuildMeta;
 
 /// How often a running subtask looks whether ADMIN ALTER DDL JOBS changed something.
-const SETTINGS_AGE_MAX: Duration = Duration::from_secs(1);
-
-/// What a task of a build is about. Fixed at submission.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct BuildMeta {
-    pub job_id: JobId,
-    pub index_ids: Vec<IndexId>,
-    /// As it was when the build began: the indexes in write-reorganization.
-    pub table: TableInfo,
-    pub snapshot: Timestamp,
-    pub use_cloud_storage: bool,
-    pub verify: Verify,
-}
-
-impl BuildMeta {
-    pub fn indexes(&self) -> impl Iterator<Item = &IndexInfo> {
-        self.table
-            .indexes
-            .iter()
-            .filter(|i| self.index_ids.contains(&i.id))
-    }
-
-    pub fn index(&self, id: IndexId) -> Result<&IndexInfo> {
-        self.table
-            .index_by_id(id)
-            .ok_or_else(|| DdlError::bug(format!("task names index {id}, which its table lacks")))
-    }
-
-    /// What all keys of the index begin with. What is sorted does without.
-    pub fn key_prefix(&self, id: IndexId) -> [u8; INDEX_PREFIX_LEN] {
-        ilmenite_codec::key::index_prefix(self.table.id, id)
-    }
-
-    /// Encoders of these indexes' entries from stored rows.
-    pub fn encoders(&self, ids: &[IndexId]) -> Result<Vec<IndexEncoder>> {
-        ids.iter()
-            .map(|&id| Ok(IndexCodec::new(&self.table, self.index(id)?)?.encoder()?))
-            .collect()
-    }
-
-    pub fn index_name(&self, id: IndexId) -> String {
-        self.table
-            .index_by_id(id)
-            .map_or_else(|| id.to_string(), |i| i.name.original.clone())
-    }
-}
-
-/// What a subtask of read-index made.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct ReadOutput {
-    pub rows: u64,
-    pub indexes: Vec<ReadIndex>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ReadIndex {
-    pub index_id: IndexId,
-    /// All entries made of the rows.
-    pub entries: EntryDigest,
-    /// Those ingested right away, since all of the index fitted in memory.
-    pub ingested: EntryDigest,
-    pub runs: Vec<RunMeta>,
-}
-
-/// What a subtask of merge-sort made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct MergeOutput {
-    pub index_id: IndexId,
-    pub runs: Vec<RunMeta>,
-}
-
-/// What a subtask of write&ingest made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct IngestOutput {
-    pub index_id: IndexId,
-    pub ingested: EntryDigest,
-}
-
-/// What a subtask of verify found on its side.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct FinishOutput {
-    /// Read from the index; otherwise made of the table's rows.
-    pub of_index: bool,
-    pub digests: Vec<(IndexId, EntryDigest)>,
-}
-
-/// Why a build's task ended badly: kept whole in the task's error, for the job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct BuildFailure {
-    pub error: DdlError,
-    #[serde(default)]
-    pub conflicts: Vec<Conflict>,
-}
-
-impl From<BuildFailure> for TaskError {
-    fn from(failure: BuildFailure) -> Self {
-        TaskError {
-            class: failure.error.class(),
-            message: failure.error.to_string(),
-            detail: serde_json::to_value(&failure).ok(),
-        }
-    }
-}
-
-impl From<DdlError> for TaskError {
-    fn from(error: DdlError) -> Self {
-        BuildFailure {
-            error,
-            conflicts: Vec::new(),
-        }
-        .into()
-    }
-}
+const MAX_SETTINGS_AGE: Duration = Duration::from_secs(1);
 
 /// What this node needs to run subtasks of builds.
 pub struct BackfillConfig {
@@ -297,11 +168,7 @@ impl Backfill {
 
     /// What all objects of a task are under.
     pub(crate) fn task_prefix(&self, task_id: u64) -> String {
-        format!(
-            "{}/{}",
-            self.cluster_prefix(),
-            ilmenite_sort::task_prefix(task_id)
-        )
+        format!("{}/{task_id}", self.cluster_prefix())
     }
 
     /// Where one attempt at a subtask writes. No two attempts write to one name.
@@ -318,7 +185,7 @@ impl Backfill {
             .or_insert_with(|| Arc::new(LiveSettings::new()))
             .clone();
         let state = *live.state.lock();
-        if state.read_at.is_none_or(|at| at.elapsed() > SETTINGS_AGE_MAX)
+        if state.read_at.is_none_or(|at| at.elapsed() > MAX_SETTINGS_AGE)
             && let Some(stored) = self.rows.job(job).await?
         {
             let reorg = &stored.value.reorg;
@@ -336,34 +203,7 @@ impl Backfill {
     pub(crate) fn forget_settings(&self, job: JobId) {
         self.limiters.lock().remove(&job);
     }
-}
 
-impl LiveSettings {
-    fn new() -> Self {
-        LiveSettings {
-            limiter: Limiter::default(),
-            state: Mutex::new(SettingsState {
-                batch_size: 256,
-                read_at: None,
-            }),
-        }
-    }
-}
-
-/// A job that goes on by itself is not to be kept waiting by a pause or cancel: an error that says so.
-pub(crate) fn cancelled() -> TaskError {
-    TaskError::new(ErrorClass::Cancelled, "cancelled")
-}
-
-pub(crate) fn store_error(error: ilmenite_store::Error) -> TaskError {
-    DdlError::from(error).into()
-}
-
-pub(crate) fn sort_error(error: ilmenite_sort::Error) -> TaskError {
-    DdlError::from(error).into()
-}
-
-impl Backfill {
     pub(crate) fn scratch(&self) -> Result<ObjectStorage> {
         self.open_storage(StorageAt::Scratch(&self.config.scratch_directory))
     }
@@ -383,5 +223,17 @@ impl Backfill {
         Ok(storage
             .delete_prefix(&self.task_prefix(task_id), &CancellationToken::new())
             .await?)
+    }
+}
+
+impl LiveSettings {
+    fn new() -> Self {
+        LiveSettings {
+            limiter: Limiter::default(),
+            state: Mutex::new(SettingsState {
+                batch_size: 256,
+                read_at: None,
+            }),
+        }
     }
 }

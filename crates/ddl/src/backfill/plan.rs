@@ -5,31 +5,16 @@ use ilmenite_base::ErrorClass;
 use ilmenite_catalog::IndexId;
 use ilmenite_sort::{PlannedRange, RunMeta, merge_groups, needs_merge, plan_ranges};
 use ilmenite_store::KeyRange;
+use ilmenite_table::{Piece, cut_range};
 use ilmenite_task::{Plan, PlanInput, Subtask, TaskError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use ilmenite_table::{Piece, cut_range};
-
-use super::ingest::merge_budget_bytes;
-use super::{BuildMeta, MergeOutput, ReadOutput};
+use super::meta::{
+    BuildMeta, IngestMeta, MERGE_STEP, MergeMeta, MergeOutput, READ_STEP, ReadMeta, ReadOutput, parse, value,
+};
+use super::sizing::{ingest_target_bytes, merge_budget_bytes};
 use crate::error::DdlError;
-
-pub(crate) const fn read_step() -> usize {
-    0
-}
-
-pub(crate) const fn merge_step() -> usize {
-    1
-}
-
-pub(crate) const fn ingest_step() -> usize {
-    2
-}
-
-/// Ingests are few and large: each stalls writers for a moment, and many small ones for long.
-pub const INGEST_BYTES_MIN: u64 = 64 << 20;
-const INGEST_BYTES_MAX: u64 = 1 << 30;
 
 /// What read-index is planned from. `range` is empty when the table had no row at the snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,48 +34,13 @@ pub(crate) struct IngestFacts {
     pub range_bytes_min: u64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ReadMeta {
-    pub range: KeyRange,
-    /// It reads the whole table: what fits in memory may be ingested right away.
-    pub whole: bool,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct MergeMeta {
-    pub index_id: IndexId,
-    pub runs: Vec<RunMeta>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct IngestMeta {
-    pub index_id: IndexId,
-    pub range: PlannedRange,
-    pub runs: Vec<RunMeta>,
-}
-
-pub(crate) fn parse<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, TaskError> {
-    T::deserialize(value).map_err(|e| TaskError::new(ErrorClass::Permanent, format!("damaged task: {e}")))
-}
-
-pub(crate) fn value<T: Serialize>(value: &T) -> Result<serde_json::Value, TaskError> {
-    serde_json::to_value(value).map_err(|e| DdlError::bug(format!("not encodable: {e}")).into())
-}
-
 fn outputs<T: DeserializeOwned>(subtasks: Option<&Vec<Subtask>>) -> Result<Vec<T>, TaskError> {
     let missing = || TaskError::from(DdlError::bug("a succeeded subtask has no output"));
     subtasks
         .into_iter()
         .flatten()
-        .map(|subtask| parse(subtask.output.as_ref().ok_or_else(missing)?))
+        .map(|subtask| Ok(parse(subtask.output.as_ref().ok_or_else(missing)?)?))
         .collect()
-}
-
-/// What one subtask ingests of an index of `total_bytes`; no less than `least_bytes`, unless there is no more.
-pub fn ingest_target_bytes(total_bytes: u64, slots: u32, least_bytes: u64) -> u64 {
-    (total_bytes / u64::from(slots.max(1)))
-        .max(least_bytes)
-        .min(INGEST_BYTES_MAX)
 }
 
 /// The planned ranges must cover the whole, without a gap and without overlap.
@@ -146,7 +96,7 @@ fn runs_of(index: IndexId, reads: &[ReadOutput]) -> Vec<RunMeta> {
 pub(crate) fn plan_merge(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
     let meta: BuildMeta = parse(&input.task.meta)?;
     let facts: IngestFacts = parse(&input.facts)?;
-    let reads: Vec<ReadOutput> = outputs(input.earlier.get(read_step()))?;
+    let reads: Vec<ReadOutput> = outputs(input.earlier.get(READ_STEP))?;
     let budget = facts.budget_bytes as usize;
     let mut subtasks = Vec::new();
     let mut reasons = Vec::new();
@@ -176,8 +126,8 @@ pub(crate) fn plan_merge(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
 pub(crate) fn plan_ingest(input: &PlanInput<'_>) -> Result<Plan, TaskError> {
     let meta: BuildMeta = parse(&input.task.meta)?;
     let facts: IngestFacts = parse(&input.facts)?;
-    let reads: Vec<ReadOutput> = outputs(input.earlier.get(read_step()))?;
-    let merges: Vec<MergeOutput> = outputs(input.earlier.get(merge_step()))?;
+    let reads: Vec<ReadOutput> = outputs(input.earlier.get(READ_STEP))?;
+    let merges: Vec<MergeOutput> = outputs(input.earlier.get(MERGE_STEP))?;
     let mut subtasks = Vec::new();
     let mut reasons = Vec::new();
     for &index_id in &meta.index_ids {

@@ -4,21 +4,20 @@
 use ilmenite_base::background;
 use ilmenite_codec::IndexEncoder;
 use ilmenite_codec::key::decode_record_handle;
-use ilmenite_sort::{
-    DuplicatePolicy, Duplicates, ObjectStorage, RunSorter, SortedEntries, SortedRun, SorterOptions,
-};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{KeyRange, KvBatch};
+use ilmenite_sort::{DuplicatePolicy, ObjectStorage, RunSorter, SortedEntries, SortedRun, SorterOptions};
+use ilmenite_store::{EntryDigest, KeyRange, KvBatch};
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
-use super::ingest::Ingesting;
-use super::plan::{ReadMeta, parse, value};
-use super::{Backfill, BuildFailure, BuildMeta, ReadIndex, ReadOutput, cancelled, sort_error, store_error};
-use crate::backfill::conflict_of;
+use super::Backfill;
+use super::conflict::add_duplicates;
+use super::ingest::{Ingesting, observed};
+use super::meta::{
+    BuildFailure, BuildMeta, ReadIndex, ReadMeta, ReadOutput, cancelled, parse, sort_error, store_error,
+    value,
+};
+use super::sizing::BATCH_BYTES;
 use crate::error::DdlError;
-use crate::job::Conflict;
-use ilmenite_table::IndexCodec;
 
 /// Of a slot's memory: batches of the scan, and of what is ingested.
 const SCAN_BYTES: u64 = 2 << 20;
@@ -30,7 +29,7 @@ pub(super) async fn run(
 ) -> Result<Value, TaskError> {
     let part: ReadMeta = parse(&context.subtask.meta)?;
     let storage = engine.storage(meta).await?;
-    let storage = super::ingest::observed(storage, context);
+    let storage = observed(storage, context);
     // As many indexes at once as memory allows; more of them take another scan.
     let least = RunSorter::min_budget_bytes(&storage) as u64;
     let share = engine.slot_budget_bytes();
@@ -41,19 +40,18 @@ pub(super) async fn run(
     let acquire = engine.config.memory.acquire(needed, &context.cancel);
     let _memory = acquire.await.map_err(sort_error)?;
 
+    let reading = Reading {
+        engine,
+        context,
+        meta,
+        storage,
+        index_budget_bytes: per_index as usize,
+        in_memory_allowed: part.whole,
+    };
     let mut output = ReadOutput::default();
     let mut progress = Progress::default();
     for (pass, ids) in meta.index_ids.chunks(at_once).enumerate() {
-        let mut scan = ReadPass::new(
-            engine,
-            context,
-            meta,
-            &storage,
-            ids,
-            pass,
-            per_index as usize,
-            part.whole,
-        )?;
+        let mut scan = ReadPass::new(&reading, pass, ids)?;
         let rows = scan.read(&part.range, &mut progress).await?;
         if pass == 0 {
             output.rows = rows;
@@ -62,74 +60,71 @@ pub(super) async fn run(
         }
         output.indexes.extend(scan.finish(&mut progress).await?);
     }
-    value(&output)
+    Ok(value(&output)?)
+}
+
+/// What is the same for every scan of the range.
+struct Reading<'a> {
+    engine: &'a Backfill,
+    context: &'a SubtaskContext,
+    meta: &'a BuildMeta,
+    storage: ObjectStorage,
+    /// What each index's sorter may take.
+    index_budget_bytes: usize,
+    in_memory_allowed: bool,
 }
 
 /// One scan of the range, for some of the indexes.
 struct ReadPass<'a> {
-    engine: &'a Backfill,
-    context: &'a SubtaskContext,
-    meta: &'a BuildMeta,
-    storage: &'a ObjectStorage,
+    of: &'a Reading<'a>,
     ids: &'a [i64],
     encoders: Vec<IndexEncoder>,
     sorters: Vec<RunSorter>,
 }
 
 impl<'a> ReadPass<'a> {
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        engine: &'a Backfill,
-        context: &'a SubtaskContext,
-        meta: &'a BuildMeta,
-        storage: &'a ObjectStorage,
-        ids: &'a [i64],
-        pass: usize,
-        budget_bytes: usize,
-        in_memory_allowed: bool,
-    ) -> Result<Self, TaskError> {
-        let encoders = meta.encoders(ids)?;
-        let subtask = &context.subtask;
-        let prefix = engine.run_prefix(context.task.id, subtask.step, subtask.ordinal, subtask.attempt);
+    fn new(of: &'a Reading<'a>, pass: usize, ids: &'a [i64]) -> Result<Self, TaskError> {
+        let (task, subtask) = (&of.context.task, &of.context.subtask);
+        let prefix = of
+            .engine
+            .run_prefix(task.id, subtask.step, subtask.ordinal, subtask.attempt);
         let mut sorters = Vec::with_capacity(ids.len());
         for (&id, position) in ids.iter().zip(0..) {
-            let unique = meta.table.index_by_id(id).is_some_and(|i| i.unique);
+            let unique = of.meta.table.index_by_id(id).is_some_and(|i| i.unique);
             let options = SorterOptions {
-                budget_bytes,
+                budget_bytes: of.index_budget_bytes,
                 prefix: format!("{prefix}/{pass}-{position}"),
                 duplicates: if unique {
                     DuplicatePolicy::Detect { collapse_equal: true }
                 } else {
                     DuplicatePolicy::Allow
                 },
-                in_memory_allowed,
+                in_memory_allowed: of.in_memory_allowed,
             };
-            sorters.push(RunSorter::new(storage, options, &context.cancel).map_err(sort_error)?);
+            sorters.push(RunSorter::new(&of.storage, options, &of.context.cancel).map_err(sort_error)?);
         }
         Ok(ReadPass {
-            engine,
-            context,
-            meta,
-            storage,
+            of,
             ids,
-            encoders,
+            encoders: of.meta.encoders(ids)?,
             sorters,
         })
     }
 
     async fn read(&mut self, range: &KeyRange, progress: &mut Progress) -> Result<u64, TaskError> {
-        let (_, batch_rows) = self.engine.settings(self.meta.job_id).await?;
+        let (_, batch_rows) = self.of.engine.settings(self.of.meta.job_id).await?;
         let options = ilmenite_table::scan_options(batch_rows);
         let mut scan = self
+            .of
             .engine
             .store()
-            .scan(range.clone(), self.meta.snapshot, options)
+            .scan(range.clone(), self.of.meta.snapshot, options)
             .map_err(store_error)?;
         let mut rows = 0;
         let (mut key_buf, mut value_buf) = (Vec::new(), Vec::new());
         let mut batch = KvBatch::new();
         while scan.next_batch(&mut batch).await.map_err(store_error)? {
-            if self.context.cancel.is_cancelled() {
+            if self.of.context.cancel.is_cancelled() {
                 return Err(cancelled());
             }
             progress.bytes += batch.bytes() as u64;
@@ -156,10 +151,10 @@ impl<'a> ReadPass<'a> {
     }
 
     fn report(&self, mut progress: Progress) {
-        let stats = self.storage.stats();
+        let stats = self.of.storage.stats();
         progress.object_requests = stats.requests();
         progress.object_bytes = stats.bytes_in + stats.bytes_out;
-        self.context.progress(progress);
+        self.of.context.progress(progress);
     }
 
     async fn finish(mut self, progress: &mut Progress) -> Result<Vec<ReadIndex>, TaskError> {
@@ -168,7 +163,7 @@ impl<'a> ReadPass<'a> {
         for (&index_id, sorter) in self.ids.iter().zip(std::mem::take(&mut self.sorters)) {
             let sorted = sorter.finish().await.map_err(sort_error)?;
             if !sorted.duplicates.is_empty() {
-                add_duplicates(self.meta, index_id, &sorted.duplicates, &mut failure)?;
+                add_duplicates(self.of.meta, index_id, &sorted.duplicates, &mut failure)?;
             }
             all.push((index_id, sorted));
         }
@@ -191,10 +186,10 @@ impl<'a> ReadPass<'a> {
             }
             indexes.push(index);
         }
-        let stats = self.storage.stats();
+        let stats = self.of.storage.stats();
         progress.object_requests = stats.requests();
         progress.object_bytes = stats.bytes_in + stats.bytes_out;
-        self.context.progress(*progress);
+        self.of.context.progress(*progress);
         Ok(indexes)
     }
 
@@ -203,49 +198,20 @@ impl<'a> ReadPass<'a> {
         if entries.is_empty() {
             return Ok(EntryDigest::default());
         }
-        let (start, end) = ilmenite_codec::key::index_range(self.meta.table.id, index_id);
-        let mut ingesting =
-            Ingesting::begin(self.engine, self.context, self.meta, KeyRange::new(start, end)).await?;
-        let mut entries = entries.with_key_prefix(&self.meta.key_prefix(index_id));
+        let (start, end) = ilmenite_codec::key::index_range(self.of.meta.table.id, index_id);
+        let mut ingesting = Ingesting::begin(
+            self.of.engine,
+            self.of.context,
+            self.of.meta,
+            KeyRange::new(start, end),
+        )
+        .await?;
+        let mut entries = entries.with_key_prefix(&self.of.meta.key_prefix(index_id));
         let mut batch = KvBatch::new();
-        while entries.next_batch(&mut batch, super::ingest::BATCH_BYTES) {
+        while entries.next_batch(&mut batch, BATCH_BYTES) {
             ingesting.write(&batch).await?;
         }
         ingesting.finish().await?;
         Ok(entries.digest())
     }
-}
-
-/// Decodes what the sort found under one key twice.
-pub(super) fn add_duplicates(
-    meta: &BuildMeta,
-    index_id: i64,
-    duplicates: &Duplicates,
-    failure: &mut Option<BuildFailure>,
-) -> Result<(), TaskError> {
-    let index = meta
-        .table
-        .index_by_id(index_id)
-        .ok_or_else(|| DdlError::bug("an index without a definition"))?;
-    let codec = IndexCodec::new(&meta.table, index).map_err(DdlError::from)?;
-    let mut conflicts: Vec<Conflict> = Vec::new();
-    for sample in &duplicates.samples {
-        let key = [&meta.key_prefix(index_id), &sample.key[..]].concat();
-        let entries = [&sample.first, &sample.second];
-        conflicts.push(conflict_of(&meta.table, index, &codec, &key, &entries)?);
-    }
-    let Some(first) = conflicts.first() else {
-        return Err(DdlError::bug("duplicates were counted, but none was kept").into());
-    };
-    let error = DdlError::DuplicateEntry {
-        entry: first.entry.clone(),
-        key: format!("{}.{}", meta.table.name, index.name),
-    };
-    let failure = failure.get_or_insert(BuildFailure {
-        error,
-        conflicts: Vec::new(),
-    });
-    let room = ilmenite_sort::MAX_DUPLICATE_SAMPLES.saturating_sub(failure.conflicts.len());
-    failure.conflicts.extend(conflicts.into_iter().take(room));
-    Ok(())
 }

@@ -3,33 +3,35 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ilmenite_base::{ErrorClass, clock};
+use ilmenite_base::{ErrorClass, RetryPolicy, clock};
 use ilmenite_catalog::{IndexId, TableInfo};
 use ilmenite_codec::{Handle, IndexEncoder};
 use ilmenite_store::{
     Check, CommitOptions, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp, Transaction, TxnMode,
     prefix_end,
 };
+use ilmenite_table::{IndexCodec, append_note_prefix, decode_duplicate, handle_text, split_note};
 use ilmenite_task::{Progress, RetryStatus, SubtaskContext, TaskError};
 use serde_json::Value;
-use tokio::time::Instant;
 
-use super::finish::ReconcilePart;
-use super::plan::{parse, value};
-use super::{Backfill, BuildFailure, BuildMeta, cancelled, store_error};
+use super::Backfill;
+use super::meta::{BuildFailure, BuildMeta, ReconcilePart, cancelled, parse, store_error, value};
 use crate::error::{DdlError, Result};
 use crate::job::Conflict;
-use ilmenite_table::IndexCodec;
-use ilmenite_table::{append_note_prefix, decode_duplicate, handle_text, split_note};
 
 /// How long to wait for a lock at once: a cancel is heard in between.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// How long a key may be kept from us by others before the subtask gives up (and is tried again, within bounds).
-const KEY_TIME_MAX: Duration = Duration::from_secs(60);
+const KEY: RetryPolicy = RetryPolicy {
+    max_attempts: 10_000,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(10),
+    max_delay: Duration::from_millis(160),
+};
 /// Keys set right in one transaction, while nobody else has one of them.
 const KEYS_AT_ONCE: usize = 128;
 /// Contradicting values kept for people to look at.
-const CONFLICTS_MAX: usize = 100;
+const MAX_CONFLICTS: usize = 100;
 
 /// Sets keys of one unique index right.
 pub(crate) struct Reconciler<'a> {
@@ -221,7 +223,7 @@ pub(super) async fn run(
             if keys.len() == KEYS_AT_ONCE {
                 conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
                 keys.clear();
-                if conflicts.len() >= CONFLICTS_MAX {
+                if conflicts.len() >= MAX_CONFLICTS {
                     break 'notes;
                 }
             }
@@ -233,7 +235,7 @@ pub(super) async fn run(
     if !keys.is_empty() {
         conflicts.extend(set_right(engine, context, &mut reconciler, &keys).await?);
     }
-    conflicts.truncate(CONFLICTS_MAX);
+    conflicts.truncate(MAX_CONFLICTS);
     if let Some(first) = conflicts.first() {
         let key = format!("{}.{}", meta.table.name, first.index);
         let error = DdlError::DuplicateEntry {
@@ -242,7 +244,7 @@ pub(super) async fn run(
         };
         return Err(BuildFailure { error, conflicts }.into());
     }
-    value(&reconciler.changed)
+    Ok(value(&reconciler.changed)?)
 }
 
 /// All at once if nobody is in the way, else one after the other.
@@ -281,8 +283,7 @@ async fn one_key(
     reconciler: &mut Reconciler<'_>,
     key: &Bytes,
 ) -> Result<Vec<Conflict>, TaskError> {
-    let began = Instant::now();
-    let mut attempts = 0;
+    let mut attempts = KEY.begin();
     loop {
         if context.cancel.is_cancelled() {
             return Err(cancelled());
@@ -293,23 +294,22 @@ async fn one_key(
             .await
         {
             Ok(outcome) => {
-                if attempts > 0 {
+                if attempts.number() > 1 {
                     context.report.retrying(None);
                 }
                 return Ok(outcome);
             }
             Err(error) => error,
         };
-        attempts += 1;
-        if !passes(&error) || began.elapsed() > KEY_TIME_MAX {
+        let attempt = attempts.number();
+        let Some(pause) = attempts.failed().filter(|_| passes(&error)) else {
             return Err(error.into());
-        }
+        };
         let now_ms = clock::wall_ms();
-        let pause = Duration::from_millis(5 << attempts.min(5));
         context.report.retrying(Some(RetryStatus {
             error: error.into(),
-            attempts,
-            since_ms: now_ms.saturating_sub(began.elapsed().as_millis() as u64),
+            attempts: attempt,
+            since_ms: now_ms.saturating_sub(attempts.elapsed().as_millis() as u64),
             next_try_ms: now_ms + pause.as_millis() as u64,
         }));
         tokio::select! {

@@ -1,18 +1,13 @@
 //! A subtask of verify: adds up what the rows of a range ought to have in the indexes, or what is in a range of one.
 
 use ilmenite_store::KvBatch;
+use ilmenite_table::RangeDigest;
 use ilmenite_task::{Progress, SubtaskContext, TaskError};
 use serde_json::Value;
 
-use super::finish::VerifyPart;
-use super::plan::{parse, value};
-use super::{Backfill, BuildMeta, FinishOutput};
+use super::Backfill;
+use super::meta::{BuildMeta, FinishOutput, VerifyPart, parse, value};
 use crate::error::DdlError;
-use ilmenite_table::Part;
-
-pub(crate) const fn verify_step() -> usize {
-    1
-}
 
 pub(super) async fn run(
     engine: &Backfill,
@@ -31,7 +26,7 @@ pub(super) async fn run(
         context.progress(progress);
         Ok(())
     };
-    let range = Part {
+    let range = RangeDigest {
         store: engine.store(),
         range: part.range,
         ts: part.ts,
@@ -45,8 +40,8 @@ pub(super) async fn run(
             meta.index_ids.iter().copied().zip(digests).collect()
         }
     };
-    value(&FinishOutput {
+    Ok(value(&FinishOutput {
         of_index: part.index_id.is_some(),
         digests,
-    })
+    })?)
 }

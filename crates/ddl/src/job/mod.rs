@@ -6,8 +6,7 @@ mod rows;
 pub use kind::JobType;
 pub use rows::DeleteRange;
 pub(crate) use rows::{
-    Rows, Stored, Sweep, delete_range_job, delete_range_key, encode, history_key, job_key, storage_key,
-    sweep_key,
+    Rows, Sweep, delete_range_job, delete_range_key, history_key, job_key, storage_key, sweep_key,
 };
 
 use ilmenite_catalog::{SchemaId, SchemaState, SchemaVersion, TableId};
@@ -16,10 +15,9 @@ use ilmenite_task::RetryStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DdlError;
+use crate::ids::JobId;
 use crate::schema::SubJob;
 use crate::statement::{DdlStatement, JobSettings, JobWarning};
-
-pub type JobId = i64;
 
 /// Where a job is. The numbers are TiDB's, and so is the flow: queueing → running → done → synced → history;
 /// on an error running → rollingback → rollback done → history; ADMIN CANCEL: → cancelling → rollingback | cancelled;
@@ -263,7 +261,7 @@ impl Job {
             involving,
             query,
             reorg: ReorgMeta {
-                concurrency: settings.worker_count,
+                concurrency: settings.concurrency,
                 batch_size: settings.batch_size,
                 max_write_speed: settings.max_write_speed_bytes,
                 use_cloud_storage: !settings.cloud_storage_uri.is_empty(),

@@ -10,15 +10,14 @@
 //! administrator's command and a late owner never overwrite each other.
 
 use bytes::Bytes;
-use ilmenite_store::{
-    Check, CommitOptions, KeyRange, KvBatch, Mutation, Precondition, ScanOptions, StoreRef, Timestamp,
-    Transaction, TxnMode,
-};
+use ilmenite_store::rows::{self, Change, Outcome, Stored};
+use ilmenite_store::{CommitOptions, KeyRange, ScanOptions, StoreRef};
 use ilmenite_task::TaskId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Job, JobId};
-use crate::error::{DdlError, Result};
+use super::Job;
+use crate::error::Result;
+use crate::ids::JobId;
 
 const JOB_PREFIX: &[u8] = b"i/ddl/job/";
 const HISTORY_PREFIX: &[u8] = b"i/ddl/history/";
@@ -106,36 +105,6 @@ pub(crate) fn delete_range_job(key: &[u8]) -> Option<JobId> {
     Some(u64::from_be_bytes(id.try_into().ok()?) as JobId)
 }
 
-/// A row with the bytes it was read as.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored<T> {
-    pub key: Bytes,
-    pub raw: Bytes,
-    pub value: T,
-}
-
-impl<T> Stored<T> {
-    /// The row must still be as read.
-    pub fn unchanged(&self) -> Precondition {
-        Precondition {
-            key: self.key.clone(),
-            value: Some(self.raw.clone()),
-        }
-    }
-}
-
-pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|e| DdlError::bug(format!("row not encodable: {e}")))
-}
-
-fn decode<T: DeserializeOwned>(key: Bytes, raw: Bytes) -> Result<Stored<T>> {
-    let value = serde_json::from_slice(&raw)
-        .map_err(|e| DdlError::permanent(format!("damaged row {}: {e}", String::from_utf8_lossy(&key))))?;
-    Ok(Stored { key, raw, value })
-}
-
 #[derive(Clone)]
 pub(crate) struct Rows {
     pub store: StoreRef,
@@ -143,17 +112,17 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub async fn job(&self, id: JobId) -> Result<Option<Stored<Job>>> {
-        self.get(job_key(id)).await
+        Ok(rows::read(&self.store, job_key(id)).await?)
     }
 
     pub async fn history(&self, id: JobId) -> Result<Option<Job>> {
-        Ok(self.get(history_key(id)).await?.map(|row: Stored<Job>| row.value))
+        let row: Option<Stored<Job>> = rows::read(&self.store, history_key(id)).await?;
+        Ok(row.map(|row| row.value))
     }
 
     /// All live jobs, in order of their ids.
     pub async fn jobs(&self) -> Result<Vec<Stored<Job>>> {
-        self.scan(KeyRange::prefix(JOB_PREFIX), ScanOptions::default())
-            .await
+        self.all(JOB_PREFIX).await
     }
 
     /// The newest finished jobs, newest first.
@@ -163,31 +132,21 @@ impl Rows {
             limit,
             ..Default::default()
         };
-        let rows: Vec<Stored<Job>> = self.scan(KeyRange::prefix(HISTORY_PREFIX), options).await?;
+        let rows: Vec<Stored<Job>> =
+            rows::scan(&self.store, KeyRange::prefix(HISTORY_PREFIX), options).await?;
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
     pub async fn delete_ranges(&self) -> Result<Vec<Stored<DeleteRange>>> {
-        self.scan(KeyRange::prefix(DELETE_RANGE_PREFIX), ScanOptions::default())
-            .await
+        self.all(DELETE_RANGE_PREFIX).await
     }
 
     pub async fn sweeps(&self) -> Result<Vec<Stored<Sweep>>> {
-        self.scan(KeyRange::prefix(SWEEP_PREFIX), ScanOptions::default())
-            .await
+        self.all(SWEEP_PREFIX).await
     }
 
-    /// Puts down what a look has left of a sweep: nothing after the last. Lost to another owner's, it does not matter.
-    pub async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
-        let mutation = Mutation {
-            key: old.key.clone(),
-            value: next.map(encode).transpose()?,
-            check: Check::None,
-        };
-        match self.commit(vec![mutation], vec![old.unchanged()], None).await {
-            Ok(()) | Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+    async fn all<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<Stored<T>>> {
+        Ok(rows::scan(&self.store, KeyRange::prefix(prefix), ScanOptions::default()).await?)
     }
 
     pub async fn storage_uri(&self, id: JobId) -> Result<Option<String>> {
@@ -196,92 +155,30 @@ impl Rows {
         Ok(raw.map(|raw| String::from_utf8_lossy(&raw).into_owned()))
     }
 
-    async fn get<T: DeserializeOwned>(&self, key: Bytes) -> Result<Option<Stored<T>>> {
-        let ts = self.store.timestamp().await?;
-        self.store
-            .get(&key, ts)
-            .await?
-            .map(|raw| decode(key, raw))
-            .transpose()
+    /// Writes the changed job, if its row is still as read. `false`: it is not.
+    pub async fn replace(&self, old: &Stored<Job>, new: &Job, options: CommitOptions) -> Result<bool> {
+        let mut change = Change::default();
+        change.replace(old, new)?;
+        Ok(change.commit(&self.store, options).await? == Outcome::Written)
     }
 
-    async fn scan<T: DeserializeOwned>(
-        &self,
-        range: KeyRange,
-        options: ScanOptions,
-    ) -> Result<Vec<Stored<T>>> {
-        let ts = self.store.timestamp().await?;
-        let mut scan = self.store.scan(range, ts, options)?;
-        let mut batch = KvBatch::new();
-        let mut rows = Vec::new();
-        while scan.next_batch(&mut batch).await? {
-            for (key, value) in batch.iter() {
-                rows.push(decode(
-                    Bytes::copy_from_slice(key),
-                    Bytes::copy_from_slice(value),
-                )?);
-            }
+    /// Puts down what a look has left of a sweep: nothing after the last. Lost to another owner's, it does not matter.
+    pub async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
+        let mut change = Change::default();
+        match next {
+            Some(next) => drop(change.replace(old, next)?),
+            None => change.remove(old),
         }
-        Ok(rows)
+        let _ = change.commit(&self.store, CommitOptions::default()).await?;
+        Ok(())
     }
 
-    /// Writes the changed job, if its row is still as read and every other condition holds. `false`: it is not.
-    pub async fn replace(
-        &self,
-        old: &Stored<Job>,
-        new: &Job,
-        guard: Option<Precondition>,
-        max_commit_ts: Option<Timestamp>,
-    ) -> Result<bool> {
-        let mut preconditions = vec![old.unchanged()];
-        preconditions.extend(guard);
-        let mutation = Mutation {
-            key: old.key.clone(),
-            value: Some(encode(new)?),
-            check: Check::None,
-        };
-        match self.commit(vec![mutation], preconditions, max_commit_ts).await {
-            Ok(()) => Ok(true),
-            Err(ilmenite_store::Error::PreconditionFailed { .. }) => Ok(false),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// As a transaction, so that it is ended whatever becomes of the caller: one left open holds back garbage collection.
-    async fn commit(
-        &self,
-        mutations: Vec<Mutation>,
-        preconditions: Vec<Precondition>,
-        max_commit_ts: Option<Timestamp>,
-    ) -> ilmenite_store::Result<()> {
-        let mut txn = Transaction::begin(&self.store, TxnMode::Optimistic).await?;
-        for Mutation { key, value, check } in mutations {
-            match value {
-                Some(value) => txn.put(key, value, check)?,
-                None => txn.delete(key, check)?,
-            }
-        }
-        for condition in preconditions {
-            txn.require(condition.key, condition.value);
-        }
-        let options = CommitOptions {
-            max_commit_ts,
-            ..Default::default()
-        };
-        txn.commit(options).await.map(drop)
-    }
-
-    /// Deletes rows that nobody else writes.
-    pub async fn delete(&self, keys: Vec<Bytes>) -> Result<()> {
-        let mutations = keys
-            .into_iter()
-            .map(|key| Mutation {
-                key,
-                value: None,
-                check: Check::None,
-            })
-            .collect();
-        Ok(self.commit(mutations, Vec::new(), None).await?)
+    /// The range is gone. Its row is written by nobody else.
+    pub async fn range_deleted(&self, range: &Stored<DeleteRange>) -> Result<()> {
+        let mut change = Change::default();
+        change.delete(range.key.clone());
+        let _ = change.commit(&self.store, CommitOptions::default()).await?;
+        Ok(())
     }
 }
 

@@ -5,10 +5,15 @@ mod alter;
 mod build;
 mod column;
 mod index;
+mod publish;
+mod resolve;
+mod subjob;
 
-pub use alter::{SubJob, begin_alter, drop_step, publish_alter, rollback_alter, rollback_step};
+pub use alter::{begin_alter, drop_step, rollback_alter, rollback_step};
 pub use build::{build_table, copy_table};
 pub use index::{build_index, recompute_key_flags};
+pub use publish::publish_alter;
+pub use subjob::SubJob;
 
 use ilmenite_catalog::{ColumnId, TableInfo};
 

@@ -4,26 +4,26 @@ use std::time::Duration;
 
 use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{OwnerTerm, TableInfo};
-use ilmenite_store::EntryDigest;
-use ilmenite_store::{Check, GcHold, Timestamp, Transaction};
+use ilmenite_store::rows::{Stored, encode};
+use ilmenite_store::{Check, EntryDigest, GcHold, Timestamp, Transaction};
 use ilmenite_task::{Task, TaskError, TaskSpec, TaskState, TaskStatus};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::drive::{Action, StepError, StepResult};
-use crate::backfill::{
-    BACKFILL_KIND, BuildFailure, BuildMeta, FINISH_KIND, FinishOutput, IngestOutput, ReadOutput, ingest_step,
-    read_step, verify_step,
+use super::Worker;
+use super::outcome::{Action, StepError, StepResult};
+use crate::backfill::meta::{
+    BACKFILL_KIND, BuildFailure, BuildMeta, FINISH_KIND, FinishOutput, INGEST_STEP, IngestOutput, READ_STEP,
+    ReadOutput, VERIFY_STEP, parse, value,
 };
 use crate::error::DdlError;
-use crate::job::{Conflict, Job, JobState, Stage, Stored, Sweep, encode, hold_job, hold_prefix, sweep_key};
+use crate::job::{Conflict, Job, JobState, Stage, Sweep, hold_job, hold_prefix, sweep_key};
 use crate::statement::Verify;
 
 /// How often to look whether the node a task depends on is still there.
 const LOOK_AT_NODES: Duration = Duration::from_secs(1);
 
-impl Shared {
+impl Worker {
     /// The timestamp the build reads and ingests at. Write-only holds everywhere, so every later commit keeps the
     /// index up by itself. Versions are held from now on: what DML deletes meanwhile must stay to hide what is ingested.
     pub(super) async fn take_snapshot(&self, job: &mut Job) -> StepResult<()> {
@@ -62,7 +62,7 @@ impl Shared {
             use_cloud_storage: job.reorg.use_cloud_storage,
             verify: job.reorg.verify,
         };
-        serde_json::to_value(meta).map_err(|e| DdlError::bug(format!("task not encodable: {e}")).into())
+        Ok(value(&meta)?)
     }
 
     pub(super) async fn submit_backfill(
@@ -282,8 +282,8 @@ impl Shared {
             return Ok(Action::JobOnly);
         };
         let meta: BuildMeta = parse(&task.meta)?;
-        let reads: Vec<ReadOutput> = self.outputs(&task, read_step()).await?;
-        let ingests: Vec<IngestOutput> = self.outputs(&task, ingest_step()).await?;
+        let reads: Vec<ReadOutput> = self.outputs(&task, READ_STEP).await?;
+        let ingests: Vec<IngestOutput> = self.outputs(&task, INGEST_STEP).await?;
         next.row_count = reads.iter().map(|r| r.rows).sum();
         let mut ingested = 0;
         for &id in &meta.index_ids {
@@ -327,7 +327,7 @@ impl Shared {
             return Ok(Action::JobOnly);
         };
         let meta: BuildMeta = parse(&task.meta)?;
-        let outputs: Vec<FinishOutput> = self.outputs(&task, verify_step()).await?;
+        let outputs: Vec<FinishOutput> = self.outputs(&task, VERIFY_STEP).await?;
         for &id in &meta.index_ids {
             let mut sides = [EntryDigest::default(); 2];
             for output in &outputs {
@@ -426,8 +426,4 @@ fn task_failure(error: Option<TaskError>) -> BuildFailure {
         },
         conflicts: Vec::new(),
     })
-}
-
-fn parse<T: DeserializeOwned>(value: &serde_json::Value) -> StepResult<T> {
-    T::deserialize(value).map_err(|e| DdlError::permanent(format!("damaged task: {e}")).into())
 }

@@ -2,94 +2,33 @@
 
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{OwnerTerm, SchemaState, SchemaVersion, TableId};
+use ilmenite_store::rows::{Stored, encode};
 use ilmenite_store::{Check, Timestamp, Transaction, TxnMode};
 use ilmenite_task::{TaskError, TaskState};
 use tokio_util::sync::CancellationToken;
 
 use super::failing::Failures;
 use super::names::Names;
+use super::outcome::{Action, StepError, StepResult};
 use super::step::Step;
-use super::{Live, Shared};
+use super::{Live, Worker};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage, Stored, encode, history_key, job_key, storage_key};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Stage, history_key, job_key, storage_key};
 
 /// How often a step whose transaction met another one is made again before that counts as a failure.
-const CONFLICT_TRIES: u32 = 20;
+const CONFLICT: RetryPolicy = RetryPolicy {
+    max_attempts: 20,
+    max_elapsed: Duration::from_secs(60),
+    base_delay: Duration::from_millis(1),
+    max_delay: Duration::from_millis(20),
+};
 /// Before looking again at a row that somebody else changed.
 const LOST_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why a step did not happen.
-#[derive(Debug)]
-pub(super) enum StepError {
-    /// The job's row has changed, or the owner's term or the node's lease is over: look again.
-    Lost,
-    /// A wait was interrupted: look again.
-    Interrupted,
-    Failed(DdlError),
-    /// Of a task that has ended so: its own retries are behind it, and no class of error makes it end otherwise.
-    Final(DdlError),
-}
-
-impl From<DdlError> for StepError {
-    fn from(error: DdlError) -> Self {
-        StepError::Failed(error)
-    }
-}
-
-impl From<ilmenite_store::Error> for StepError {
-    fn from(error: ilmenite_store::Error) -> Self {
-        use ilmenite_store::Error as E;
-        match error {
-            E::PreconditionFailed { .. } | E::CommitTooLate { .. } | E::Undetermined(_) => StepError::Lost,
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-impl From<ilmenite_catalog::Error> for StepError {
-    fn from(error: ilmenite_catalog::Error) -> Self {
-        use ilmenite_catalog::Error as E;
-        match error {
-            E::NotOwner | E::LeaseLost => StepError::Lost,
-            E::Store(error) => error.into(),
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-impl From<ilmenite_task::Error> for StepError {
-    fn from(error: ilmenite_task::Error) -> Self {
-        use ilmenite_task::Error as E;
-        match error {
-            E::NotOwner => StepError::Lost,
-            E::Store(error) => error.into(),
-            other => StepError::Failed(other.into()),
-        }
-    }
-}
-
-pub(super) type StepResult<T> = Result<T, StepError>;
-
-/// What a step's transaction does to the job and to the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
-    Begin,
-    Advance(SchemaState, Stage),
-    StartBuild,
-    Touch(Stage),
-    StartFinish,
-    Publish,
-    Drop,
-    BeginRollback,
-    RollBack,
-    RollBackAtOnce,
-    /// Only the job's row, as it was changed by the caller.
-    JobOnly,
-}
-
-impl Shared {
+impl Worker {
     /// `untouched`: begun before its turn, to be paused or cancelled as long as it has not begun.
     pub(super) async fn drive(&self, id: JobId, term: OwnerTerm, live: &Live, untouched: bool) {
         let mut waited_for = 0;
@@ -252,15 +191,13 @@ impl Shared {
         term: &OwnerTerm,
         action: Action,
     ) -> StepResult<Job> {
-        let mut tries = 0;
+        let mut attempts = CONFLICT.begin();
         loop {
-            tries += 1;
             match self.try_write(stored, next.clone(), term, action).await {
-                Err(StepError::Failed(DdlError::Internal {
-                    class: ErrorClass::Transient,
-                    ..
-                })) if tries < CONFLICT_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(tries as u64)).await;
+                Err(StepError::Failed(error)) if error.class() == ErrorClass::Transient => {
+                    if !attempts.again().await {
+                        return Err(StepError::Failed(error));
+                    }
                 }
                 result => return result,
             }
@@ -274,7 +211,7 @@ impl Shared {
         term: &OwnerTerm,
         action: Action,
     ) -> StepResult<Job> {
-        crate::failpoint("ddl_before_step")?;
+        crate::failpoint("ddl::step::before")?;
         let _versions = self.version_lock.lock().await;
         if action == Action::StartBuild {
             self.take_snapshot(&mut job).await?;
@@ -334,7 +271,7 @@ impl Shared {
             self.catalog.lease_refused();
         }
         committed?;
-        crate::failpoint("ddl_after_step")?;
+        crate::failpoint("ddl::step::after")?;
         Ok(())
     }
 
@@ -348,7 +285,7 @@ impl Shared {
         live: &Live,
         interrupt: &CancellationToken,
     ) -> StepResult<()> {
-        crate::failpoint("ddl_before_wait")?;
+        crate::failpoint("ddl::wait::before")?;
         let waited = self
             .catalog
             .wait_synced(job.id, version, tables, interrupt, |blockers| {
@@ -407,7 +344,7 @@ impl Shared {
 
     /// To the history, with everything the job leaves behind in rows of its own.
     async fn finish(&self, stored: &Stored<Job>, term: &OwnerTerm) -> StepResult<()> {
-        crate::failpoint("ddl_before_finish")?;
+        crate::failpoint("ddl::finish::before")?;
         let mut job = stored.value.clone();
         if job.state == JobState::Done {
             job.state = JobState::Synced;

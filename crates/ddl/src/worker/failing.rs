@@ -3,18 +3,24 @@
 use std::any::Any;
 use std::time::Duration;
 
-use ilmenite_base::{ErrorClass, clock};
+use ilmenite_base::{ErrorClass, RetryPolicy, clock};
 use ilmenite_catalog::OwnerTerm;
-use ilmenite_task::TaskError;
+use ilmenite_store::rows::Stored;
+use ilmenite_task::{RetryStatus, TaskError, next_retry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
-use super::drive::{Action, StepError, StepResult};
+use super::Worker;
+use super::outcome::{Action, StepError, StepResult};
 use crate::error::DdlError;
-use crate::job::{Job, JobId, JobState, Stage, Stored};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Stage};
 
-impl Shared {
+/// Between looks at a row that cannot be read or written: the job is there until it can.
+const UNREADABLE: RetryPolicy =
+    RetryPolicy::endless(Duration::from_millis(200), Duration::from_millis(12_800));
+
+impl Worker {
     /// What to do about a step's error. False: leave the job alone for now.
     pub(super) async fn failed(
         &self,
@@ -106,14 +112,14 @@ impl Shared {
         error: &DdlError,
         failures: &mut Failures,
         endless: bool,
-    ) -> Option<ilmenite_task::RetryStatus> {
+    ) -> Option<RetryStatus> {
         let now_ms = failures.now_ms();
         failures.now_ms = now_ms;
         let mut shown = TaskError::new(error.class(), error.to_string());
         if endless {
             shown.class = ErrorClass::Transient;
         }
-        let mut status = match self.retry.next(failures.last.as_ref(), &shown, now_ms) {
+        let mut status = match next_retry(&self.retry, failures.last.as_ref(), &shown, now_ms) {
             Some(status) => status,
             None if endless => {
                 // Past its bounds: on at the slowest pace.
@@ -121,8 +127,8 @@ impl Shared {
                     .last
                     .as_ref()
                     .map_or((1, now_ms), |l| (l.attempts + 1, l.since_ms));
-                let next_try_ms = now_ms + self.retry.delay_max.as_millis() as u64;
-                ilmenite_task::RetryStatus {
+                let next_try_ms = now_ms + self.retry.max_delay.as_millis() as u64;
+                RetryStatus {
                     error: shown,
                     attempts,
                     since_ms,
@@ -145,7 +151,7 @@ impl Shared {
     ) -> bool {
         tracing::warn!(%error, "the row of a DDL job could not be read or written");
         failures.unreadable += 1;
-        let delay = Duration::from_millis(100).saturating_mul(1 << failures.unreadable.min(7));
+        let delay = UNREADABLE.delay(failures.unreadable);
         tokio::select! {
             biased;
             _ = self.stop.cancelled() => false,
@@ -184,7 +190,7 @@ impl Shared {
 
 #[derive(Default)]
 pub(super) struct Failures {
-    last: Option<ilmenite_task::RetryStatus>,
+    last: Option<RetryStatus>,
     /// The time of day of the first of them, and when that was by a clock that nobody sets.
     first: Option<(u64, Instant)>,
     /// When the last of them was looked at.

@@ -10,6 +10,7 @@ mod build;
 mod drive;
 mod failing;
 mod names;
+mod outcome;
 mod reap;
 mod step;
 
@@ -17,22 +18,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::Notifier;
+use ilmenite_base::{Notifier, RetryPolicy};
 use ilmenite_catalog::{Catalog, OwnerTerm, TableId, Topic};
 use ilmenite_store::StoreRef;
-use ilmenite_task::{RetryPolicy, Tasks};
+use ilmenite_store::rows::Stored;
+use ilmenite_task::Tasks;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Result;
-use crate::job::{Job, JobId, JobState, Rows, Stage, Stored};
+use crate::ids::JobId;
+use crate::job::{Job, JobState, Rows, Stage};
 
 /// Jobs that build no index, and jobs that do, at work at once.
-const GENERAL_JOBS_MAX: usize = 10;
-const REORG_JOBS_MAX: usize = 10;
+const MAX_GENERAL_JOBS: usize = 10;
+const MAX_REORG_JOBS: usize = 10;
 
-/// What worker and facade share on one node.
-pub(crate) struct Shared {
+/// What works on jobs on one node, and what its face shows of that.
+pub(crate) struct Worker {
     pub store: StoreRef,
     pub catalog: Arc<Catalog>,
     pub tasks: Arc<Tasks>,
@@ -85,7 +88,7 @@ impl Live {
     }
 }
 
-impl Shared {
+impl Worker {
     pub fn notify(&self) {
         self.changed.notify();
         self.catalog.wake_others(Topic::Jobs);
@@ -150,9 +153,9 @@ impl Shared {
                     JobState::Cancelling | JobState::Pausing | JobState::RollingBack
                 );
                 let (max, same_pool) = if job.is_reorg() {
-                    (REORG_JOBS_MAX, true)
+                    (MAX_REORG_JOBS, true)
                 } else {
-                    (GENERAL_JOBS_MAX, false)
+                    (MAX_GENERAL_JOBS, false)
                 };
                 let in_pool =
                     |s: &&Stored<Job>| running.contains(&s.value.id) && s.value.is_reorg() == same_pool;
@@ -183,9 +186,9 @@ impl Shared {
     fn start(self: &Arc<Self>, id: JobId, term: OwnerTerm, untouched: bool) {
         let live = Arc::new(Live::default());
         self.live.lock().insert(id, live.clone());
-        let shared = self.clone();
+        let worker = self.clone();
         tokio::spawn(async move {
-            let driver = shared.clone();
+            let driver = worker.clone();
             // A task of its own, so that a panic ends this job's step and nothing else.
             let driven = {
                 let term = term.clone();
@@ -194,10 +197,10 @@ impl Shared {
             if let Err(error) = driven
                 && error.is_panic()
             {
-                shared.panicked(id, &term, error.into_panic()).await;
+                worker.panicked(id, &term, error.into_panic()).await;
             }
-            shared.live.lock().remove(&id);
-            shared.notify();
+            worker.live.lock().remove(&id);
+            worker.notify();
         });
     }
 }

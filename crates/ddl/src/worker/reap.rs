@@ -7,7 +7,7 @@ use ilmenite_sort::ObjectStorage;
 use ilmenite_store::{KeyRange, KvBatch, ScanOptions};
 use ilmenite_task::Task;
 
-use super::Shared;
+use super::Worker;
 use crate::backfill::StorageAt;
 use crate::error::{DdlError, Result};
 use crate::job::{delete_range_job, hold_job};
@@ -19,7 +19,7 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(600);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const HOLDS_INTERVAL: Duration = Duration::from_secs(30);
 
-impl Shared {
+impl Worker {
     /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
     pub async fn run_reaper(self: std::sync::Arc<Self>) {
         // What was sorted on this node's disk is nobody else's to clear away.
@@ -115,7 +115,7 @@ impl Shared {
                 continue;
             }
             self.store.delete_range(stored.value.range.clone()).await?;
-            self.rows.delete(vec![stored.key]).await?;
+            self.rows.range_deleted(&stored).await?;
             tracing::info!(job = id, what = stored.value.what, "range deleted");
         }
         Ok(())

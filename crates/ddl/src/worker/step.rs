@@ -2,11 +2,12 @@
 //! the whole of what the next step, on whichever node, needs to know.
 
 use ilmenite_catalog::{SchemaInfo, SchemaState, SchemaVersion, TableId, TableInfo};
+use ilmenite_store::rows::encode;
 use ilmenite_store::{KeyRange, Transaction};
 
 use super::names::Names;
 use crate::error::{DdlError, Result};
-use crate::job::{DeleteRange, Job, JobState, Stage, delete_range_key, encode};
+use crate::job::{DeleteRange, Job, JobState, Stage, delete_range_key};
 use crate::schema::{
     begin_alter, build_table, check_database_name, check_table_name, copy_table, drop_step, publish_alter,
     rollback_alter, rollback_step,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use ilmenite_catalog::{
     Catalog, CatalogConfig, ColumnInfo, Name, Pinned, SchemaState, TableInfo, TableRef, TransactionPins,
 };
@@ -20,7 +20,7 @@ use ilmenite_table::{
     OldRow, Row, RowChange, RowOutcome, TableChecksum, TableWriter, WriteOptions, check_table_at,
     checksum_table_at, handle_layout, row_column,
 };
-use ilmenite_task::{RetryPolicy, Tasks};
+use ilmenite_task::Tasks;
 use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
 use tokio_util::sync::CancellationToken;
 
@@ -54,10 +54,10 @@ impl Default for Options {
             open_storage: None,
             pause_hold: Duration::from_secs(3600),
             retry: RetryPolicy {
-                attempts_max: 5,
-                elapsed_max: Duration::from_secs(5),
-                delay_first: Duration::from_millis(5),
-                delay_max: Duration::from_millis(50),
+                max_attempts: 5,
+                max_elapsed: Duration::from_secs(5),
+                base_delay: Duration::from_millis(5),
+                max_delay: Duration::from_millis(50),
             },
         }
     }

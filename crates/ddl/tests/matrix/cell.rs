@@ -12,20 +12,20 @@ use rand::seq::SliceRandom;
 /// Before and after every write of state: jobs, tasks, schema versions, whatever is committed to the store (leases, holds
 /// and rows of tables among it), ingests, and the dropping of ranges.
 pub const STATE_WRITES: [&str; 14] = [
-    "ddl_before_submit",
-    "ddl_before_step",
-    "ddl_after_step",
-    "ddl_before_wait",
-    "ddl_before_finish",
-    "task_before_write",
-    "task_after_write",
-    "catalog::version::before_write",
-    "store::commit::before_apply",
-    "store::commit::after_apply",
-    "store::ingest::before_finish",
-    "store::ingest::after_finish",
-    "store::delete_range::before_drop",
-    "store::delete_range::after_drop",
+    "ddl::submit::before",
+    "ddl::step::before",
+    "ddl::step::after",
+    "ddl::wait::before",
+    "ddl::finish::before",
+    "task::write::before",
+    "task::write::after",
+    "catalog::version::before",
+    "embedded::commit::before",
+    "embedded::commit::after",
+    "embedded::ingest::before",
+    "embedded::ingest::after",
+    "embedded::delete_range::before",
+    "embedded::delete_range::after",
 ];
 
 /// Those, and before and after every request to an object store.

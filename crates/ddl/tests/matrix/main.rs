@@ -5,7 +5,7 @@
 //!
 //! The cells are generated: an undisturbed run of each scenario counts how often each point is passed. `cargo test` runs one
 //! cell of each action in each scenario, drawn by lot; `ILMENITE_TEST_SEED` repeats the draw, and
-//! `ILMENITE_TEST_CELLS='task_after_write#3/kill/small/unique …'` runs the cells it names.
+//! `ILMENITE_TEST_CELLS='task::write::after#3/kill/small/unique …'` runs the cells it names.
 
 mod cell;
 #[path = "../common/mod.rs"]
@@ -27,17 +27,14 @@ use world::World;
 /// Cells that found something: run every time.
 const FOUND: [&str; 1] = [
     // A step given up had stopped the job's task for the reason "the job was cancelled", and that is what the job ended with.
-    "ddl_after_step#2/for-good/small/plain",
+    "ddl::step::after#2/for-good/small/plain",
 ];
 
 /// Points that are not of the matrix.
-const ELSEWHERE: [&str; 4] = [
-    // Of one node among several, under its own name: leases and owners are the simulation's.
-    "catalog::lease::before_renew",
-    "catalog::owner::campaign",
-    // The catalog's own way to change a schema, which no DDL job goes.
-    "catalog::version::before_commit",
-    "catalog::version::after_commit",
+const ELSEWHERE: [&str; 2] = [
+    // Of one node among several: leases and owners are the simulation's.
+    "catalog::renew::before",
+    "catalog::campaign::before",
 ];
 
 /// Failpoints are the process's.
@@ -121,7 +118,15 @@ fn the_matrix_has_every_point() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
     for name in ["catalog", "ddl", "embedded", "sort", "store", "task"] {
-        failpoints_below(&crates.join(name).join("src"), &mut found);
+        let mut of_crate = Vec::new();
+        failpoints_below(&crates.join(name).join("src"), &mut of_crate);
+        for point in &of_crate {
+            // The one form: where, by crate and place, and on which side of it.
+            let parts: Vec<&str> = point.split("::").collect();
+            let formed = matches!(parts[..], [of, _, "before" | "after"] if of == name);
+            assert!(formed, "{point} is not {name}::PLACE::before or ::after");
+        }
+        found.extend(of_crate);
     }
     assert!(found.len() > 15, "{found:?}");
     for point in &found {

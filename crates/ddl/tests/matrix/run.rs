@@ -121,7 +121,7 @@ fn is_fatal(point: &str) -> bool {
         StorageOp::PutPart,
         StorageOp::CompleteMultipart,
     ];
-    point.starts_with("store::ingest") || is_one_of(point, &of_builds)
+    point.starts_with("embedded::ingest") || is_one_of(point, &of_builds)
 }
 
 /// What deletes a task's objects asks for this.

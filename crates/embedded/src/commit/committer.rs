@@ -264,7 +264,7 @@ impl Accepted {
 }
 
 fn apply(core: &Core, batch: OwnedWriteBatch) -> Result<()> {
-    fail::fail_point!("store::commit::before_apply", |kind| Err(Error::injected(
+    fail::fail_point!("embedded::commit::before", |kind| Err(Error::injected(
         kind,
         Error::Io("injected before the batch was written".into())
     )));
@@ -277,7 +277,7 @@ fn apply(core: &Core, batch: OwnedWriteBatch) -> Result<()> {
             Error::Undetermined(e.to_string())
         }
     })?;
-    fail::fail_point!("store::commit::after_apply", |_| Err(Error::Undetermined(
+    fail::fail_point!("embedded::commit::after", |_| Err(Error::Undetermined(
         "injected after the batch was written".into()
     )));
     Ok(())

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ilmenite_base::ErrorClass;
+use ilmenite_base::{ErrorClass, RetryPolicy};
 use parking_lot::Mutex;
 
 use super::*;
@@ -15,14 +15,15 @@ fn quick() -> RetryPolicy {
         max_elapsed: Duration::from_secs(5),
         base_delay: Duration::from_millis(2),
         max_delay: Duration::from_millis(20),
-        request_timeout: Duration::from_millis(300),
     }
 }
 
 fn faulty() -> (tempfile::TempDir, ObjectStorage, Faults) {
     let (dir, storage) = directory();
     let faults = Faults::new();
-    let storage = faults.wrap(&storage).with_policy(quick());
+    let storage = faults
+        .wrap(&storage)
+        .with_retry(quick(), Duration::from_millis(300));
     (dir, storage, faults)
 }
 
@@ -241,9 +242,8 @@ async fn a_cancel_ends_retries_and_hanging_requests() {
             max_elapsed: Duration::from_secs(3600),
             base_delay: Duration::from_secs(600),
             max_delay: Duration::from_secs(600),
-            request_timeout: Duration::from_secs(3600),
         };
-        let storage = storage.with_policy(patient);
+        let storage = storage.with_retry(patient, Duration::from_secs(3600));
         faults.add(Rule {
             op: None,
             skip: 0,

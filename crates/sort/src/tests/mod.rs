@@ -17,6 +17,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
+use crate::run::overlap;
 use crate::*;
 
 type Entry = (Vec<u8>, Vec<u8>);
@@ -41,7 +42,7 @@ fn directory() -> (tempfile::TempDir, ObjectStorage) {
 fn options(budget_bytes: usize, duplicates: DuplicatePolicy, in_memory_allowed: bool) -> SorterOptions {
     SorterOptions {
         budget_bytes,
-        prefix: run_prefix(7, 1, 1),
+        prefix: "7/1/1".into(),
         duplicates,
         in_memory_allowed,
     }

@@ -75,7 +75,7 @@ pub(crate) async fn run(
             max_write_speed,
         } => {
             let change = JobChange {
-                worker_count: setting("tidb_ddl_reorg_worker_cnt", thread)?.map(|n| n as u32),
+                concurrency: setting("tidb_ddl_reorg_worker_cnt", thread)?.map(|n| n as u32),
                 batch_size: setting("tidb_ddl_reorg_batch_size", batch_size)?.map(|n| n as u32),
                 max_write_speed_bytes: setting("tidb_ddl_reorg_max_write_speed", max_write_speed)?,
             };

@@ -1,6 +1,7 @@
 //! What a commit checks.
 
 use super::*;
+use crate::rows::{self, Change, Outcome, RowError, Stored};
 
 async fn commit_one(s: &StoreRef, start_ts: Timestamp, m: Mutation) -> Result<Timestamp> {
     s.commit(CommitRequest {
@@ -189,4 +190,74 @@ pub async fn commits_without_writes(s: &StoreRef) {
     let now = s.timestamp().await.unwrap();
     other.lock(vec![b("l")], now, Duration::ZERO).await.unwrap();
     other.rollback().await.unwrap();
+}
+
+pub async fn rows_are_changed_as_they_were_read_or_not_at_all(s: &StoreRef) {
+    let options = CommitOptions::default();
+    let mut change = Change::default();
+    for (key, value) in [("rows/1", "1"), ("rows/2", "2"), ("rows/3", "x"), ("term", "7")] {
+        change.put(b(key), b(value));
+    }
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Written);
+    let one: Stored<u64> = rows::read(s, b("rows/1")).await.unwrap().unwrap();
+    assert_eq!(
+        (one.value, &one.raw[..], &one.key[..]),
+        (1, &b"1"[..], &b"rows/1"[..])
+    );
+    assert!(rows::read::<u64>(s, b("rows/0")).await.unwrap().is_none());
+    let both = KeyRange::new("rows/1", "rows/3");
+    let read: Vec<Stored<u64>> = rows::scan(s, both, ScanOptions::default()).await.unwrap();
+    assert_eq!(read.iter().map(|row| row.value).collect::<Vec<_>>(), [1, 2]);
+    // One that does not parse is an error that names it, never an absent row.
+    for damaged in [
+        rows::read::<u64>(s, b("rows/3")).await.map(drop),
+        rows::scan::<u64>(s, KeyRange::prefix(b"rows/"), ScanOptions::default())
+            .await
+            .map(drop),
+    ] {
+        assert!(matches!(damaged, Err(RowError::Damaged(row)) if row.contains("rows/3")));
+    }
+
+    let guard = |value: &str| Precondition {
+        key: b("term"),
+        value: Some(b(value)),
+    };
+    let mut change = Change::guarded(guard("7"));
+    let raw = change.replace(&one, &11).unwrap();
+    change.delete(b("rows/3"));
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Written);
+    assert_eq!(value(s, "rows/1").await, Some(raw));
+    // The row has changed since it was read: nothing of it is written.
+    let mut change = Change::guarded(guard("7"));
+    change.replace(&one, &12).unwrap();
+    change.put(b("rows/3"), b("3"));
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Changed);
+    let mut change = Change::default();
+    change.remove(&one);
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Changed);
+    // The term is over, whatever the rows are.
+    let one: Stored<u64> = rows::read(s, b("rows/1")).await.unwrap().unwrap();
+    let mut change = Change::guarded(guard("6"));
+    change.remove(&one);
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Fenced);
+    assert_eq!(value(s, "rows/1").await, Some(b("11")));
+    assert_eq!(value(s, "rows/3").await, None);
+    // A row that is only looked at counts as well.
+    let mut change = Change::default();
+    change.expect(&one);
+    change.put(b("rows/1"), b("13"));
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Written);
+    let mut change = Change::default();
+    change.expect(&one);
+    assert_eq!(change.commit(s, options).await.unwrap(), Outcome::Changed);
+    // Bounds of the commit hold for it.
+    let mut change = Change::default();
+    change.put(b("rows/1"), b("14"));
+    let limit = CommitOptions {
+        max_commit_ts: Some(Timestamp(1)),
+        ..options
+    };
+    let late = change.commit(s, limit).await;
+    assert!(matches!(late, Err(Error::CommitTooLate { .. })), "{late:?}");
+    assert_eq!(value(s, "rows/1").await, Some(b("13")));
 }

@@ -29,7 +29,8 @@ macro_rules! conformance_tests {
                 ingest_refuses_what_the_engine_would_panic_on parallel_ingests_of_one_keyspace
                 a_deleted_range_is_gone,
             checks: checks_refuse_conflicting_commits preconditions_hold_at_the_commit
-                a_key_that_was_inserted_and_taken_away bounds_of_a_commit commits_without_writes,
+                a_key_that_was_inserted_and_taken_away bounds_of_a_commit commits_without_writes
+                rows_are_changed_as_they_were_read_or_not_at_all,
             concurrent: transfers_keep_the_total_in_every_snapshot acknowledged_writes_are_visible
                 a_fenced_write_never_follows_the_change_of_its_fence guards_are_shared,
             locks: locks_return_the_newest_values all_keys_or_none waits_end_in_time a_waiter_gets_the_lock

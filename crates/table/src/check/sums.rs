@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::digest::Part;
+use crate::digest::RangeDigest;
 use crate::encoding::IndexCodec;
 use crate::error::{Error, Result};
 use crate::ranges::{Piece, cut_range};
@@ -100,7 +100,7 @@ impl Work {
             false => Ok(()),
         };
         while let Some((side, range)) = self.next() {
-            let part = Part {
+            let part = RangeDigest {
                 store: &self.store,
                 range,
                 ts: self.ts,

@@ -11,7 +11,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{TikvService, locks, read, txn};
+use super::{locks, read, txn};
+use crate::call::TikvService;
 
 /// Commands of one stream under way; those beyond wait, and the client with them.
 const MAX_IN_FLIGHT: usize = 2048;

@@ -8,7 +8,7 @@ use ilmenite_embedded::twophase::{LockedKey, PessimisticLock};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::{KeyRange, Timestamp};
 
-use super::TikvService;
+use crate::call::TikvService;
 use crate::convert::{Refused, key_error, lock_info, wait_entry};
 use crate::keys::own;
 use crate::regions::RegionInfo;

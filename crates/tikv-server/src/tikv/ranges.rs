@@ -7,7 +7,7 @@ use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::{KeyRange, Store};
 use tonic::Status;
 
-use super::{TikvService, with_faults};
+use crate::call::{TikvService, target, with_faults};
 use crate::convert::{self, Refused, key_error};
 use crate::faults::Target;
 use crate::keys::own;
@@ -46,7 +46,7 @@ pub(super) async fn destroy(
 ) -> Result<UnsafeDestroyRangeResponse, Status> {
     let target = Target {
         method: "UnsafeDestroyRange",
-        ..super::target("", request.context.as_ref())
+        ..target("", request.context.as_ref())
     };
     let refuse = |e| UnsafeDestroyRangeResponse {
         region_error: Some(e),

@@ -7,7 +7,7 @@ use ilmenite_embedded::twophase::{ScannedPair, TxnError, VersionKind};
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::KeyRange;
 
-use super::TikvService;
+use crate::call::TikvService;
 use crate::convert::{self, Refused, key_error};
 use crate::regions::RegionInfo;
 

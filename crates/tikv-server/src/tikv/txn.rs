@@ -7,7 +7,7 @@ use ilmenite_embedded::twophase::{CheckStatus, FinalStatus, Prewritten, TxnStatu
 use ilmenite_proto::kvrpcpb::*;
 use ilmenite_store::Timestamp;
 
-use super::TikvService;
+use crate::call::TikvService;
 use crate::convert::{self, Refused, key_error, lock_info};
 use crate::keys::own;
 use crate::regions::RegionInfo;

@@ -26,6 +26,7 @@
 //!
 //! A commit runs in a task of its own: a caller that stops waiting does not leave half of it behind.
 
+mod check;
 mod phases;
 mod plan;
 
@@ -33,31 +34,11 @@ use std::sync::Arc;
 
 use ilmenite_store::{CommitRequest, Error, Result, Timestamp};
 
-use crate::cluster::Cluster;
 use crate::lock::Engine;
 use crate::metrics::METRICS;
 use crate::registry::Txn;
-use crate::resolve::ReadView;
-use plan::{Plan, Required};
-
-/// TiKV lets in no encoded key over 8 KiB.
-const MAX_KEY_BYTES: usize = 7200;
-/// Key and value of one mutation: below what one entry of a region's log may hold.
-pub(crate) const MAX_ENTRY_BYTES: usize = 6 << 20;
-
-pub(crate) fn check_key(key: &[u8]) -> Result<()> {
-    if key.is_empty() {
-        return Err(Error::Bug("an empty key".into()));
-    }
-    if key.len() > MAX_KEY_BYTES {
-        return Err(Error::TooLarge {
-            what: "key",
-            size: key.len(),
-            limit: MAX_KEY_BYTES,
-        });
-    }
-    Ok(())
-}
+use check::{check_not_too_late, check_required};
+use plan::Plan;
 
 impl Engine {
     pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Timestamp> {
@@ -135,44 +116,4 @@ impl Engine {
         }
         self.registry.end(txn.start_ts);
     }
-}
-
-fn check_not_too_late(commit_ts: Timestamp, max_commit_ts: Option<Timestamp>) -> Result<()> {
-    match max_commit_ts {
-        Some(max_commit_ts) if commit_ts > max_commit_ts => Err(Error::CommitTooLate {
-            commit_ts,
-            max_commit_ts,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Are the keys as required at `ts`? Locks of the transaction itself are read past.
-async fn check_required(
-    cluster: &Arc<Cluster>,
-    required: &[Required],
-    ts: Timestamp,
-    start_ts: Timestamp,
-) -> Result<()> {
-    if required.is_empty() {
-        return Ok(());
-    }
-    let keys: Vec<_> = required.iter().map(|r| r.key.clone()).collect();
-    let view = ReadView {
-        resolved: vec![start_ts.0],
-        ..ReadView::default()
-    };
-    let values = cluster.batch_get(&keys, ts, view).await?;
-    for (required, value) in required.iter().zip(values) {
-        if required.value != value {
-            let key = required.key.to_vec();
-            return Err(if required.not_inserted {
-                METRICS.conflicts.with_label_values(&["key_exists"]).inc();
-                Error::KeyExists { key }
-            } else {
-                Error::PreconditionFailed { key }
-            });
-        }
-    }
-    Ok(())
 }

@@ -11,16 +11,18 @@ use ilmenite_proto::kvrpcpb::{
 };
 use ilmenite_store::{Error, Result, Timestamp};
 
+use super::check::{check_not_too_late, check_required};
 use super::plan::Plan;
-use super::{MAX_ENTRY_BYTES, check_not_too_late, check_required};
 use crate::backoff::{Backoff, Pause};
 use crate::cluster::Cluster;
+use crate::key::MAX_ENTRY_BYTES;
 use crate::key_error::to_error;
 use crate::lock::Engine;
 use crate::metrics::METRICS;
+use crate::outcome::Outcome;
 use crate::region::Batch;
 use crate::registry::Txn;
-use crate::resolve::{Met, Outcome, Status};
+use crate::resolve::{Met, Status};
 
 /// Bytes of one prewrite, and so of a one-phase commit.
 const PREWRITE_BYTES: usize = 256 << 10;

@@ -8,7 +8,7 @@ use ilmenite_proto::kvrpcpb::Op;
 use ilmenite_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use ilmenite_store::{Check, CommitRequest, Error, Result, Timestamp};
 
-use super::{MAX_ENTRY_BYTES, check_key};
+use crate::key::{MAX_ENTRY_BYTES, check_key};
 use crate::metrics::METRICS;
 use crate::registry::Locks;
 
@@ -198,7 +198,7 @@ mod tests {
     use ilmenite_store::{Mutation, Precondition};
 
     use super::*;
-    use crate::commit::MAX_KEY_BYTES;
+    use crate::key::MAX_KEY_BYTES;
     use crate::registry::Held;
 
     fn locks(keys: &[(&'static str, bool)]) -> Locks {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use futures::stream;
+use ilmenite_base::rng;
 use ilmenite_proto::errorpb;
 use ilmenite_proto::import_sstpb::{
     MultiIngestRequest, Pair, Range, SstMeta, WriteBatch, WriteRequest, write_request::Chunk,
@@ -30,7 +31,7 @@ const INGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long one job is tried: stores may stall on writing for a while.
 const JOB_TIME: Duration = Duration::from_secs(180);
 /// The leader is asked to take in written files this often, before they are written anew.
-const INGEST_ATTEMPTS: u32 = 20;
+const MAX_INGEST_ATTEMPTS: u32 = 20;
 
 /// Keys and values in one buffer.
 pub(super) struct Pairs {
@@ -156,7 +157,8 @@ impl Job {
         end: At,
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Failure> {
-        let uuid = Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        let uuid = uuid::Builder::from_random_bytes(rng::bytes()).into_uuid();
+        let uuid = Bytes::copy_from_slice(uuid.as_bytes());
         let mut last = from;
         let mut next = self.next(from);
         while next != end {
@@ -256,7 +258,7 @@ impl Job {
         backoff: &mut Backoff,
     ) -> std::result::Result<(), Failure> {
         let leader = region.leader.store_id;
-        for _ in 0..INGEST_ATTEMPTS {
+        for _ in 0..MAX_INGEST_ATTEMPTS {
             let link = self.cluster.links.get(leader).await.map_err(Failure::NotSent)?;
             let mut request = Request::new(MultiIngestRequest {
                 context: Some(region.context()),

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use ilmenite_store::{Error, Ingest, IngestSummary, KeyRange, KvBatch, Result, Timestamp};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::key::check_key;
 use crate::lock::Engine;
 use crate::metrics::METRICS;
 use crate::registry::Registry;
@@ -87,7 +88,7 @@ impl TikvIngest {
     }
 
     fn check(&self, key: &[u8], first: bool) -> Result<()> {
-        crate::commit::check_key(key)?;
+        check_key(key)?;
         if !self.range.contains(key) {
             return Err(Error::IngestOrder(format!(
                 "the key {key:02x?} lies outside of {:?}",

@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ilmenite_base::RetryPolicy;
 use ilmenite_proto::pdpb::pd_client::PdClient;
 use ilmenite_proto::pdpb::{ErrorType, TsoRequest, TsoResponse};
 use ilmenite_store::{Error, Result, Timestamp};
 use parking_lot::Mutex;
-use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{PdCore, text};
+use super::core::{PdCore, text};
 use crate::metrics::METRICS;
 
 /// Waiters; those beyond wait for a place.
 const MAX_WAITERS: usize = 16 << 10;
 /// PD answers within a millisecond or not at all.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between requests that fail. Whoever waits for a timestamp has bounds of his own.
+const PAUSE: RetryPolicy = RetryPolicy::endless(Duration::from_millis(40), Duration::from_millis(1280));
 
 type Waiter = oneshot::Sender<Timestamp>;
 
@@ -117,10 +119,8 @@ async fn run(core: Arc<PdCore>, mut queue: mpsc::Receiver<Waiter>, shared: Arc<S
                 let url = core.leader().url;
                 tracing::debug!(url, problem, "no timestamps");
                 *shared.problem.lock() = format!("PD at {url}: {problem}");
-                failures = (failures + 1).min(6);
-                let longest = Duration::from_millis(20 << failures);
-                let pause = longest.mul_f64(rand::rng().random_range(0.5..1.0));
-                tokio::time::sleep(pause).await;
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(PAUSE.delay(failures)).await;
                 core.rediscover().await;
             }
         }

@@ -104,7 +104,7 @@ pub(crate) fn job_settings(ctx: &SessionContext) -> Result<JobSettings> {
         String::new()
     };
     Ok(JobSettings {
-        worker_count: number("tidb_ddl_reorg_worker_cnt")? as u32,
+        concurrency: number("tidb_ddl_reorg_worker_cnt")? as u32,
         batch_size: number("tidb_ddl_reorg_batch_size")? as u32,
         max_write_speed_bytes: number("tidb_ddl_reorg_max_write_speed")?,
         cloud_storage_uri,
