@@ -115,7 +115,7 @@ impl SessionContext {
             None if virtual_schema(name).is_some() => name.to_lowercase(),
             None => return Err(Error::unknown_database(name)),
         };
-        if !self.privileges.grants.sees_database(&found) && !virtual_schema(&found).is_some() {
+        if !self.privileges.grants.sees_database(&found) && virtual_schema(&found).is_none() {
             return Err(Error::db_access_denied(&self.user, &self.host, &found));
         }
         self.database = Some(found);

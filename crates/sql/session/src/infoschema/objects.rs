@@ -219,7 +219,7 @@ pub(crate) fn find_table(ctx: &SessionContext, name: &TableName) -> Result<Table
     let view = ctx.engine.catalog.view();
     match lookup(&view, schema, &name.name) {
         Some(found) => Ok(found),
-        None if view.schema(schema).is_none() && !virtual_schema(schema).is_some() => {
+        None if view.schema(schema).is_none() && virtual_schema(schema).is_none() => {
             Err(Error::unknown_database(schema))
         }
         None => Err(Error::no_such_table(schema, &name.name)),

@@ -367,7 +367,7 @@ fn grant(
     let mut changes = Vec::new();
     for name in users {
         let (user, host) = resolve(ctx, name);
-        let mut account = find(ctx, &user, &host).ok_or_else(|| Error::cannot_create_with_grant())?;
+        let mut account = find(ctx, &user, &host).ok_or_else(Error::cannot_create_with_grant)?;
         let grants = &mut account.grants;
         match &level {
             Level::Global => grants.global = grants.global.union(set),
