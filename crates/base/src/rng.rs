@@ -9,10 +9,10 @@ pub fn fraction() -> f64 {
     simulated::with(|s| s.rng.random(), || rand::rng().random())
 }
 
-/// For ids that nobody else has.
-pub fn bytes() -> [u8; 16] {
-    fn drawn(mut rng: impl RngCore) -> [u8; 16] {
-        let mut bytes = [0; 16];
+/// For ids that nobody else has, and for secrets: outside of simulations nobody can guess them.
+pub fn bytes<const N: usize>() -> [u8; N] {
+    fn drawn<const N: usize>(mut rng: impl RngCore) -> [u8; N] {
+        let mut bytes = [0; N];
         rng.fill_bytes(&mut bytes);
         bytes
     }
@@ -21,5 +21,5 @@ pub fn bytes() -> [u8; 16] {
 
 /// The same as text: 32 hexadecimal digits.
 pub fn hex_id() -> String {
-    bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
 }

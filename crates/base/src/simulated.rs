@@ -42,13 +42,13 @@ mod tests {
                 rng: StdRng::seed_from_u64(7),
                 wall_ms: Box::new(|| 42),
             }));
-            let drawn = (rng::fraction(), rng::bytes(), clock::wall_ms());
+            let drawn = (rng::fraction(), rng::bytes::<16>(), clock::wall_ms());
             simulate(None);
             drawn
         };
         assert_eq!(draw(), draw());
         assert_eq!(draw().2, 42);
-        assert_ne!(rng::bytes(), rng::bytes());
+        assert_ne!(rng::bytes::<16>(), rng::bytes::<16>());
         assert!(clock::wall_ms() > 1_600_000_000_000);
         assert!((0.0..1.0).contains(&rng::fraction()));
     }

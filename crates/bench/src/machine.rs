@@ -45,7 +45,9 @@ pub fn cores() -> usize {
 }
 
 pub fn date() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    let seconds = ilmenite_base::clock::since_epoch().as_secs() as i64;
+    let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The revision of the tree the harness was built in, with a `+` when it had changes.

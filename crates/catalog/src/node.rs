@@ -23,6 +23,10 @@ use crate::wake::Topic;
 use crate::{Catalog, SchemaVersion, keys};
 
 /// Tells rows of this process from those of earlier ones.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "drawn once a process, so it is not for a seed to say"
+)]
 static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
 /// A node's row.

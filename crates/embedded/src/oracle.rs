@@ -5,7 +5,7 @@
 //! unused timestamps under its own: what is handed out meanwhile comes from the gap. No reader ever waits for a
 //! commit, and no commit ever appears at or below a timestamp somebody reads at.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -53,12 +53,6 @@ pub(crate) struct FlightStart {
     pub first: Timestamp,
     /// A bound to store with the batch; to be reported by `end_flight` once it is.
     pub new_bound: Option<Timestamp>,
-}
-
-pub(crate) fn system_clock() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64)
 }
 
 impl Oracle {
@@ -232,6 +226,7 @@ impl Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ilmenite_base::clock::wall_ms;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -248,7 +243,7 @@ mod tests {
     /// Against F25 of docs/faults.md.
     #[tokio::test]
     async fn a_flight_stays_above_everything_handed_out_meanwhile() {
-        let (o, _) = oracle(Timestamp::ZERO, system_clock);
+        let (o, _) = oracle(Timestamp::ZERO, wall_ms);
         let before = o.begin().await.unwrap();
         let flight = o.begin_flight(3).unwrap();
         let read = o.timestamp().unwrap();
@@ -265,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_exhausted_gap_waits_for_the_flight() {
-        let (o, _) = oracle(Timestamp::ZERO, system_clock);
+        let (o, _) = oracle(Timestamp::ZERO, wall_ms);
         let o = Arc::new(o);
         let flight = o.begin_flight(1).unwrap();
         for _ in 0..GAP - 1 {
@@ -283,8 +278,8 @@ mod tests {
 
     #[tokio::test]
     async fn time_goes_on_from_the_bound_when_the_clock_steps_back() {
-        let stored = Timestamp::from_millis(system_clock() + 3_600_000);
-        let (o, bound) = oracle(stored, system_clock);
+        let stored = Timestamp::from_millis(wall_ms() + 3_600_000);
+        let (o, bound) = oracle(stored, wall_ms);
         let first = o.begin().await.unwrap();
         assert!(first > stored);
         assert!(
@@ -299,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_at_once_are_of_one_millisecond_and_nobody_elses() {
-        let (o, _) = oracle(Timestamp::ZERO, system_clock);
+        let (o, _) = oracle(Timestamp::ZERO, wall_ms);
         let mut last = o.begin().await.unwrap();
         for count in [1, 1000, 200_000, 262_143, 5] {
             let upto = o.begin_many(count).await.unwrap();

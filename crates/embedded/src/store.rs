@@ -18,7 +18,6 @@ use crate::maintenance::collect_garbage;
 use crate::metrics::count_conflict;
 use crate::open;
 use crate::options::EmbeddedOptions;
-use crate::oracle;
 use crate::read;
 use crate::regions::regions;
 use crate::scan::EmbeddedScan;
@@ -36,7 +35,7 @@ impl EmbeddedStore {
     /// Opens the store in `path`, creating it when the directory is missing or empty.
     /// Errors: `Locked`, `Damaged`, `DiskFull`, `Io`.
     pub fn open(path: impl Into<PathBuf>, options: EmbeddedOptions) -> Result<Self> {
-        let core = open::open(path.into(), options, oracle::system_clock)?;
+        let core = open::open(path.into(), options, ilmenite_base::clock::wall_ms)?;
         Ok(EmbeddedStore { core })
     }
 

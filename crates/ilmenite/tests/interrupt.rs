@@ -391,7 +391,16 @@ impl Lab {
             began.elapsed() < Duration::from_secs(5),
             "{phase:?}: rows are locked"
         );
-        assert_eq!(locks(&self.cluster.store.address()).await, [], "{phase:?}");
+        // A node that tidies up behind itself holds one for a moment.
+        let began = Instant::now();
+        loop {
+            let left = locks(&self.cluster.store.address()).await;
+            if left.is_empty() {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(2), "{phase:?}: {left:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let store = TikvStore::connect(&self.cluster.store.url(), TikvOptions::default()).await;
         let store = store.expect("the store answers");
         let holds = store.gc_holds().await.expect("holds");

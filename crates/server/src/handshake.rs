@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ilmenite_base::rng;
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
-use rand::RngCore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::keys::PasswordKey;
@@ -88,8 +88,7 @@ impl From<Malformed> for HandshakeError {
 
 /// 20 random bytes, none of them zero or '$' (clients take them for a C string).
 pub(crate) fn nonce() -> [u8; NONCE_BYTES] {
-    let mut nonce = [0; NONCE_BYTES];
-    rand::rng().fill_bytes(&mut nonce);
+    let mut nonce: [u8; NONCE_BYTES] = rng::bytes();
     for byte in &mut nonce {
         *byte &= 0x7f;
         if *byte == 0 || *byte == b'$' {

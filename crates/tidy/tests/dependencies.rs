@@ -40,6 +40,11 @@ const UNNAMED: &[(&str, &str, &str)] = &[
         "reqwest",
         "for its TLS feature: object_store takes the client as configured here",
     ),
+    (
+        "ilmenite-server",
+        "flate2",
+        "mysql_common needs to be told which of its backends to build",
+    ),
     ("ilmenite-proto", "prost", "named by generated code"),
     ("ilmenite-proto", "tonic-prost", "named by generated code"),
 ];

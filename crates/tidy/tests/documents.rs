@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ilmenite_tidy::{files, read, root, shown};
+use ilmenite_tidy::{crates, files, read, root, shown};
 
 /// ARCHITECTURE.md is a map: what is longer belongs in docs/.
 const MAX_MAP_BYTES: usize = 15 << 10;
@@ -88,9 +88,7 @@ fn names_are_in_the_files_they_are_said_to_be_in() {
             let content = read(&file);
             for name in names_before(before) {
                 count += 1;
-                // `Type::member` is found by its parts.
-                let parts = name.split(['(', '<']).next().unwrap_or(name).split("::");
-                if !parts.clone().all(|part| content.contains(part)) {
+                if !is_named(&content, name) {
                     wrong.push(format!("{}: `{name}` is not in {path}", shown(&document)));
                 }
             }
@@ -114,6 +112,61 @@ fn names_before(text: &str) -> Vec<&str> {
         };
     }
     names
+}
+
+/// Documents that name files as `crate/file.rs`.
+const BY_CRATE: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/glossary.md"];
+
+/// "`crate/file.rs`" is there, and so is what is said to be in it: "`name` in `crate/file.rs`".
+#[test]
+fn files_named_by_crate_are_there_with_what_is_in_them() {
+    let crates = crates();
+    let source = |name: &str| -> Option<PathBuf> {
+        let (of, file) = name.split_once('/')?;
+        let found = crates
+            .iter()
+            .find(|found| found.name.trim_start_matches("ilmenite-") == of)?;
+        Some(found.dir.join("src").join(file)).filter(|path| path.is_file())
+    };
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for document in BY_CRATE {
+        // Rows of the map name files of the row's crate: tests/layers.rs looks after those.
+        let text = read(&root().join(document));
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("| [")).collect();
+        let text = lines.join("\n");
+        let mut at = 0;
+        for (nth, piece) in text.split('`').enumerate() {
+            let before = text[..at].trim_end_matches('`');
+            at += piece.len() + 1;
+            let is_file = piece.contains('/') && piece.ends_with(".rs") && piece != "crate/file.rs";
+            if nth % 2 == 0 || !is_file {
+                continue;
+            }
+            count += 1;
+            let Some(path) = source(piece) else {
+                wrong.push(format!("{document}: there is no {piece}"));
+                continue;
+            };
+            let Some(before) = before.trim_end().strip_suffix(" in") else {
+                continue;
+            };
+            let content = read(&path);
+            for name in names_before(before) {
+                if !is_named(&content, name) {
+                    wrong.push(format!("{document}: `{name}` is not in {piece}"));
+                }
+            }
+        }
+    }
+    assert!(count > 80, "only {count} names of files were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `Type::member` is found by its parts.
+fn is_named(content: &str, name: &str) -> bool {
+    let mut parts = name.split(['(', '<']).next().unwrap_or(name).split("::");
+    parts.all(|part| content.contains(part))
 }
 
 #[test]

@@ -8,18 +8,25 @@ use ilmenite_tidy::{circles, crates, read, root};
 /// Modules of one crate that know each other, at most.
 const MAX_CIRCLE: usize = 6;
 
-/// (crate, those its row names), as the map has them.
-fn map() -> Vec<(String, Vec<String>)> {
+/// A row of the map.
+struct Row {
+    name: String,
+    knows: Vec<String>,
+    /// Files that the crate starts at.
+    starts_at: Vec<String>,
+}
+
+fn map() -> Vec<Row> {
     let text = read(&root().join("ARCHITECTURE.md"));
-    let names = |cell: &str| -> Vec<String> {
-        let quoted = cell.split('`').skip(1).step_by(2);
-        quoted.map(|name| format!("ilmenite-{name}")).collect()
+    let quoted = |cell: &str| -> Vec<String> {
+        let names = cell.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
     };
     let (_, after) = text.split_once("| Crate |").expect("ARCHITECTURE.md has the map");
     let rows = after.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let [_, name, _what, knows, _starts_at, _] = cells[..] else {
+        let [_, name, _what, knows, starts_at, _] = cells[..] else {
             panic!("a row of the map has other columns: {row}");
         };
         let name = match name.split_once('[').and_then(|(_, rest)| rest.split_once(']')) {
@@ -27,9 +34,17 @@ fn map() -> Vec<(String, Vec<String>)> {
             Some((name, _)) => format!("ilmenite-{name}"),
             None => panic!("a row of the map names no crate: {row}"),
         };
-        let mut knows = names(knows);
+        let mut knows: Vec<String> = quoted(knows)
+            .iter()
+            .map(|name| format!("ilmenite-{name}"))
+            .collect();
         knows.sort();
-        (name, knows)
+        let starts_at = quoted(starts_at);
+        Row {
+            name,
+            knows,
+            starts_at,
+        }
     })
     .collect()
 }
@@ -41,25 +56,31 @@ fn the_map_is_what_the_manifests_say() {
     assert!(crates.len() > 20, "only {} crates were found", crates.len());
     let mut wrong = Vec::new();
     for found in &crates {
-        match map.iter().find(|(name, _)| *name == found.name) {
+        match map.iter().find(|row| row.name == found.name) {
             None => wrong.push(format!("{} is not on the map", found.name)),
-            Some((_, knows)) => {
-                for name in found.knows.iter().filter(|name| !knows.contains(name)) {
+            Some(row) => {
+                for name in found.knows.iter().filter(|name| !row.knows.contains(name)) {
                     wrong.push(format!(
                         "{} must not know {name}: its row does not name it",
                         found.name
                     ));
                 }
-                for name in knows.iter().filter(|name| !found.knows.contains(name)) {
+                for name in row.knows.iter().filter(|name| !found.knows.contains(name)) {
                     wrong.push(format!(
                         "{} does not know {name}, but its row says so",
                         found.name
                     ));
                 }
+                for file in &row.starts_at {
+                    let places = [found.dir.join("src").join(file), found.dir.join(file)];
+                    if !places.iter().any(|place| place.is_file()) {
+                        wrong.push(format!("{}: there is no {file}", found.name));
+                    }
+                }
             }
         }
     }
-    for (name, _) in &map {
+    for Row { name, .. } in &map {
         if !crates.iter().any(|found| found.name == *name) {
             wrong.push(format!("{name} is on the map, and not in the workspace"));
         }
@@ -70,8 +91,8 @@ fn the_map_is_what_the_manifests_say() {
 #[test]
 fn no_crate_knows_one_above_it() {
     let map = map();
-    let floor = |name: &str| map.iter().position(|(other, _)| other == name);
-    for (at, (name, knows)) in map.iter().enumerate() {
+    let floor = |name: &str| map.iter().position(|row| row.name == name);
+    for (at, Row { name, knows, .. }) in map.iter().enumerate() {
         for known in knows {
             let below = floor(known).is_some_and(|other| other > at);
             assert!(below, "{name} stands below {known} on the map, and knows it");

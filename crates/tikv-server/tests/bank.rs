@@ -598,7 +598,7 @@ async fn every_snapshot_adds_up_whatever_happens() {
         .and_then(|s| s.parse().ok())
         .unwrap_or(12);
     let seed = std::env::var("BANK_SEED").ok().and_then(|s| s.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(rand::random);
+    let seed: u64 = seed.unwrap_or_else(|| u64::from_le_bytes(ilmenite_base::rng::bytes()));
     println!("BANK_SEED={seed}");
     let temp = tempfile::tempdir().expect("a directory");
     let dir = temp.path().join("db");

@@ -84,7 +84,7 @@ async fn random_change(store: &StoreRef, rng: &mut StdRng) {
 
 #[tokio::test]
 async fn diffs_lead_where_a_full_load_does() {
-    let seed = rand::random();
+    let seed = u64::from_le_bytes(ilmenite_base::rng::bytes());
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let t = TestStore::new();

@@ -43,7 +43,7 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 fn seed() -> u64 {
     let seed = match std::env::var("ILMENITE_TEST_SEED") {
         Ok(text) => text.parse().expect("ILMENITE_TEST_SEED is a number"),
-        Err(_) => rand::random::<u32>().into(),
+        Err(_) => u32::from_le_bytes(ilmenite_base::rng::bytes()).into(),
     };
     println!("repeat with ILMENITE_TEST_SEED={seed}");
     seed

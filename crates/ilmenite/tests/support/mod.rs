@@ -51,7 +51,7 @@ pub async fn wait_until<F: Future<Output = bool>>(seconds: u64, what: &str, mut 
 pub fn seed(test: &str) -> u64 {
     let seed = match std::env::var("ILMENITE_TEST_SEED") {
         Ok(text) => text.parse().expect("ILMENITE_TEST_SEED is a number"),
-        Err(_) => rand::random::<u32>().into(),
+        Err(_) => u32::from_le_bytes(ilmenite_base::rng::bytes()).into(),
     };
     println!("{test}: repeat with ILMENITE_TEST_SEED={seed}");
     seed

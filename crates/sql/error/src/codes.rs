@@ -61,16 +61,8 @@ codes! {
         "Check the name (SHOW DATABASES), or DROP DATABASE IF EXISTS.";
     disk_full(detail) = 1021 b"HY000" Resource "Disk full ({detail}); free some space, then try again",
         "Free disk space, or point the data or temporary directory elsewhere.";
-    dup_key(table) = 1022 b"23000" User "Can't write; duplicate key in table '{table}'",
-        "Remove one of the two rows, or make the key non-unique.";
-    out_of_memory(bytes) = 1037 b"HY001" Resource "Out of memory; a query needs {bytes} bytes",
-        "Run fewer statements at once or give the process more memory.";
-    out_of_sort_memory() = 1038 b"HY001" Resource "Out of sort memory, consider increasing server sort buffer size",
-        "Raise the memory limit of a statement, or sort less.";
     too_many_connections() = 1040 b"08004" Resource "Too many connections",
         "Close idle connections or raise max_connections.";
-    bad_handshake() = 1043 b"08S01" User "Bad handshake",
-        "Use a client that speaks MySQL's protocol version 10.";
     db_access_denied(user, host, db) = 1044 b"42000" User "Access denied for user '{user}'@'{host}' to database '{db}'",
         "Have the user granted rights on the database.";
     access_denied(user, host, using) = 1045 b"28000" User "Access denied for user '{user}'@'{host}' (using password: {using})",
@@ -125,8 +117,6 @@ codes! {
         "Index a prefix: col(n).";
     key_column_missing(column) = 1072 b"42000" User "Key column '{column}' doesn't exist in table",
         "Check the spelling (SHOW COLUMNS).";
-    blob_used_as_key(column) = 1073 b"42000" User "BLOB column '{column}' can't be used in key specification with the used table type",
-        "Index another column.";
     column_too_long(column, max) = 1074 b"42000" User "Column length too big for column '{column}' (max = {max}); use BLOB or TEXT instead",
         "Use TEXT or BLOB.";
     wrong_auto_key() = 1075 b"42000" User "Incorrect table definition; there can be only one auto column and it must be defined as a key",
@@ -139,8 +129,6 @@ codes! {
         "DROP TABLE.";
     cant_drop(name) = 1091 b"42000" User "Can't DROP '{name}'; check that column/key exists",
         "Check the name (SHOW CREATE TABLE).";
-    update_table_used(table) = 1093 b"HY000" User "You can't specify target table '{table}' for update in FROM clause",
-        "Read from the table in a derived table.";
     no_such_thread(id) = 1094 b"HY000" User "Unknown thread id: {id}",
         "SHOW PROCESSLIST names those that exist.";
     kill_denied(id) = 1095 b"HY000" User "You are not owner of thread {id}",
@@ -165,8 +153,6 @@ codes! {
         "Aggregates belong in the select list, HAVING or ORDER BY.";
     table_must_have_columns() = 1113 b"42000" User "A table must have at least 1 column",
         "Define a column.";
-    table_full(table) = 1114 b"HY000" Resource "The table '{table}' is full",
-        "Free space.";
     unknown_charset(charset) = 1115 b"42000" User "Unknown character set: '{charset}'",
         "SHOW CHARACTER SET names those there are.";
     too_many_columns() = 1117 b"HY000" User "Too many columns",
@@ -184,8 +170,6 @@ codes! {
     no_such_grant(user, host) = 1141 b"42000" User "There is no such grant defined for user '{user}' on host '{host}'",
         "SHOW GRANTS names those there are.";
     table_access_denied(command, user, host, table) = 1142 b"42000" User "{command} command denied to user '{user}'@'{host}' for table '{table}'",
-        "Have the right granted.";
-    column_access_denied(command, user, host, column, table) = 1143 b"42000" User "{command} command denied to user '{user}'@'{host}' for column '{column}' in table '{table}'",
         "Have the right granted.";
     illegal_grant() = 1144 b"42000" User "Illegal GRANT/REVOKE command; please consult the manual to see which privileges can be used",
         "Grant what the level can have: SHOW PRIVILEGES.";
@@ -217,8 +201,6 @@ codes! {
         "Check the arguments.";
     deadlock() = 1213 b"40001" Transient "Deadlock found when trying to get lock; try restarting transaction",
         "Run the transaction again.";
-    cannot_add_foreign() = 1215 b"HY000" User "Cannot add foreign key constraint",
-        "Check that the referenced columns exist and are indexed.";
     wrong_usage(left, right) = 1221 b"HY000" User "Incorrect usage of {left} and {right}",
         "The two do not go together.";
     different_column_counts() = 1222 b"21000" User "The used SELECT statements have a different number of columns",
@@ -229,8 +211,6 @@ codes! {
         "SET SESSION.";
     global_variable(name) = 1229 b"HY000" User "Variable '{name}' is a GLOBAL variable and should be set with SET GLOBAL",
         "SET GLOBAL.";
-    no_default_variable(name) = 1230 b"42000" User "Variable '{name}' doesn't have a default value",
-        "Set it to a value.";
     wrong_value_for_variable(name, value) = 1231 b"42000" User "Variable '{name}' can't be set to the value of '{value}'",
         "The text or the documentation says which values are allowed.";
     variable_refused(name, value, detail) = 1231 b"42000" User "Variable '{name}' can't be set to the value of '{value}': {detail}",
@@ -249,8 +229,6 @@ codes! {
         "Add LIMIT 1, or use IN.";
     unknown_statement_handler(name, command) = 1243 b"HY000" User "Unknown prepared statement handler ({name}) given to {command}",
         "PREPARE it first.";
-    illegal_reference(name, reason) = 1247 b"42S22" User "Reference '{name}' not supported ({reason})",
-        "Repeat the expression instead of its alias.";
     derived_must_have_alias() = 1248 b"42000" User "Every derived table must have its own alias",
         "Give the subquery in FROM an alias.";
     collation_charset_mismatch(collation, charset) = 1253 b"42000" User "COLLATION '{collation}' is not valid for CHARACTER SET '{charset}'",
@@ -271,20 +249,14 @@ codes! {
         "Add COLLATE to one side.";
     cannot_revoke_all() = 1269 b"HY000" User "Can't revoke all privileges for one or more of the requested users",
         "Check which accounts there are.";
-    illegal_mix_n(operation) = 1271 b"HY000" User "Illegal mix of collations for operation '{operation}'",
-        "Add COLLATE to one side.";
     unknown_collation(collation) = 1273 b"HY000" User "Unknown collation: '{collation}'",
         "SHOW COLLATION names those there are.";
     wrong_index_name(name) = 1280 b"42000" User "Incorrect index name '{name}'",
         "Choose a name of 1 to 64 characters other than PRIMARY.";
     unknown_engine(engine) = 1286 b"42000" User "Unknown storage engine '{engine}'",
         "Leave ENGINE out.";
-    deprecated(what, instead) = 1287 b"HY000" User "'{what}' is deprecated and will be removed in a future release. Please use {instead} instead",
-        "Use what the text names.";
     non_updatable_table(table, statement) = 1288 b"HY000" User "The target table {table} of the {statement} is not updatable",
         "Name the table below it.";
-    option_prevents(option) = 1290 b"HY000" User "The MySQL server is running with the {option} option so it cannot execute this statement",
-        "Change the option.";
     duplicated_value_in_type(column, value, kind) = 1291 b"HY000" User "Column '{column}' has duplicated value '{value}' in {kind}",
         "Name each member once.";
     truncated_wrong_value(kind, value) = 1292 b"22007" User "Truncated incorrect {kind} value: '{value}'",
@@ -349,14 +321,8 @@ codes! {
         "Give a smaller width.";
     datetime_field_overflow(field) = 1441 b"22008" User "Datetime function: {field} field overflow",
         "Give a smaller interval.";
-    row_is_referenced(constraint) = 1451 b"23000" User "Cannot delete or update a parent row: a foreign key constraint fails ({constraint})",
-        "Delete the referring rows first.";
-    no_referenced_row(constraint) = 1452 b"23000" User "Cannot add or update a child row: a foreign key constraint fails ({constraint})",
-        "Insert the referenced row first.";
     too_many_prepared(max) = 1461 b"42000" Resource "Can't create more than max_prepared_stmt_count statements (current value: {max})",
         "Close statements that are not used.";
-    non_grouping_field(column, clause) = 1463 b"42000" User "Non-grouping field '{column}' is used in {clause} clause",
-        "Group by it, or aggregate it.";
     user_name_too_long(user) = 1470 b"HY000" User "String '{user}' is too long for user name (should be no longer than 32)",
         "Choose a shorter name.";
     plugin_not_loaded(name) = 1524 b"HY000" User "Plugin '{name}' is not loaded",
@@ -366,8 +332,6 @@ codes! {
     cant_change_tx() = 1568 b"25001" User "Transaction characteristics can't be changed while a transaction is in progress",
         "COMMIT first.";
     wrong_param_count(function) = 1582 b"42000" User "Incorrect parameter count in the call to native function '{function}'",
-        "Check the function's arguments.";
-    wrong_params(function) = 1583 b"42000" User "Incorrect parameters in the call to native function '{function}'",
         "Check the function's arguments.";
     table_comment_too_long(name, max) = 1628 b"HY000" User "Comment for table '{name}' is too long (max = {max})",
         "Shorten it.";
@@ -381,8 +345,6 @@ codes! {
         "Use traditional, brief, tree or json.";
     read_only_transaction() = 1792 b"25006" User "Cannot execute statement in a READ ONLY transaction.",
         "Start the transaction READ WRITE.";
-    online_log_too_big(index) = 1799 b"HY000" Resource "Creating index '{index}' required more than 'innodb_online_alter_log_max_size' bytes of modification log. Please try again.",
-        "Run it again at a quieter time.";
     unknown_alter_algorithm(name) = 1800 b"HY000" User "Unknown ALGORITHM '{name}'",
         "Use DEFAULT, INSTANT, INPLACE or COPY.";
     unknown_alter_lock(name) = 1801 b"HY000" User "Unknown LOCK type '{name}'",
@@ -405,12 +367,8 @@ codes! {
         "Raise max_execution_time, or ask for less.";
     lock_name_wrong(name) = 3057 b"42000" User "Incorrect user-level lock name '{name}'.",
         "A lock's name has 1 to 64 characters.";
-    lock_deadlock() = 3058 b"HY000" Transient "Deadlock found when trying to get user-level lock; try rolling back transaction/releasing locks and restarting lock acquisition.",
-        "Release locks, then try again.";
     order_by_not_in_select(number, clause, column, reason) = 3065 b"HY000" User "Expression #{number} of {clause} is not in SELECT list, references column '{column}' which is not in SELECT list; this is incompatible with {reason}",
         "Select the column too.";
-    generated_column_not_allowed(column, table) = 3105 b"HY000" User "The value specified for generated column '{column}' in table '{table}' is not allowed.",
-        "Leave the column out.";
     invalid_json_text(detail, position, column) = 3140 b"22032" User "Invalid JSON text: \"{detail}\" at position {position} in value for column '{column}'.",
         "Store valid JSON.";
     invalid_json_text_in_param(argument, function, detail, position) = 3141 b"22032" User "Invalid JSON text in argument {argument} to function {function}: \"{detail}\" at position {position}.",
@@ -429,8 +387,6 @@ codes! {
         "Name a member of the document.";
     json_bad_one_or_all(function) = 3154 b"42000" User "The oneOrAll argument to {function} may take these values: 'one' or 'all'.",
         "Write 'one' or 'all'.";
-    json_too_deep() = 3157 b"22032" User "The JSON document exceeds the maximum depth.",
-        "At most 100 levels.";
     json_null_key() = 3158 b"22032" User "JSON documents may not contain NULL member names.",
         "Give every member a name.";
     no_such_user(user) = 3162 b"HY000" User "Authorization ID {user} does not exist.",
@@ -443,26 +399,14 @@ codes! {
         "Try again, or wait for the lock.";
     table_without_primary_key() = 3750 b"HY000" User "Unable to create or change a table without a primary key, when the system variable 'sql_require_primary_key' is set. Add a primary key to the table or unset this variable to avoid this message. Note that tables without a primary key can cause performance problems in row-based replication, so please consult your DBA before changing this setting.",
         "Add a primary key.";
-    functional_index_on_lob() = 3757 b"HY000" User "Cannot create a functional index on an expression that returns a BLOB or TEXT. Please consider using CAST.",
-        "CAST the expression.";
-    wrong_key_functional(expr) = 3761 b"HY000" User "The used storage engine cannot index the expression '{expr}'.",
-        "CAST the expression to a type that can be indexed.";
-    check_violated(name) = 3819 b"HY000" User "Check constraint '{name}' is violated.",
-        "Store a value the constraint allows.";
     dynamic_privilege_not_registered(name) = 3929 b"HY000" User "Dynamic privilege '{name}' is not registered with the server.",
         "SHOW PRIVILEGES names those there are.";
     local_infile_disabled() = 3948 b"42000" User "Loading local data is disabled; this must be enabled on both the client and server sides",
         "Start the client with --local-infile=1.";
-    admin_check_table(table, detail) = 8003 b"HY000" Permanent "{table} err:{detail}",
-        "The index differs from its table: keep the evidence, then drop the index and add it again.";
     entry_too_large(what, bytes, limit) = 8025 b"HY000" User "entry too large: {what} has {bytes} bytes, the limit is {limit}",
         "Store a smaller value.";
     schema_changed() = 8028 b"HY000" Transient "Information schema is changed during the execution of the statement(for example, table definition may be updated by other DDL ran in parallel). If you see this error often, try increasing `tidb_max_delta_schema_count`. [try again later]",
         "Run the transaction again.";
-    inconsistent_handle_count(table, index, index_count, record_count) = 8133 b"HY000" Permanent "data inconsistency in table: {table}, index: {index}, index-count:{index_count} != record-count:{record_count}",
-        "Keep the evidence, then drop the index and add it again.";
-    inconsistent_column(table, index, column, handle, index_values, record_values) = 8134 b"HY000" Permanent "data inconsistency in table: {table}, index: {index}, col: {column}, handle: \"{handle}\", index-values:\"{index_values}\" != record-values:\"{record_values}\"",
-        "Keep the evidence, then drop the index and add it again.";
     query_memory_exceeded(conn) = 8175 b"HY000" Resource "Your query has been cancelled due to exceeding the allowed memory limit for a single SQL query. Please try narrowing your query scope or increase the tidb_mem_quota_query limit and try again.[conn={conn}]",
         "Narrow the query or raise tidb_mem_quota_query.";
     unsupported_ddl(what) = 8200 b"HY000" User "Unsupported {what}",
@@ -477,12 +421,8 @@ codes! {
         "Nothing to do: the job has ended.";
     cannot_cancel_job(id) = 8226 b"HY000" User "This job:{id} is almost finished, can't be cancelled now",
         "Wait for its end, then undo it with another statement.";
-    ingest_failed(detail) = 8246 b"HY000" Permanent "Ingest failed: {detail}",
-        "The text says what the store answered.";
-    ingest_env(detail) = 8247 b"HY000" Resource "Check ingest environment failed: {detail}",
+    ingest_env(detail) = 8256 b"HY000" Resource "Check ingest environment failed: {detail}",
         "Give the sort directory space and rights.";
-    ingest_disk(path) = 8256 b"HY000" Resource "Check ingest environment failed: no enough space in {path}",
-        "Free space there.";
     cannot_pause_job(id, reason) = 8260 b"HY000" User "Job [{id}] can't be paused: {reason}",
         "Only a job that is running or queued can be paused.";
     cannot_resume_job(id, reason) = 8261 b"HY000" User "Job [{id}] can't be resumed: {reason}",

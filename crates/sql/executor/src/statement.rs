@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use ilmenite_base::clock;
 use ilmenite_error::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
@@ -30,10 +31,15 @@ pub struct StatementContext {
     pub memory: Arc<MemoryTracker>,
 }
 
+fn now() -> jiff::Timestamp {
+    let now = clock::since_epoch();
+    jiff::Timestamp::new(now.as_secs() as i64, now.subsec_nanos() as i32).unwrap_or(jiff::Timestamp::MAX)
+}
+
 impl StatementContext {
     pub fn new(text: Arc<str>, memory: Arc<MemoryTracker>) -> Self {
         StatementContext {
-            now: jiff::Timestamp::now(),
+            now: now(),
             text,
             cancel: CancellationToken::new(),
             stop_reason: AtomicU8::new(0),

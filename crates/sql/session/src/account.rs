@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ilmenite_base::rng;
 use ilmenite_catalog::{Catalog, Settings};
-use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -50,8 +50,7 @@ impl Credential {
                 hash: String::new(),
             }),
             CACHING_SHA2 => {
-                let mut salt = [0; SALT_BYTES];
-                rand::rng().fill_bytes(&mut salt);
+                let salt: [u8; SALT_BYTES] = rng::bytes();
                 let hash = STANDARD.encode(stretch(password.as_bytes(), &salt));
                 Ok(Credential::CachingSha2 {
                     salt: STANDARD.encode(salt),

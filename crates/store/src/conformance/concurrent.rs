@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use super::*;
 
@@ -24,7 +25,7 @@ fn amount(value: Option<Bytes>) -> i64 {
 
 async fn transfer(store: &StoreRef, mode: TxnMode) -> Result<()> {
     let (from, to, by) = {
-        let mut rng = rand::rng();
+        let mut rng = StdRng::from_seed(ilmenite_base::rng::bytes());
         let from = rng.random_range(0..ACCOUNTS);
         let to = (from + rng.random_range(1..ACCOUNTS)) % ACCOUNTS;
         (b(account(from)), b(account(to)), rng.random_range(1..10))

@@ -34,7 +34,7 @@ async fn every_path_gives_the_same_rows() {
     let given = std::env::var("ILMENITE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    let seed: u64 = given.unwrap_or_else(|| rand::rng().random());
+    let seed: u64 = given.unwrap_or_else(|| u64::from_le_bytes(ilmenite_base::rng::bytes()));
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let node = Node::open().await;

@@ -72,10 +72,7 @@ pub struct World {
 
 impl World {
     pub fn timestamp(&mut self) -> u64 {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_millis() as u64;
+        let now = ilmenite_base::clock::wall_ms();
         self.last_ts = (now << 18).max(self.last_ts + 1);
         self.last_ts
     }

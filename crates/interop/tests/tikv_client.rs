@@ -1,5 +1,6 @@
 //! An independent client: TiKV's own for Rust, its transactional interface.
 
+#[path = "../../tikv-server/tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
