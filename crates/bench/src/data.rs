@@ -3,12 +3,12 @@
 use bytes::Bytes;
 
 /// Rows loaded by one statement, each of them a transaction.
-pub const ROWS_PER_STATEMENT: u64 = 100_000;
+pub(crate) const ROWS_PER_STATEMENT: u64 = 100_000;
 const PIECE_BYTES: usize = 256 << 10;
 
 /// The table for MySQL's protocol. `u` is ours: a unique number a row, for unique indexes. Strings compare by their
 /// bytes in all systems.
-pub fn create_table(rows_name: &str) -> String {
+pub(crate) fn create_table(rows_name: &str) -> String {
     format!(
         "CREATE TABLE {rows_name} (
   id INT NOT NULL AUTO_INCREMENT,
@@ -22,7 +22,7 @@ pub fn create_table(rows_name: &str) -> String {
 }
 
 /// The same for PostgreSQL.
-pub fn create_table_postgres(rows_name: &str) -> String {
+pub(crate) fn create_table_postgres(rows_name: &str) -> String {
     format!(
         "CREATE TABLE {rows_name} (id INT PRIMARY KEY, k INT NOT NULL DEFAULT 0, \
          c VARCHAR(120) NOT NULL DEFAULT '', pad CHAR(60) NOT NULL DEFAULT '', u INT)"
@@ -52,17 +52,17 @@ fn digits(seed: u64, groups: u64, out: &mut Vec<u8>) {
 }
 
 /// sysbench's `c`: 119 characters.
-pub fn c(seed: u64, out: &mut Vec<u8>) {
+pub(crate) fn c(seed: u64, out: &mut Vec<u8>) {
     digits(seed.wrapping_mul(64), 10, out);
 }
 
 /// sysbench's `pad`: 59 characters.
-pub fn pad(seed: u64, out: &mut Vec<u8>) {
+pub(crate) fn pad(seed: u64, out: &mut Vec<u8>) {
     digits(seed.wrapping_mul(64).wrapping_add(32), 5, out);
 }
 
 /// Uniform over 1..=rows.
-pub fn k(id: u64, rows: u64) -> u64 {
+pub(crate) fn k(id: u64, rows: u64) -> u64 {
     mix(id ^ 0x5bd1_e995) % rows.max(1) + 1
 }
 
@@ -72,7 +72,7 @@ fn u(id: u64) -> u64 {
 }
 
 /// Appends row `id` as a line of tab-separated fields: id, k, c, pad, u.
-pub fn line(id: u64, rows: u64, out: &mut Vec<u8>) {
+pub(crate) fn line(id: u64, rows: u64, out: &mut Vec<u8>) {
     let number = |n: u64, out: &mut Vec<u8>| out.extend_from_slice(n.to_string().as_bytes());
     number(id, out);
     out.push(b'\t');
@@ -87,7 +87,7 @@ pub fn line(id: u64, rows: u64, out: &mut Vec<u8>) {
 }
 
 /// The lines of rows `from..=to` of a table of `rows`, in pieces.
-pub fn pieces(from: u64, to: u64, rows: u64) -> impl Iterator<Item = Bytes> {
+pub(crate) fn pieces(from: u64, to: u64, rows: u64) -> impl Iterator<Item = Bytes> {
     let mut next = from;
     std::iter::from_fn(move || {
         let mut piece = Vec::with_capacity(PIECE_BYTES + 512);
@@ -100,7 +100,7 @@ pub fn pieces(from: u64, to: u64, rows: u64) -> impl Iterator<Item = Bytes> {
 }
 
 /// The ids that each loading statement takes: inclusive ends.
-pub fn statements(rows: u64) -> impl Iterator<Item = (u64, u64)> {
+pub(crate) fn statements(rows: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..rows.div_ceil(ROWS_PER_STATEMENT)).map(move |n| {
         let from = n * ROWS_PER_STATEMENT + 1;
         (from, (from + ROWS_PER_STATEMENT - 1).min(rows))

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     pub cpu: String,
     pub cores: usize,
     pub memory_bytes: u64,
@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
 }
 
 impl Machine {
-    pub fn this() -> Machine {
+    pub(crate) fn this() -> Machine {
         let memory = read("/proc/meminfo");
         let kib = field(&memory, "MemTotal").and_then(|v| v.trim_end_matches(" kB").parse::<u64>().ok());
         Machine {
@@ -40,18 +40,18 @@ impl Machine {
     }
 }
 
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-pub fn date() -> String {
+pub(crate) fn date() -> String {
     let seconds = ilmenite_base::clock::since_epoch().as_secs() as i64;
     let now = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The revision of the tree the harness was built in, with a `+` when it had changes.
-pub fn revision() -> String {
+pub(crate) fn revision() -> String {
     let git = |args: &[&str]| -> Option<String> {
         let output = Command::new("git").args(args).current_dir(root()).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -68,12 +68,12 @@ pub fn revision() -> String {
 }
 
 /// The repository the harness was built in.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// The first line a program prints about its version.
-pub fn version_of(program: &Path, argument: &str) -> String {
+pub(crate) fn version_of(program: &Path, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output();
     let text = output.map_or(String::new(), |o| String::from_utf8_lossy(&o.stdout).into_owned());
     text.lines().next().unwrap_or("unknown").trim().to_owned()

@@ -19,7 +19,7 @@ const TABLE: &str = "sbtest1";
 const WARM_UP_SECONDS: u64 = 3;
 
 #[derive(Debug, Clone)]
-pub struct OltpOptions {
+pub(crate) struct OltpOptions {
     pub sysbench: PathBuf,
     pub rows: u64,
     pub threads: u32,
@@ -28,7 +28,7 @@ pub struct OltpOptions {
 
 /// What one run of sysbench said.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     pub transactions_per_s: f64,
     pub queries_per_s: f64,
     pub p99_ms: f64,
@@ -37,7 +37,7 @@ pub struct Figures {
 }
 
 /// Makes and fills the table of all mixes but insert's.
-pub async fn prepare(address: Address, options: &OltpOptions) -> Result<(), String> {
+pub(crate) async fn prepare(address: Address, options: &OltpOptions) -> Result<(), String> {
     let mut conn = address.connect(None).await?;
     for database in [DATABASE, INSERT_DATABASE] {
         mysql::run(&mut conn, &format!("CREATE DATABASE {database}")).await?;
@@ -57,7 +57,7 @@ async fn prepare_inserts(address: Address) -> Result<(), String> {
     mysql::run(&mut conn, &format!("ALTER TABLE {table} ADD INDEX k_1 (k)")).await
 }
 
-pub async fn run(address: Address, mix: Oltp, options: &OltpOptions) -> Result<Figures, String> {
+pub(crate) async fn run(address: Address, mix: Oltp, options: &OltpOptions) -> Result<Figures, String> {
     let database = match mix {
         Oltp::Insert => {
             prepare_inserts(address).await?;

@@ -16,14 +16,14 @@ const STOP: Duration = Duration::from_secs(60);
 const LOG_LINES: usize = 15;
 
 /// A port nobody listens on just now.
-pub fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| format!("no free port: {e}"))?;
     let address = listener.local_addr().map_err(|e| format!("no free port: {e}"))?;
     Ok(address.port())
 }
 
 /// The program, when it is in PATH or in one of `places`.
-pub fn installed(name: &str, places: &[PathBuf]) -> Option<PathBuf> {
+pub(crate) fn installed(name: &str, places: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(places.iter().cloned());
     dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
@@ -31,14 +31,14 @@ pub fn installed(name: &str, places: &[PathBuf]) -> Option<PathBuf> {
 
 /// A child process in a group of its own, so that an interrupt at the terminal reaches only the harness, which then
 /// ends its children itself.
-pub struct Server {
+pub(crate) struct Server {
     name: &'static str,
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    pub fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Server, String> {
+    pub(crate) fn spawn(name: &'static str, mut command: Command, log: PathBuf) -> Result<Server, String> {
         let file = open_log(&log)?;
         let copy = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
         let child = command
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Waits until `is_ready` says so.
-    pub async fn ready<F>(
+    pub(crate) async fn ready<F>(
         &mut self,
         patience: Duration,
         mut is_ready: impl FnMut() -> F,
@@ -88,12 +88,12 @@ impl Server {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
     /// SIGTERM (or `signal`), and the end that must follow; SIGKILL if it does not.
-    pub async fn stop(mut self, signal: rustix::process::Signal) -> Result<(), String> {
+    pub(crate) async fn stop(mut self, signal: rustix::process::Signal) -> Result<(), String> {
         if let Some(pid) = self
             .child
             .id()
@@ -119,7 +119,7 @@ fn open_log(path: &Path) -> Result<File, String> {
 }
 
 /// Runs a program to its end; its output when it succeeds.
-pub async fn run(name: &str, mut command: Command, patience: Duration) -> Result<String, String> {
+pub(crate) async fn run(name: &str, mut command: Command, patience: Duration) -> Result<String, String> {
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(patience, command.output())
         .await
@@ -129,7 +129,7 @@ pub async fn run(name: &str, mut command: Command, patience: Duration) -> Result
 }
 
 /// What a program printed, or the failure with what it said.
-pub fn finished(name: &str, output: &std::process::Output) -> Result<String, String> {
+pub(crate) fn finished(name: &str, output: &std::process::Output) -> Result<String, String> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(said);
@@ -179,7 +179,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Writes out what the machine has in its caches, and waits until the servers are at rest: what they still do for the
 /// work before must not be counted as part of the next. `false`: they did not come to rest in time.
-pub async fn settle(roots: &[u32], patience: Duration) -> bool {
+pub(crate) async fn settle(roots: &[u32], patience: Duration) -> bool {
     // Blocks until the disks have it.
     let synced = tokio::task::spawn_blocking(rustix::fs::sync);
     let deadline = Instant::now() + patience;
@@ -199,13 +199,13 @@ pub async fn settle(roots: &[u32], patience: Duration) -> bool {
 }
 
 /// Lets the peak of a process's resident memory begin anew.
-pub fn reset_peak(pid: u32) {
+pub(crate) fn reset_peak(pid: u32) {
     // Only a figure is lost when it may not be written.
     let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
 /// The most memory the process has had resident.
-pub fn peak_bytes(pid: u32) -> Option<u64> {
+pub(crate) fn peak_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     parse_peak(&status)
 }
@@ -217,7 +217,7 @@ fn parse_peak(status: &str) -> Option<u64> {
 }
 
 /// Ends when the user wants the program to end, and says so.
-pub async fn interrupted() -> String {
+pub(crate) async fn interrupted() -> String {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -6,13 +6,13 @@ use crate::peers::{BLOCKING, CONCURRENTLY};
 use crate::results::{ADD_INDEX, Record};
 
 /// To standard output; an error when nobody reads it any more.
-pub fn print(text: &str) -> Result<(), String> {
+pub(crate) fn print(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").map_err(|e| format!("standard output: {e}"))
 }
 
 /// Columns aligned: the first to the left, the others to the right.
-pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells
@@ -38,7 +38,7 @@ pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
         .collect()
 }
 
-pub fn thousands(n: u64) -> String {
+pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -51,7 +51,7 @@ pub fn thousands(n: u64) -> String {
 }
 
 /// Three digits that mean something.
-pub fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => thousands(value.round() as u64),
         v if v >= 100.0 => format!("{value:.0}"),
@@ -80,7 +80,7 @@ fn limit_of(system: &str) -> Option<&'static str> {
 }
 
 /// A table for each workload, with ratios to those that ran the same one.
-pub fn comparison(records: &[Record]) -> String {
+pub(crate) fn comparison(records: &[Record]) -> String {
     let mut out = String::new();
     let mut workloads: Vec<(&str, &str)> = Vec::new();
     for record in records {

@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::machine::{self, Machine};
 use crate::stats::Summary;
 
-pub const ADD_INDEX: &str = "add_index";
-pub const OLTP: &str = "oltp";
-pub const BULK_LOAD: &str = "bulk_load";
+pub(crate) const ADD_INDEX: &str = "add_index";
+pub(crate) const OLTP: &str = "oltp";
+pub(crate) const BULK_LOAD: &str = "bulk_load";
 /// An index built while clients work.
-pub const UNDER_LOAD: &str = "under_load";
+pub(crate) const UNDER_LOAD: &str = "under_load";
 
 /// What one system made of one workload in one invocation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     pub date: String,
     pub revision: String,
     pub kind: String,
@@ -42,16 +42,16 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn is_time(&self) -> bool {
+    pub(crate) fn is_time(&self) -> bool {
         self.unit == "s"
     }
 
-    pub fn rows_per_s(&self) -> Option<f64> {
+    pub(crate) fn rows_per_s(&self) -> Option<f64> {
         (self.is_time() && self.summary.median > 0.0).then(|| self.rows as f64 / self.summary.median)
     }
 
     /// How many times as good as `other` this one is.
-    pub fn ratio_to(&self, other: &Record) -> f64 {
+    pub(crate) fn ratio_to(&self, other: &Record) -> f64 {
         match self.is_time() {
             true => other.summary.median / self.summary.median,
             false => self.summary.median / other.summary.median,
@@ -60,11 +60,11 @@ impl Record {
 }
 
 /// Where they are kept, with their plots, when nobody says otherwise.
-pub fn dir() -> PathBuf {
+pub(crate) fn dir() -> PathBuf {
     machine::root().join("docs/bench")
 }
 
-pub fn append(path: &Path, records: &[Record]) -> Result<(), String> {
+pub(crate) fn append(path: &Path, records: &[Record]) -> Result<(), String> {
     let mut lines = String::new();
     for record in records {
         lines.push_str(&serde_json::to_string(record).map_err(|e| e.to_string())?);
@@ -81,7 +81,7 @@ pub fn append(path: &Path, records: &[Record]) -> Result<(), String> {
 }
 
 /// All results of a file, oldest first; none when there is no file.
-pub fn read(path: &Path) -> Result<Vec<Record>, String> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Record>, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -97,7 +97,7 @@ pub fn read(path: &Path) -> Result<Vec<Record>, String> {
 
 /// One for tests.
 #[cfg(test)]
-pub fn record(kind: &str, workload: &str, system: &str, rows: u64, runs: &[f64]) -> Record {
+pub(crate) fn record(kind: &str, workload: &str, system: &str, rows: u64, runs: &[f64]) -> Record {
     Record {
         date: "2026-01-01T00:00:00Z".into(),
         revision: "abc".into(),

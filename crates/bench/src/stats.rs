@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Several runs of the same thing, in the order they were made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     pub runs: Vec<f64>,
     pub median: f64,
     pub min: f64,
@@ -13,7 +13,7 @@ pub struct Summary {
 
 impl Summary {
     /// `None`: there were no runs.
-    pub fn of(runs: &[f64]) -> Option<Summary> {
+    pub(crate) fn of(runs: &[f64]) -> Option<Summary> {
         let mut sorted = runs.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (min, max) = (*sorted.first()?, *sorted.last()?);
@@ -40,7 +40,7 @@ const STEPS: u64 = 32;
 
 /// Latencies in microseconds, each kept to 3 %; the longest exactly.
 #[derive(Debug, Clone, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     counts: Vec<u64>,
     total: u64,
     max_us: u64,
@@ -65,7 +65,7 @@ fn top_of(slot: usize) -> u64 {
 }
 
 impl Histogram {
-    pub fn record(&mut self, us: u64) {
+    pub(crate) fn record(&mut self, us: u64) {
         let slot = slot_of(us);
         if slot >= self.counts.len() {
             self.counts.resize(slot + 1, 0);
@@ -75,7 +75,7 @@ impl Histogram {
         self.max_us = self.max_us.max(us);
     }
 
-    pub fn add(&mut self, other: &Histogram) {
+    pub(crate) fn add(&mut self, other: &Histogram) {
         if other.counts.len() > self.counts.len() {
             self.counts.resize(other.counts.len(), 0);
         }
@@ -86,12 +86,12 @@ impl Histogram {
         self.max_us = self.max_us.max(other.max_us);
     }
 
-    pub fn max_ms(&self) -> f64 {
+    pub(crate) fn max_ms(&self) -> f64 {
         self.max_us as f64 / 1e3
     }
 
     /// The latency that `share` of all do not exceed; zero without any.
-    pub fn percentile_ms(&self, share: f64) -> f64 {
+    pub(crate) fn percentile_ms(&self, share: f64) -> f64 {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut seen = 0;
         for (slot, count) in self.counts.iter().enumerate() {

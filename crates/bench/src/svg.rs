@@ -9,7 +9,7 @@ const COLOURS: [&str; 8] = [
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f", "#edc948",
 ];
 
-pub struct Bar {
+pub(crate) struct Bar {
     pub label: String,
     pub value: f64,
     /// The ends of a whisker.
@@ -18,12 +18,12 @@ pub struct Bar {
     pub colour: usize,
 }
 
-pub struct BarGroup {
+pub(crate) struct BarGroup {
     pub title: String,
     pub bars: Vec<Bar>,
 }
 
-pub struct Line {
+pub(crate) struct Line {
     pub label: String,
     pub points: Vec<(f64, f64)>,
 }
@@ -74,7 +74,7 @@ impl Picture {
 }
 
 /// Horizontal bars in groups, each group on a scale of its own.
-pub fn bars(title: &str, groups: &[BarGroup]) -> String {
+pub(crate) fn bars(title: &str, groups: &[BarGroup]) -> String {
     const WIDTH: u32 = 760;
     const LEFT: f64 = 190.0;
     const SPACE: f64 = WIDTH as f64 - LEFT - 90.0;
@@ -113,7 +113,7 @@ pub fn bars(title: &str, groups: &[BarGroup]) -> String {
 }
 
 /// Lines over a logarithmic x axis, the y axis from zero.
-pub fn lines(title: &str, x_unit: &str, y_unit: &str, lines: &[Line]) -> String {
+pub(crate) fn lines(title: &str, x_unit: &str, y_unit: &str, lines: &[Line]) -> String {
     const WIDTH: u32 = 760;
     const HEIGHT: f64 = 320.0;
     const LEFT: f64 = 70.0;

@@ -29,7 +29,7 @@ const RETRIED: [u16; 4] = [1062, 1020, 1205, 1213];
 const STATEMENT: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone)]
-pub struct LoadOptions {
+pub(crate) struct LoadOptions {
     pub rows: u64,
     pub threads: u32,
     pub seconds: u64,
@@ -38,7 +38,7 @@ pub struct LoadOptions {
 
 /// What became of clients and build.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figures {
+pub(crate) struct Figures {
     pub build_seconds: f64,
     pub full_per_s: f64,
     pub without: Phase,
@@ -47,7 +47,7 @@ pub struct Figures {
 
 /// One phase of the clients' work.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Phase {
+pub(crate) struct Phase {
     pub transactions_per_s: f64,
     pub p99_ms: f64,
     pub max_ms: f64,
@@ -55,14 +55,14 @@ pub struct Phase {
 
 impl Figures {
     /// In percent of the transactions without a build.
-    pub fn loss_percent(&self) -> f64 {
+    pub(crate) fn loss_percent(&self) -> f64 {
         if self.without.transactions_per_s == 0.0 {
             return 0.0;
         }
         100.0 * (1.0 - self.with.transactions_per_s / self.without.transactions_per_s)
     }
 
-    pub fn named(&self) -> [(&'static str, f64); 8] {
+    pub(crate) fn named(&self) -> [(&'static str, f64); 8] {
         [
             ("full_per_s", self.full_per_s),
             ("without_per_s", self.without.transactions_per_s),
@@ -77,7 +77,7 @@ impl Figures {
 }
 
 /// `None`: the peer does not speak MySQL's protocol.
-pub async fn run(
+pub(crate) async fn run(
     peer: &mut dyn Peer,
     variant: &str,
     index: Index,

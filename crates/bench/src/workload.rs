@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Workload {
+pub(crate) enum Workload {
     Index(Index),
     Oltp(Oltp),
     BulkLoad,
@@ -12,7 +12,7 @@ pub enum Workload {
 
 /// An index build: one statement, or in PostgreSQL one for each index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Index {
+pub(crate) enum Index {
     K,
     C,
     Composite,
@@ -22,7 +22,7 @@ pub enum Index {
 
 /// sysbench's scripts of these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Oltp {
+pub(crate) enum Oltp {
     PointSelect,
     ReadWrite,
     WriteOnly,
@@ -63,7 +63,7 @@ impl FromStr for Workload {
 
 /// One index of a build: its name, whether it is unique, and its columns as MySQL and as PostgreSQL write them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     pub name: &'static str,
     pub unique: bool,
     pub mysql: &'static str,
@@ -88,7 +88,7 @@ const BY_U: Part = part("i_u", false, "u", "u");
 const BY_K_U: Part = part("i_k_u", false, "k, u", "k, u");
 
 impl Index {
-    pub fn parts(self) -> &'static [Part] {
+    pub(crate) fn parts(self) -> &'static [Part] {
         match self {
             Index::K => &[BY_K],
             Index::C => &[BY_C],
@@ -99,7 +99,7 @@ impl Index {
         }
     }
 
-    pub fn add_mysql(self, table: &str, clauses: &str) -> String {
+    pub(crate) fn add_mysql(self, table: &str, clauses: &str) -> String {
         let add = |part: &Part| {
             let unique = if part.unique { "UNIQUE " } else { "" };
             format!("ADD {unique}INDEX {} ({})", part.name, part.mysql)
@@ -108,7 +108,7 @@ impl Index {
         format!("ALTER TABLE {table} {}{clauses}", parts.join(", "))
     }
 
-    pub fn drop_mysql(self, table: &str) -> String {
+    pub(crate) fn drop_mysql(self, table: &str) -> String {
         let parts: Vec<String> = self
             .parts()
             .iter()
@@ -117,7 +117,7 @@ impl Index {
         format!("ALTER TABLE {table} {}", parts.join(", "))
     }
 
-    pub fn create_postgres(self, table: &str, concurrently: bool) -> Vec<String> {
+    pub(crate) fn create_postgres(self, table: &str, concurrently: bool) -> Vec<String> {
         let how = if concurrently { "CONCURRENTLY " } else { "" };
         let create = |part: &Part| {
             let unique = if part.unique { "UNIQUE " } else { "" };
@@ -129,7 +129,7 @@ impl Index {
         self.parts().iter().map(create).collect()
     }
 
-    pub fn drop_postgres(self) -> Vec<String> {
+    pub(crate) fn drop_postgres(self) -> Vec<String> {
         self.parts()
             .iter()
             .map(|part| format!("DROP INDEX {}", part.name))
@@ -138,13 +138,13 @@ impl Index {
 }
 
 impl Oltp {
-    pub fn script(self) -> String {
+    pub(crate) fn script(self) -> String {
         format!("oltp_{}", Workload::Oltp(self))
     }
 }
 
 /// The places of `count` systems in the order in which they run in a round: each round begins with the next one.
-pub fn rotation(round: usize, count: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn rotation(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |n| (n + round) % count.max(1))
 }
 

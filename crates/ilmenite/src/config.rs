@@ -11,7 +11,7 @@ use crate::logging::LogFormat;
 /// variable; flags win over variables, variables over the file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// TOML file with any of these settings
     #[arg(long, env = "ILMENITE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -82,7 +82,7 @@ pub struct ServerArgs {
 /// variable; flags win over variables, variables over the file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct StoreArgs {
+pub(crate) struct StoreArgs {
     /// TOML file with any of these settings
     #[arg(long, env = "ILMENITE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -132,14 +132,14 @@ pub struct StoreArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Switch {
+pub(crate) enum Switch {
     On,
     Off,
 }
 
 impl ServerArgs {
     /// Flags and variables (clap has merged these) over the file's settings.
-    pub fn with_file(self) -> Result<ServerArgs, String> {
+    pub(crate) fn with_file(self) -> Result<ServerArgs, String> {
         let file = match &self.config {
             Some(path) => read_file::<ServerArgs>(path)?,
             None => ServerArgs::default(),
@@ -163,26 +163,26 @@ impl ServerArgs {
         })
     }
 
-    pub fn store(&self) -> &str {
+    pub(crate) fn store(&self) -> &str {
         self.store.as_deref().unwrap_or("./ilmenite-data")
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port.unwrap_or(4000)
     }
 
-    pub fn log_level(&self) -> &str {
+    pub(crate) fn log_level(&self) -> &str {
         self.log_level.as_deref().unwrap_or("info")
     }
 
-    pub fn log_format(&self) -> LogFormat {
+    pub(crate) fn log_format(&self) -> LogFormat {
         self.log_format.unwrap_or(LogFormat::Text)
     }
 }
 
 impl StoreArgs {
     /// Flags and variables (clap has merged these) over the file's settings.
-    pub fn with_file(self) -> Result<StoreArgs, String> {
+    pub(crate) fn with_file(self) -> Result<StoreArgs, String> {
         let file = match &self.config {
             Some(path) => read_file::<StoreArgs>(path)?,
             None => StoreArgs::default(),
@@ -202,11 +202,11 @@ impl StoreArgs {
         })
     }
 
-    pub fn log_level(&self) -> &str {
+    pub(crate) fn log_level(&self) -> &str {
         self.log_level.as_deref().unwrap_or("info")
     }
 
-    pub fn log_format(&self) -> LogFormat {
+    pub(crate) fn log_format(&self) -> LogFormat {
         self.log_format.unwrap_or(LogFormat::Text)
     }
 }

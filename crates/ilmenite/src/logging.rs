@@ -13,13 +13,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
 /// `level`: error, warn, info, debug, trace, or a full filter such as `info,ilmenite_ddl=debug`.
-pub fn init(level: &str, format: LogFormat) -> Result<(), String> {
+pub(crate) fn init(level: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log level '{level}': {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -20,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// and jobs go on at the next start.
 const STOP: Duration = Duration::from_secs(9);
 
-pub async fn run(args: ServerArgs) -> Result<(), String> {
+pub(crate) async fn run(args: ServerArgs) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let node = Node::start(&args).await?;
@@ -35,14 +35,14 @@ pub async fn run(args: ServerArgs) -> Result<(), String> {
 }
 
 /// Store, engine and server of one process.
-pub struct Node {
+pub(crate) struct Node {
     pub engine: Arc<Engine>,
     pub server: Server,
     store: StoreRef,
 }
 
 impl Node {
-    pub async fn start(args: &ServerArgs) -> Result<Node, String> {
+    pub(crate) async fn start(args: &ServerArgs) -> Result<Node, String> {
         let url = args.store();
         let (store, data_dir) = match url.split_once("://") {
             Some(("tikv", _)) => connect(url, args).await?,
@@ -79,7 +79,7 @@ impl Node {
         })
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.server.shutdown(DRAIN).await;
         self.engine.shutdown().await;
         if let Err(e) = self.store.close().await {

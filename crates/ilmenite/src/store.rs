@@ -16,7 +16,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// From SIGTERM to exit at most 10 s; nothing acknowledged is lost by what is cut off.
 const CLOSE: Duration = Duration::from_secs(6);
 
-pub async fn run(args: StoreArgs) -> Result<(), String> {
+pub(crate) async fn run(args: StoreArgs) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let mut options = EmbeddedOptions {

@@ -30,23 +30,23 @@ const LONG_DATA_BYTES_MAX: usize = 64 << 20;
 
 /// Commands, by their numbers on the wire.
 mod command {
-    pub const QUIT: u8 = 0x01;
-    pub const INIT_DB: u8 = 0x02;
-    pub const QUERY: u8 = 0x03;
-    pub const FIELD_LIST: u8 = 0x04;
-    pub const STATISTICS: u8 = 0x09;
-    pub const PROCESS_INFO: u8 = 0x0a;
-    pub const PROCESS_KILL: u8 = 0x0c;
-    pub const DEBUG: u8 = 0x0d;
-    pub const PING: u8 = 0x0e;
-    pub const CHANGE_USER: u8 = 0x11;
-    pub const STMT_PREPARE: u8 = 0x16;
-    pub const STMT_EXECUTE: u8 = 0x17;
-    pub const STMT_SEND_LONG_DATA: u8 = 0x18;
-    pub const STMT_CLOSE: u8 = 0x19;
-    pub const STMT_RESET: u8 = 0x1a;
-    pub const SET_OPTION: u8 = 0x1b;
-    pub const RESET_CONNECTION: u8 = 0x1f;
+    pub(super) const QUIT: u8 = 0x01;
+    pub(super) const INIT_DB: u8 = 0x02;
+    pub(super) const QUERY: u8 = 0x03;
+    pub(super) const FIELD_LIST: u8 = 0x04;
+    pub(super) const STATISTICS: u8 = 0x09;
+    pub(super) const PROCESS_INFO: u8 = 0x0a;
+    pub(super) const PROCESS_KILL: u8 = 0x0c;
+    pub(super) const DEBUG: u8 = 0x0d;
+    pub(super) const PING: u8 = 0x0e;
+    pub(super) const CHANGE_USER: u8 = 0x11;
+    pub(super) const STMT_PREPARE: u8 = 0x16;
+    pub(super) const STMT_EXECUTE: u8 = 0x17;
+    pub(super) const STMT_SEND_LONG_DATA: u8 = 0x18;
+    pub(super) const STMT_CLOSE: u8 = 0x19;
+    pub(super) const STMT_RESET: u8 = 0x1a;
+    pub(super) const SET_OPTION: u8 = 0x1b;
+    pub(super) const RESET_CONNECTION: u8 = 0x1f;
 }
 
 /// What the protocol itself remembers of a prepared statement.
@@ -84,7 +84,7 @@ pub(crate) enum Ended {
 }
 
 impl Connection {
-    pub fn new(
+    pub(crate) fn new(
         io: PacketIo,
         session: Session,
         capabilities: CapabilityFlags,
@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Serves commands until the connection ends or wants another user.
-    pub async fn serve(&mut self) -> Ended {
+    pub(crate) async fn serve(&mut self) -> Ended {
         let told_to_end = {
             let (stopping, killed) = (self.stopping.clone(), self.session.killed());
             async move {
@@ -425,7 +425,7 @@ impl Connection {
         self.io.put(|out| put_column(out, column, collation));
     }
 
-    pub fn put_ok(&mut self, info: &OkInfo) {
+    pub(crate) fn put_ok(&mut self, info: &OkInfo) {
         let status = self.session.status();
         let info = OkInfo {
             in_transaction: status.in_transaction,
@@ -445,7 +445,7 @@ impl Connection {
         self.io.put(|out| put_eof(out, &info));
     }
 
-    pub fn put_err(&mut self, error: &Error) {
+    pub(crate) fn put_err(&mut self, error: &Error) {
         let capabilities = self.capabilities;
         self.io.put(|out| put_error(out, error, capabilities));
     }

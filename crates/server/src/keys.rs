@@ -36,7 +36,7 @@ impl PasswordKey {
             .as_ref()
     }
 
-    pub async fn public_pem(this: &Arc<Self>) -> Option<String> {
+    pub(crate) async fn public_pem(this: &Arc<Self>) -> Option<String> {
         this.get()
             .await?
             .to_public_key()
@@ -45,7 +45,7 @@ impl PasswordKey {
     }
 
     /// OAEP with SHA-1: what the clients of `caching_sha2_password` use.
-    pub async fn decrypt(this: &Arc<Self>, encrypted: Bytes) -> Option<Vec<u8>> {
+    pub(crate) async fn decrypt(this: &Arc<Self>, encrypted: Bytes) -> Option<Vec<u8>> {
         let key = this.get().await?.clone();
         let decrypted = tokio::task::spawn_blocking(move || key.decrypt(Oaep::new::<Sha1>(), &encrypted));
         decrypted.await.ok()?.ok()

@@ -24,7 +24,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Stream::Tls(_))
     }
 }
@@ -89,7 +89,7 @@ pub(crate) struct PacketIo {
 }
 
 impl PacketIo {
-    pub fn new(stream: Stream, max_allowed_packet: usize) -> Self {
+    pub(crate) fn new(stream: Stream, max_allowed_packet: usize) -> Self {
         PacketIo {
             stream,
             read: BytesMut::new(),
@@ -99,29 +99,29 @@ impl PacketIo {
         }
     }
 
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.stream.is_tls()
     }
 
     /// For the change to TLS: the bare stream, when nothing is buffered that would be lost.
-    pub fn into_stream(self) -> Result<(Stream, u8), ReadError> {
+    pub(crate) fn into_stream(self) -> Result<(Stream, u8), ReadError> {
         if !self.read.is_empty() {
             return Err(ReadError::OutOfOrder);
         }
         Ok((self.stream, self.sequence))
     }
 
-    pub fn with_sequence(mut self, sequence: u8) -> Self {
+    pub(crate) fn with_sequence(mut self, sequence: u8) -> Self {
         self.sequence = sequence;
         self
     }
 
     /// A new command begins: numbers count from 0 again.
-    pub fn reset_sequence(&mut self) {
+    pub(crate) fn reset_sequence(&mut self) {
         self.sequence = 0;
     }
 
-    pub async fn read_packet(&mut self) -> Result<Bytes, ReadError> {
+    pub(crate) async fn read_packet(&mut self) -> Result<Bytes, ReadError> {
         let mut whole: Option<BytesMut> = None;
         loop {
             self.fill(4, whole.is_none()).await?;
@@ -172,7 +172,7 @@ impl PacketIo {
     }
 
     /// Lets `build` append one payload to the buffer, and puts the headers around it.
-    pub fn put(&mut self, build: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn put(&mut self, build: impl FnOnce(&mut Vec<u8>)) {
         let start = self.write.len();
         self.write.extend_from_slice(&[0; 4]);
         build(&mut self.write);
@@ -205,7 +205,7 @@ impl PacketIo {
     }
 
     /// Writes the buffer out once it is large: what keeps a large result from gathering in memory.
-    pub async fn flush_if_large(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush_if_large(&mut self) -> io::Result<()> {
         if self.write.len() >= WRITE_BUFFER_BYTES {
             self.flush().await
         } else {
@@ -213,7 +213,7 @@ impl PacketIo {
         }
     }
 
-    pub async fn flush(&mut self) -> io::Result<()> {
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if !self.write.is_empty() {
             self.stream.write_all(&self.write).await?;
             self.write.clear();
@@ -224,7 +224,7 @@ impl PacketIo {
         self.stream.flush().await
     }
 
-    pub async fn shutdown(&mut self) {
+    pub(crate) async fn shutdown(&mut self) {
         let _ = self.flush().await;
         let _ = self.stream.shutdown().await;
     }
@@ -265,33 +265,33 @@ pub(crate) struct Reader {
 pub(crate) struct Malformed;
 
 impl Reader {
-    pub fn new(payload: Bytes) -> Self {
+    pub(crate) fn new(payload: Bytes) -> Self {
         Reader { rest: payload }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    pub fn bytes(&mut self, n: usize) -> Result<Bytes, Malformed> {
+    pub(crate) fn bytes(&mut self, n: usize) -> Result<Bytes, Malformed> {
         if n > self.rest.len() {
             return Err(Malformed);
         }
         Ok(self.rest.split_to(n))
     }
 
-    pub fn uint(&mut self, n: usize) -> Result<u64, Malformed> {
+    pub(crate) fn uint(&mut self, n: usize) -> Result<u64, Malformed> {
         let bytes = self.bytes(n)?;
         let mut le = [0; 8];
         le[..n].copy_from_slice(&bytes);
         Ok(u64::from_le_bytes(le))
     }
 
-    pub fn u8(&mut self) -> Result<u8, Malformed> {
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.uint(1)? as u8)
     }
 
-    pub fn lenenc_int(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn lenenc_int(&mut self) -> Result<u64, Malformed> {
         match self.u8()? {
             n @ 0..=250 => Ok(n as u64),
             0xfc => self.uint(2),
@@ -301,13 +301,13 @@ impl Reader {
         }
     }
 
-    pub fn lenenc_bytes(&mut self) -> Result<Bytes, Malformed> {
+    pub(crate) fn lenenc_bytes(&mut self) -> Result<Bytes, Malformed> {
         let n = usize::try_from(self.lenenc_int()?).map_err(|_| Malformed)?;
         self.bytes(n)
     }
 
     /// Up to a zero byte, or (as some clients leave the last one out) to the end.
-    pub fn zero_terminated(&mut self) -> Bytes {
+    pub(crate) fn zero_terminated(&mut self) -> Bytes {
         match self.rest.iter().position(|b| *b == 0) {
             Some(n) => {
                 let s = self.rest.split_to(n);

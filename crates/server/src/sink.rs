@@ -25,7 +25,7 @@ pub(crate) struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    pub fn new(
+    pub(crate) fn new(
         io: &'a mut PacketIo,
         capabilities: CapabilityFlags,
         collation: Option<u16>,

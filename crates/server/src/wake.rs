@@ -13,7 +13,7 @@ pub(crate) struct HttpWake {
 }
 
 impl HttpWake {
-    pub fn new() -> Result<HttpWake, String> {
+    pub(crate) fn new() -> Result<HttpWake, String> {
         // The client wants a provider of TLS even for plain HTTP; an error says that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()

@@ -1,5 +1,7 @@
 //! What we depend on: each dependency is used, has a permissive licence, and needs nothing that a bare machine lacks.
 
+use std::path::{Path, PathBuf};
+
 use ilmenite_tidy::{crates, files, metadata, read, root};
 
 /// Licences a dependency may have: permissive ones, that ask for no more than a notice.
@@ -101,7 +103,7 @@ fn every_dependency_is_used() {
             let dirs = dirs.iter().map(|dir| of.dir.join(dir)).filter(|dir| dir.is_dir());
             let mut text: String = dirs
                 .flat_map(|dir| files(&dir, ".rs"))
-                .map(|file| read(&file))
+                .map(|file| with_borrowed(&file))
                 .collect();
             let script = of.dir.join("build.rs");
             if script.is_file() {
@@ -132,6 +134,21 @@ fn every_dependency_is_used() {
     }
     assert!(unused.is_empty(), "no source names:\n{}", unused.join("\n"));
     assert!(root().join("Cargo.lock").is_file());
+}
+
+/// A source's text, with that of the modules it has from elsewhere: `#[path = "…"]`.
+fn with_borrowed(file: &Path) -> String {
+    let mut text = read(file);
+    let dir = file.parent().unwrap_or(Path::new("."));
+    let paths: Vec<PathBuf> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("#[path = \"")?.strip_suffix("\"]"))
+        .map(|path| dir.join(path))
+        .collect();
+    for path in paths {
+        text.push_str(&read(&path));
+    }
+    text
 }
 
 /// Does the text have the name as a word of its own?

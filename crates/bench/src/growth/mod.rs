@@ -16,7 +16,7 @@ use model::{Machinery, Obstacle, Setup};
 use sample::Sample;
 
 #[derive(Debug, Args)]
-pub struct GrowthArgs {
+pub(crate) struct GrowthArgs {
     /// Sizes of the index in terabytes, its keys and values
     #[arg(long, value_delimiter = ',', default_value = "1,10,100")]
     terabytes: Vec<u64>,
@@ -58,7 +58,7 @@ const PLOTTED: [&str; 6] = [
     "limit-full",
 ];
 
-pub async fn run(args: &GrowthArgs) -> Result<(), String> {
+pub(crate) async fn run(args: &GrowthArgs) -> Result<(), String> {
     let out = args.out.clone().unwrap_or_else(results::dir);
     let records = results::read(&out.join("results.jsonl"))?;
     let sample = Sample::take().await?;

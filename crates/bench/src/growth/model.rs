@@ -22,7 +22,7 @@ const PUT_SLACK_BYTES: u64 = 1 << 20;
 
 /// What is built, and on what.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Setup {
+pub(super) struct Setup {
     pub entries: u64,
     /// Bytes of the table, as stored, for each entry.
     pub row_bytes: u64,
@@ -33,7 +33,7 @@ pub struct Setup {
 
 /// What planning depends on besides: the same for all sizes of a table.
 #[derive(Debug, Clone)]
-pub struct Machinery {
+pub(super) struct Machinery {
     pub sample: Sample,
     pub slot_bytes: u64,
     part_bytes: u64,
@@ -42,7 +42,7 @@ pub struct Machinery {
 
 /// A build, in figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Build {
+pub(super) struct Build {
     pub raw_bytes: u64,
     pub stored_bytes: u64,
     pub read_subtasks: u64,
@@ -66,7 +66,7 @@ pub struct Build {
 }
 
 impl Machinery {
-    pub fn new(sample: Sample, slot_bytes: u64) -> Result<Machinery, String> {
+    pub(super) fn new(sample: Sample, slot_bytes: u64) -> Result<Machinery, String> {
         Ok(Machinery {
             part_bytes: Sample::part_bytes(slot_bytes)?,
             buffered_entries: sample.buffered_entries(slot_bytes)?.max(1),
@@ -84,7 +84,7 @@ impl Machinery {
         }
     }
 
-    pub fn build(&self, setup: &Setup) -> Build {
+    pub(super) fn build(&self, setup: &Setup) -> Build {
         let sample = &self.sample;
         let slots = setup.nodes * setup.slots_per_node;
         let stored =
@@ -157,7 +157,7 @@ impl Machinery {
     }
 
     /// What stands in the way of a build, at most one line each.
-    pub fn obstacles(&self, build: &Build) -> Vec<Obstacle> {
+    pub(super) fn obstacles(&self, build: &Build) -> Vec<Obstacle> {
         let most = EmbeddedOptions::default().max_transaction_bytes as u64;
         let mut found = Vec::new();
         if build.merge_plan_bytes > most {
@@ -173,7 +173,7 @@ impl Machinery {
     }
 
     /// The entries up to which an obstacle does not show, to 2 %; `None`: it does not up to `most`.
-    pub fn reach(&self, setup: &Setup, obstacle: Obstacle, most: u64) -> Option<u64> {
+    pub(super) fn reach(&self, setup: &Setup, obstacle: Obstacle, most: u64) -> Option<u64> {
         let meets = |entries: u64| {
             let build = self.build(&Setup { entries, ..*setup });
             self.obstacles(&build).contains(&obstacle)
@@ -199,16 +199,16 @@ impl Machinery {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Obstacle {
+pub(super) enum Obstacle {
     MergePlan,
     IngestPlan,
     SecondMerge,
 }
 
 impl Obstacle {
-    pub const ALL: [Obstacle; 3] = [Obstacle::MergePlan, Obstacle::IngestPlan, Obstacle::SecondMerge];
+    pub(super) const ALL: [Obstacle; 3] = [Obstacle::MergePlan, Obstacle::IngestPlan, Obstacle::SecondMerge];
 
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Obstacle::MergePlan => "the plan of merge-sort is longer than a transaction may be",
             Obstacle::IngestPlan => "the plan of write&ingest is longer than a transaction may be",
@@ -220,18 +220,18 @@ impl Obstacle {
 }
 
 impl Build {
-    pub fn request_dollars(&self) -> f64 {
+    pub(super) fn request_dollars(&self) -> f64 {
         self.puts as f64 * DOLLARS_PER_PUT + self.gets as f64 * DOLLARS_PER_GET
     }
 
     /// Objects are kept until what was made of them is recorded: twice, where they are merged.
-    pub fn storage_dollars(&self, hours: f64) -> f64 {
+    pub(super) fn storage_dollars(&self, hours: f64) -> f64 {
         let copies = if self.merges > 0 { 2.0 } else { 1.0 };
         copies * self.stored_bytes as f64 * hours * DOLLARS_PER_BYTE_HOUR
     }
 
     /// Seconds that S3 takes for the requests under one prefix, whatever the nodes do.
-    pub fn request_seconds(&self) -> f64 {
+    pub(super) fn request_seconds(&self) -> f64 {
         (self.puts as f64 / PUTS_PER_S).max(self.gets as f64 / GETS_PER_S)
     }
 }

@@ -17,7 +17,7 @@ const BUDGET_BYTES: usize = 256 << 20;
 
 /// A run of the index on `k`, and what follows for others like it.
 #[derive(Debug, Clone)]
-pub struct Sample {
+pub(super) struct Sample {
     pub run: RunMeta,
     /// Of a run's description in the row of the subtask that wrote it, and in plans, which leave the histogram out.
     pub described_bytes: u64,
@@ -25,7 +25,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub async fn take() -> Result<Sample, String> {
+    pub(super) async fn take() -> Result<Sample, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let storage = uncompressed(dir.path())?;
         let cancel = CancellationToken::new();
@@ -53,7 +53,7 @@ impl Sample {
         Sample::of(run.clone())
     }
 
-    pub fn of(run: RunMeta) -> Result<Sample, String> {
+    pub(super) fn of(run: RunMeta) -> Result<Sample, String> {
         let bytes = |run: &RunMeta| {
             let text = serde_json::to_vec(run).map_err(|e| e.to_string())?;
             Ok::<u64, String>(text.len() as u64)
@@ -70,17 +70,17 @@ impl Sample {
     }
 
     /// Key and value.
-    pub fn entry_bytes(&self) -> f64 {
+    pub(super) fn entry_bytes(&self) -> f64 {
         self.run.raw_bytes() as f64 / self.run.entries() as f64
     }
 
     /// Stored bytes for each raw one.
-    pub fn stored_share(&self) -> f64 {
+    pub(super) fn stored_share(&self) -> f64 {
         self.run.stored_bytes as f64 / self.run.raw_bytes() as f64
     }
 
     /// The description of a run of another length, without histogram.
-    pub fn run_of(&self, stored_bytes: u64) -> RunMeta {
+    pub(super) fn run_of(&self, stored_bytes: u64) -> RunMeta {
         let times = stored_bytes as f64 / self.run.stored_bytes as f64;
         let scaled = |n: u64| (n as f64 * times).ceil() as u64;
         let mut run = self.run.clone();
@@ -94,27 +94,27 @@ impl Sample {
     }
 
     /// How many runs of this length can be read at once with a slot's memory: asked of the planner.
-    pub fn fan_in(&self, run_bytes: u64, slot_bytes: u64) -> u64 {
+    pub(super) fn fan_in(&self, run_bytes: u64, slot_bytes: u64) -> u64 {
         let budget = sizing::merge_budget_bytes(slot_bytes);
         let run = self.run_of(run_bytes);
         most(|n| !ilmenite_sort::needs_merge(&vec![run.clone(); n], budget).merge)
     }
 
     /// How many one subtask of merge-sort takes.
-    pub fn merge_fan_in(&self, run_bytes: u64, slot_bytes: u64) -> u64 {
+    pub(super) fn merge_fan_in(&self, run_bytes: u64, slot_bytes: u64) -> u64 {
         let run = self.run_of(run_bytes);
         most(|n| ilmenite_sort::merge_groups(&vec![run.clone(); n], slot_bytes as usize).len() <= 1)
     }
 
     /// The parts in which a run goes up.
-    pub fn part_bytes(slot_bytes: u64) -> Result<u64, String> {
+    pub(super) fn part_bytes(slot_bytes: u64) -> Result<u64, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let storage = uncompressed(dir.path())?;
         Ok(WriterOptions::for_budget(slot_bytes as usize, &storage).part_bytes as u64)
     }
 
     /// Entries that a sorter holds at once, with 24 bytes beside each.
-    pub fn buffered_entries(&self, slot_bytes: u64) -> Result<u64, String> {
+    pub(super) fn buffered_entries(&self, slot_bytes: u64) -> Result<u64, String> {
         let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let storage = uncompressed(dir.path())?;
         let writer = WriterOptions::for_budget(slot_bytes as usize, &storage).memory_bytes() as u64;

@@ -23,7 +23,7 @@ const INDEX_NAME: &str = "limit";
 
 /// What a build took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub rows: u64,
     /// Reading rows, extracting and sorting keys.
     pub read_seconds: f64,
@@ -37,7 +37,12 @@ fn failed(e: fjall::Error) -> String {
     format!("the storage engine: {e}")
 }
 
-pub fn run(store: &Path, column: Column, table_id: Option<i64>, cache_bytes: u64) -> Result<Report, String> {
+pub(super) fn run(
+    store: &Path,
+    column: Column,
+    table_id: Option<i64>,
+    cache_bytes: u64,
+) -> Result<Report, String> {
     let db = Database::builder(store)
         .cache_size(cache_bytes)
         .open()

@@ -4,11 +4,11 @@ use ilmenite_codec::row::Cell;
 use ilmenite_codec::{RowView, encode_bytes, memcomparable};
 
 /// A row's handle in its key: eight bytes that compare as they are.
-pub const HANDLE_BYTES: usize = 8;
+pub(super) const HANDLE_BYTES: usize = 8;
 /// Of a version's key, behind the key itself.
-pub const SUFFIX_BYTES: usize = 8;
+pub(super) const SUFFIX_BYTES: usize = 8;
 /// The first byte of the value of a version that is no delete marker.
-pub const PUT: u8 = 1;
+pub(super) const PUT: u8 = 1;
 /// How values begin in a key: integers and strings.
 const INT_FLAG: u8 = 3;
 const BYTES_FLAG: u8 = 1;
@@ -18,7 +18,7 @@ const C_ID: i64 = 3;
 
 /// An indexed column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Column {
+pub(super) enum Column {
     /// an integer
     K,
     /// a string of 119 characters
@@ -26,7 +26,7 @@ pub enum Column {
 }
 
 /// Writes the entry's key, without the index's prefix, for the row stored as `row` under `handle`.
-pub fn encode(column: Column, handle: &[u8], row: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn encode(column: Column, handle: &[u8], row: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let view = RowView::new(row).map_err(|e| e.to_string())?;
     let id = match column {
         Column::K => K_ID,
@@ -66,7 +66,7 @@ fn int(cell: &[u8]) -> Option<i64> {
 
 /// Keys in one buffer; what the sort moves is 16 bytes an entry.
 #[derive(Default)]
-pub struct Entries {
+pub(super) struct Entries {
     /// Each key with its length before it.
     data: Vec<u8>,
     slots: Vec<Slot>,
@@ -80,7 +80,7 @@ struct Slot {
 }
 
 impl Entries {
-    pub fn push(&mut self, key: &[u8]) -> Result<(), String> {
+    pub(super) fn push(&mut self, key: &[u8]) -> Result<(), String> {
         let len = u16::try_from(key.len()).map_err(|_| "a key of over 64 KiB")?;
         let mut word = [0; 8];
         let rest = &key[1..key.len().min(9)];
@@ -94,7 +94,7 @@ impl Entries {
         Ok(())
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
@@ -104,15 +104,15 @@ impl Entries {
         &data[at + 2..at + 2 + len]
     }
 
-    pub fn key(&self, at: usize) -> &[u8] {
+    pub(super) fn key(&self, at: usize) -> &[u8] {
         Self::key_of(&self.data, self.slots[at])
     }
 
-    pub fn word(&self, at: usize) -> u64 {
+    pub(super) fn word(&self, at: usize) -> u64 {
         self.slots[at].word
     }
 
-    pub fn sort(&mut self) {
+    pub(super) fn sort(&mut self) {
         let data = &self.data;
         self.slots.sort_unstable_by(|a, b| {
             a.word
@@ -122,7 +122,7 @@ impl Entries {
     }
 
     /// In sorted entries: how many have keys less than `key`.
-    pub fn rank(&self, key: &[u8]) -> usize {
+    pub(super) fn rank(&self, key: &[u8]) -> usize {
         self.slots
             .partition_point(|slot| Self::key_of(&self.data, *slot) < key)
     }

@@ -15,10 +15,10 @@ use crate::report::{figure, print, thousands};
 use crate::{machine, process};
 use entries::Column;
 
-pub use build::Report;
+pub(crate) use build::Report;
 
 #[derive(Debug, Args)]
-pub struct LimitArgs {
+pub(crate) struct LimitArgs {
     /// Data directory of an `ilmenite server` that has been stopped. It is not changed: the work is done on a copy
     /// beside it that shares the table files
     #[arg(long, value_name = "DIR")]
@@ -41,7 +41,7 @@ pub struct LimitArgs {
     json: bool,
 }
 
-pub fn run(args: &LimitArgs) -> Result<(), String> {
+pub(crate) fn run(args: &LimitArgs) -> Result<(), String> {
     check_stopped(&args.store)?;
     for &column in &args.indexes {
         let parent = args.store.parent().filter(|p| !p.as_os_str().is_empty());
@@ -100,7 +100,7 @@ const IMMUTABLE: &str = "tables";
 
 /// Copies the files of a store that nobody has open. Those that never change are shared, by hard links, where the file
 /// system has them.
-pub fn clone_store(from: &Path, to: &Path) -> Result<(), String> {
+pub(crate) fn clone_store(from: &Path, to: &Path) -> Result<(), String> {
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     std::fs::create_dir(to).map_err(|e| failed(to, e))?;
     let shared = to.file_name().is_some_and(|name| name == IMMUTABLE);

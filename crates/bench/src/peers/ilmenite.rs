@@ -15,7 +15,7 @@ use crate::workload::Index;
 use crate::{data, machine};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// `ilmenite server --store DIR`
     Embedded,
     /// `ilmenite store`, and `ilmenite server --store tikv://…` over it
@@ -23,7 +23,7 @@ pub enum Engine {
 }
 
 #[derive(Debug, Clone)]
-pub struct IlmeniteOptions {
+pub(crate) struct IlmeniteOptions {
     pub binary: PathBuf,
     pub engine: Engine,
     pub cache_bytes: u64,
@@ -32,7 +32,7 @@ pub struct IlmeniteOptions {
     pub s3_uri: Option<String>,
 }
 
-pub struct Ilmenite {
+pub(crate) struct Ilmenite {
     options: IlmeniteOptions,
     dir: PathBuf,
     running: Option<Running>,
@@ -48,7 +48,7 @@ struct Running {
 const VERIFIES: [&str; 2] = ["sort", "full"];
 
 impl Ilmenite {
-    pub async fn start(base: &Path, options: IlmeniteOptions) -> Result<Ilmenite, String> {
+    pub(crate) async fn start(base: &Path, options: IlmeniteOptions) -> Result<Ilmenite, String> {
         let dir = make_dir(base, "ilmenite", None)?;
         make_dir(&dir, "objects", None)?;
         let mut peer = Ilmenite {
@@ -69,11 +69,11 @@ impl Ilmenite {
         Ok(peer)
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
     }
 
-    pub async fn restart(&mut self) -> Result<(), String> {
+    pub(crate) async fn restart(&mut self) -> Result<(), String> {
         self.halt().await?;
         let cache = format!("--cache-bytes={}", self.options.cache_bytes);
         let (port, status_port) = (process::free_port()?, process::free_port()?);
@@ -126,7 +126,7 @@ impl Ilmenite {
     }
 
     /// Ends the processes; the data stay.
-    pub async fn halt(&mut self) -> Result<(), String> {
+    pub(crate) async fn halt(&mut self) -> Result<(), String> {
         let Some(running) = self.running.take() else {
             return Ok(());
         };

@@ -10,17 +10,17 @@ use crate::limit::Report;
 use crate::process;
 use crate::workload::{Index, Workload};
 
-pub struct Limit {
+pub(crate) struct Limit {
     /// As `clone_store` made it.
     snapshot: PathBuf,
     cache_bytes: u64,
 }
 
-pub const SORT: &str = "limit-sort";
-pub const FULL: &str = "limit-full";
+pub(super) const SORT: &str = "limit-sort";
+pub(super) const FULL: &str = "limit-full";
 
 impl Limit {
-    pub fn new(snapshot: PathBuf, cache_bytes: u64) -> Limit {
+    pub(crate) fn new(snapshot: PathBuf, cache_bytes: u64) -> Limit {
         Limit {
             snapshot,
             cache_bytes,

@@ -25,7 +25,7 @@ const SETTINGS: [&str; 5] = [
 const INIT: Duration = Duration::from_secs(120);
 const ONLINE: &str = ", ALGORITHM=INPLACE, LOCK=NONE";
 
-pub struct MariaDb {
+pub(crate) struct MariaDb {
     server: Server,
     address: Address,
     program: PathBuf,
@@ -38,7 +38,7 @@ fn places() -> [PathBuf; 2] {
 
 impl MariaDb {
     /// `None`: it is not installed. `extra`: settings besides ours.
-    pub async fn start(base: &Path, extra: &[String]) -> Result<Option<MariaDb>, String> {
+    pub(crate) async fn start(base: &Path, extra: &[String]) -> Result<Option<MariaDb>, String> {
         let (Some(program), Some(init)) = (
             process::installed("mariadbd", &places()),
             process::installed("mariadb-install-db", &places()),

@@ -3,7 +3,7 @@
 mod ilmenite;
 mod limit;
 mod mariadb;
-pub mod mysql;
+pub(crate) mod mysql;
 mod postgres;
 
 use std::collections::BTreeMap;
@@ -14,22 +14,22 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::workload::Index;
-pub use ilmenite::{Engine, Ilmenite, IlmeniteOptions};
-pub use limit::Limit;
-pub use mariadb::MariaDb;
-pub use postgres::{BLOCKING, CONCURRENTLY, Postgres};
+pub(crate) use ilmenite::{Engine, Ilmenite, IlmeniteOptions};
+pub(crate) use limit::Limit;
+pub(crate) use mariadb::MariaDb;
+pub(crate) use postgres::{BLOCKING, CONCURRENTLY, Postgres};
 
 /// The database and table of the builds.
-pub const DATABASE: &str = "bench";
-pub const TABLE: &str = "sbtest1";
+pub(crate) const DATABASE: &str = "bench";
+pub(crate) const TABLE: &str = "sbtest1";
 /// A server that takes longer to start has failed.
-pub const START: Duration = Duration::from_secs(60);
+pub(crate) const START: Duration = Duration::from_secs(60);
 /// A statement that takes longer has failed.
-pub const STATEMENT: Duration = Duration::from_secs(4 * 3600);
+pub(crate) const STATEMENT: Duration = Duration::from_secs(4 * 3600);
 
 /// What a build took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Built {
+pub(crate) struct Built {
     pub seconds: f64,
     /// The most memory that was resident meanwhile; `None` where processes share it and no sum is true.
     pub peak_bytes: Option<u64>,
@@ -39,7 +39,7 @@ pub struct Built {
 
 /// A database server that the harness made, with its data, for itself.
 #[async_trait]
-pub trait Peer: Send {
+pub(crate) trait Peer: Send {
     fn name(&self) -> &'static str;
     fn version(&self) -> String;
     /// For the report: all that was not left at its default.

@@ -9,12 +9,12 @@ use super::{DATABASE, timed};
 use crate::data;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     pub port: u16,
 }
 
 impl Address {
-    pub async fn connect(self, database: Option<&str>) -> Result<Conn, String> {
+    pub(crate) async fn connect(self, database: Option<&str>) -> Result<Conn, String> {
         let opts = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
             .tcp_port(self.port)
@@ -27,7 +27,7 @@ impl Address {
             .map_err(|e| format!("cannot connect to port {}: {e}", self.port))
     }
 
-    pub async fn answers(self) -> bool {
+    pub(crate) async fn answers(self) -> bool {
         let Ok(mut conn) = self.connect(None).await else {
             return false;
         };
@@ -35,19 +35,19 @@ impl Address {
     }
 
     /// One statement on a connection of its own.
-    pub async fn run(self, database: Option<&str>, sql: &str) -> Result<(), String> {
+    pub(crate) async fn run(self, database: Option<&str>, sql: &str) -> Result<(), String> {
         let mut conn = self.connect(database).await?;
         run(&mut conn, sql).await?;
         conn.disconnect().await.map_err(|e| e.to_string())
     }
 }
 
-pub async fn run(conn: &mut Conn, sql: &str) -> Result<(), String> {
+pub(crate) async fn run(conn: &mut Conn, sql: &str) -> Result<(), String> {
     conn.query_drop(sql).await.map_err(|e| format!("{sql}: {e}"))
 }
 
 /// Fills a table of `data`'s shape, over one connection, in statements of a bounded number of rows.
-pub async fn load(conn: &mut Conn, table: &str, rows: u64) -> Result<(), String> {
+pub(crate) async fn load(conn: &mut Conn, table: &str, rows: u64) -> Result<(), String> {
     for (from, to) in data::statements(rows) {
         // Made on another thread while the server takes the pieces before.
         let (sender, receiver) = mpsc::channel(4);
@@ -73,7 +73,7 @@ pub async fn load(conn: &mut Conn, table: &str, rows: u64) -> Result<(), String>
 }
 
 /// See `Peer::bulk_load`.
-pub async fn bulk_load(address: Address, rows: u64) -> Result<f64, String> {
+pub(crate) async fn bulk_load(address: Address, rows: u64) -> Result<f64, String> {
     const LOADED: &str = "loaded";
     let mut conn = address.connect(Some(DATABASE)).await?;
     run(&mut conn, &data::create_table(LOADED)).await?;

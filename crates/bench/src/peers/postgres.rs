@@ -25,10 +25,10 @@ const SETTINGS: [&str; 6] = [
     "checkpoint_timeout=30min",
 ];
 const INIT: Duration = Duration::from_secs(120);
-pub const BLOCKING: &str = "postgres-blocking";
-pub const CONCURRENTLY: &str = "postgres-concurrently";
+pub(crate) const BLOCKING: &str = "postgres-blocking";
+pub(crate) const CONCURRENTLY: &str = "postgres-concurrently";
 
-pub struct Postgres {
+pub(crate) struct Postgres {
     server: Server,
     port: u16,
     bin: PathBuf,
@@ -59,7 +59,11 @@ fn find_bin() -> Option<PathBuf> {
 
 impl Postgres {
     /// `None`: it is not installed.
-    pub async fn start(base: &Path, locale: &str, extra: &[String]) -> Result<Option<Postgres>, String> {
+    pub(crate) async fn start(
+        base: &Path,
+        locale: &str,
+        extra: &[String],
+    ) -> Result<Option<Postgres>, String> {
         let Some(bin) = find_bin() else {
             return Ok(None);
         };

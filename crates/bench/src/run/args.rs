@@ -8,7 +8,7 @@ use crate::peers::Engine;
 use crate::workload::Workload;
 
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Rows of the table that indexes are built on
     #[arg(long, default_value_t = 1_000_000)]
     pub rows: u64,
@@ -93,13 +93,13 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// Whether the system takes part.
-    pub fn wants(&self, system: &str) -> bool {
+    pub(crate) fn wants(&self, system: &str) -> bool {
         is_wanted(&self.systems, system)
     }
 
     /// Whether any system of a server takes part; either name may be the longer one: `ilmenite-none` asks for the
     /// server `ilmenite`.
-    pub fn wants_any_of(&self, server: &str) -> bool {
+    pub(crate) fn wants_any_of(&self, server: &str) -> bool {
         self.wants(server) || self.systems.iter().any(|s| is_wanted(&[server.into()], s))
     }
 }
@@ -112,7 +112,7 @@ fn is_wanted(filter: &[String], system: &str) -> bool {
     filter.is_empty() || filter.iter().any(begins)
 }
 
-pub fn find_binary(given: Option<&PathBuf>) -> Result<PathBuf, String> {
+pub(super) fn find_binary(given: Option<&PathBuf>) -> Result<PathBuf, String> {
     let path = match given {
         Some(path) => path.clone(),
         None => std::env::current_exe()

@@ -19,7 +19,7 @@ use crate::stats::Summary;
 use crate::under_load::{self, LoadOptions};
 use crate::workload::{Index, Oltp, Workload, rotation};
 use crate::{process, report};
-pub use args::RunArgs;
+pub(crate) use args::RunArgs;
 
 /// How long a server may be busy after its turn before it is said and passed over.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -50,7 +50,7 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-pub async fn run(args: &RunArgs) -> Result<(), String> {
+pub(crate) async fn run(args: &RunArgs) -> Result<(), String> {
     let base = match &args.dir {
         Some(dir) => tempfile::Builder::new().prefix("ilmenite-bench-").tempdir_in(dir),
         None => tempfile::Builder::new().prefix("ilmenite-bench-").tempdir(),

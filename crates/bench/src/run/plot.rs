@@ -8,7 +8,7 @@ use crate::workload::Workload;
 
 use super::args::RunArgs;
 
-pub fn name(args: &RunArgs) -> String {
+pub(super) fn name(args: &RunArgs) -> String {
     let what = match args.workloads.iter().all(|w| matches!(w, Workload::Index(_))) {
         true if args.load => "under-load",
         true => "add-index",
@@ -21,7 +21,7 @@ pub fn name(args: &RunArgs) -> String {
     format!("{what}-{}{engine}.svg", args.rows)
 }
 
-pub fn of(records: &[Record]) -> String {
+pub(super) fn of(records: &[Record]) -> String {
     let mut systems: Vec<&str> = records.iter().map(|r| &r.system[..]).collect();
     systems.sort_unstable();
     systems.dedup();

@@ -5,42 +5,42 @@ use ilmenite_types::{
 };
 use proptest::prelude::*;
 
-pub fn of(tp: TypeCode) -> FieldType {
+pub(crate) fn of(tp: TypeCode) -> FieldType {
     FieldType::new(tp)
 }
 
-pub fn unsigned(tp: TypeCode) -> FieldType {
+pub(crate) fn unsigned(tp: TypeCode) -> FieldType {
     let mut ft = of(tp);
     ft.flags.set(FieldFlags::UNSIGNED, true);
     ft
 }
 
-pub fn string(tp: TypeCode, collate: &str) -> FieldType {
+pub(crate) fn string(tp: TypeCode, collate: &str) -> FieldType {
     let mut ft = of(tp);
     ft.collation = Collation::by_name(collate).unwrap();
     ft
 }
 
-pub fn decimal(precision: i32, scale: i32) -> FieldType {
+pub(crate) fn decimal(precision: i32, scale: i32) -> FieldType {
     let mut ft = of(TypeCode::NewDecimal);
     (ft.flen, ft.decimal) = (precision, scale);
     ft
 }
 
-pub fn time(tp: TypeCode, fsp: i32) -> FieldType {
+pub(crate) fn time(tp: TypeCode, fsp: i32) -> FieldType {
     let mut ft = of(tp);
     ft.decimal = fsp;
     ft
 }
 
-pub fn members(tp: TypeCode) -> FieldType {
+pub(crate) fn members(tp: TypeCode) -> FieldType {
     let mut ft = of(tp);
     ft.elems = Some(["red", "green", "blue"].map(String::from).into());
     ft
 }
 
 /// All types a table can have, JSON (which no index takes) aside.
-pub fn indexable() -> Vec<FieldType> {
+pub(crate) fn indexable() -> Vec<FieldType> {
     use TypeCode::*;
     let mut bit = of(Bit);
     bit.flen = 12;
@@ -77,7 +77,7 @@ pub fn indexable() -> Vec<FieldType> {
 }
 
 /// A value of a type, never NULL.
-pub fn value_of(ft: &FieldType) -> BoxedStrategy<Datum> {
+pub(crate) fn value_of(ft: &FieldType) -> BoxedStrategy<Datum> {
     let (min, max) = ft.integer_range();
     match ft.tp {
         _ if ft.is_integer() && ft.is_unsigned() => {
@@ -150,6 +150,6 @@ pub fn value_of(ft: &FieldType) -> BoxedStrategy<Datum> {
 }
 
 /// A value of a type, or NULL.
-pub fn nullable(ft: &FieldType) -> BoxedStrategy<Datum> {
+pub(crate) fn nullable(ft: &FieldType) -> BoxedStrategy<Datum> {
     prop_oneof![1 => Just(Datum::Null), 5 => value_of(ft)].boxed()
 }

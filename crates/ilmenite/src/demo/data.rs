@@ -19,7 +19,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Rows loaded by one statement: each is one transaction.
 const ROWS_PER_STATEMENT: u64 = 100_000;
 
-pub const CREATE_TABLE: &str = "CREATE TABLE lineitem (
+pub(super) const CREATE_TABLE: &str = "CREATE TABLE lineitem (
   l_orderkey BIGINT NOT NULL,
   l_partkey BIGINT NOT NULL,
   l_suppkey BIGINT NOT NULL,
@@ -40,7 +40,7 @@ pub const CREATE_TABLE: &str = "CREATE TABLE lineitem (
 )";
 
 /// Loads about `rows` rows; `loaded` counts them as their statements are acknowledged.
-pub async fn load(opts: Opts, rows: u64, loaded: Arc<AtomicU64>) -> Result<(), String> {
+pub(super) async fn load(opts: Opts, rows: u64, loaded: Arc<AtomicU64>) -> Result<(), String> {
     let scale = rows as f64 / ROWS_AT_SCALE_1;
     let mut parts = tokio::task::JoinSet::new();
     for part in 1..=PARTS {

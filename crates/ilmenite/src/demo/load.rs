@@ -18,7 +18,7 @@ type Key = (i64, i32);
 
 /// What one connection did.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     pub statements: u64,
     pub retried: u64,
     /// Rows this connection alone writes: the quantity last acknowledged, `None` for deleted.
@@ -27,14 +27,14 @@ pub struct Tally {
     pub latencies: Vec<(Instant, u32)>,
 }
 
-pub struct Load {
+pub(super) struct Load {
     stop: CancellationToken,
     tallies: Vec<Arc<Mutex<Tally>>>,
     tasks: tokio::task::JoinSet<Result<(), String>>,
 }
 
 impl Load {
-    pub async fn start(opts: &Opts, writers: u32, readers: u32, orders: i64) -> Result<Load, String> {
+    pub(super) async fn start(opts: &Opts, writers: u32, readers: u32, orders: i64) -> Result<Load, String> {
         let stop = CancellationToken::new();
         let mut tallies = Vec::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -59,12 +59,12 @@ impl Load {
         Ok(Load { stop, tallies, tasks })
     }
 
-    pub fn statements(&self) -> u64 {
+    pub(super) fn statements(&self) -> u64 {
         self.tallies.iter().map(|t| t.lock().statements).sum()
     }
 
     /// Latencies of statements that ended between `from` and `to`, sorted, in microseconds.
-    pub fn latencies(&self, from: Instant, to: Instant) -> Vec<u32> {
+    pub(super) fn latencies(&self, from: Instant, to: Instant) -> Vec<u32> {
         let mut all: Vec<u32> = Vec::new();
         for tally in &self.tallies {
             all.extend(
@@ -80,7 +80,7 @@ impl Load {
         all
     }
 
-    pub async fn stop(mut self) -> Result<Vec<Tally>, String> {
+    pub(super) async fn stop(mut self) -> Result<Vec<Tally>, String> {
         self.stop.cancel();
         while let Some(done) = self.tasks.join_next().await {
             done.map_err(|e| e.to_string())??;
@@ -200,7 +200,7 @@ impl Client {
 }
 
 /// How many of the acknowledged writes the table does not hold as acknowledged.
-pub async fn lost_writes(conn: &mut Conn, tallies: &[Tally]) -> Result<(usize, usize), String> {
+pub(super) async fn lost_writes(conn: &mut Conn, tallies: &[Tally]) -> Result<(usize, usize), String> {
     let (mut checked, mut lost) = (0, 0);
     let statement = conn
         .prep("SELECT CAST(l_quantity AS SIGNED) FROM lineitem WHERE l_orderkey = ? AND l_linenumber = ?")

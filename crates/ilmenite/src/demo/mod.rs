@@ -36,7 +36,7 @@ const INDEXES: [&str; 3] = [
 
 /// Exit code 0 means: every index was built, checked equal to its table, no acknowledged write lost, no object left.
 #[derive(Debug, Clone, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Rows of lineitem, about
     #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
     rows: u64,
@@ -55,7 +55,7 @@ pub struct DemoArgs {
     log_level: String,
 }
 
-pub async fn run(args: DemoArgs) -> Result<(), String> {
+pub(crate) async fn run(args: DemoArgs) -> Result<(), String> {
     logging::init(&args.log_level, LogFormat::Text)?;
     let temporary = match &args.dir {
         Some(_) => None,

@@ -11,7 +11,7 @@ use mysql_async::{Conn, Row, Value};
 use super::load::Tally;
 
 /// A progress bar on a terminal; elsewhere a line every so often.
-pub struct Bar {
+pub(super) struct Bar {
     bar: ProgressBar,
     plain: bool,
     what: &'static str,
@@ -20,7 +20,7 @@ pub struct Bar {
 
 const PLAIN_EVERY: Duration = Duration::from_secs(2);
 
-pub fn bar(length: u64, what: &'static str) -> Bar {
+pub(super) fn bar(length: u64, what: &'static str) -> Bar {
     let plain = !std::io::stderr().is_terminal();
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("  {prefix}{wide_bar:.cyan/dim} {percent:>3}% {msg}") {
@@ -40,7 +40,7 @@ pub fn bar(length: u64, what: &'static str) -> Bar {
 }
 
 impl Bar {
-    pub fn at(&self, position: u64, message: String) {
+    pub(super) fn at(&self, position: u64, message: String) {
         if !self.plain {
             self.bar.set_position(position);
             self.bar.set_message(message);
@@ -53,14 +53,14 @@ impl Bar {
         }
     }
 
-    pub fn end(&self, message: String) {
+    pub(super) fn end(&self, message: String) {
         self.bar.finish_and_clear();
         println!("{message}");
     }
 }
 
 /// Percent done, and phase, rows, bytes and time to go in words.
-pub fn progress_line(job: &JobRow) -> (f64, String) {
+pub(super) fn progress_line(job: &JobRow) -> (f64, String) {
     let Some(p) = &job.progress else {
         return (0.0, job.state.clone());
     };
@@ -94,7 +94,13 @@ fn percentile(sorted: &[u32], p: f64) -> f64 {
     }
 }
 
-pub fn print_load(quiet: &[u32], quiet_for: Duration, busy: &[u32], busy_for: Duration, tallies: &[Tally]) {
+pub(super) fn print_load(
+    quiet: &[u32],
+    quiet_for: Duration,
+    busy: &[u32],
+    busy_for: Duration,
+    tallies: &[Tally],
+) {
     println!("\nThe application          before   while indexes were built");
     let rate = |n: usize, d: Duration| n as f64 / d.as_secs_f64().max(0.001);
     println!(
@@ -116,13 +122,13 @@ pub fn print_load(quiet: &[u32], quiet_for: Duration, busy: &[u32], busy_for: Du
 }
 
 /// A statement's plan, its time and its answer.
-pub struct Measured {
+pub(super) struct Measured {
     plan: Vec<String>,
     time: Duration,
     answer: String,
 }
 
-pub async fn measure_query(conn: &mut Conn, sql: &str) -> Result<Measured, String> {
+pub(super) async fn measure_query(conn: &mut Conn, sql: &str) -> Result<Measured, String> {
     let rows: Vec<Row> = conn
         .query(format!("EXPLAIN {sql}"))
         .await
@@ -138,7 +144,7 @@ pub async fn measure_query(conn: &mut Conn, sql: &str) -> Result<Measured, Strin
     })
 }
 
-pub fn print_query(sql: &str, before: &Measured, after: &Measured) {
+pub(super) fn print_query(sql: &str, before: &Measured, after: &Measured) {
     println!("{sql}");
     for (name, measured) in [("before", before), ("after", after)] {
         println!(
@@ -153,7 +159,7 @@ pub fn print_query(sql: &str, before: &Measured, after: &Measured) {
 }
 
 /// Prints a result as the mysql client does.
-pub async fn print_result(conn: &mut Conn, sql: &str) -> Result<(), String> {
+pub(super) async fn print_result(conn: &mut Conn, sql: &str) -> Result<(), String> {
     let rows: Vec<Row> = conn.query(sql).await.map_err(|e| e.to_string())?;
     println!("{sql}");
     let Some(first) = rows.first() else {

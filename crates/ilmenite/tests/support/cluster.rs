@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use super::{Server, binary, files_below, run};
 
 /// `ilmenite store` on a directory and a port of its own.
-pub struct StoreProcess {
+pub(crate) struct StoreProcess {
     dir: TempDir,
     port: u16,
     args: Vec<String>,
@@ -32,7 +32,7 @@ pub struct StoreProcess {
 }
 
 impl StoreProcess {
-    pub async fn start(args: &[&str]) -> StoreProcess {
+    pub(crate) async fn start(args: &[&str]) -> StoreProcess {
         // The port must be the same after a restart: clients know no other.
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = free.local_addr().expect("its address").port();
@@ -47,11 +47,11 @@ impl StoreProcess {
         store
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("tikv://127.0.0.1:{}", self.port)
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -59,11 +59,11 @@ impl StoreProcess {
         self.dir.path().join("store.log")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = OpenOptions::new()
             .create(true)
@@ -104,7 +104,7 @@ impl StoreProcess {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it can be killed");
             child.wait().expect("it has ended");
@@ -126,7 +126,7 @@ impl Drop for StoreProcess {
     }
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub nodes: Vec<Server>,
     objects: TempDir,
     // Last: nodes go before their store.
@@ -135,7 +135,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// With global sort through a directory that all nodes share.
-    pub async fn start(nodes: usize, store_args: &[&str], node_args: &[&str]) -> Cluster {
+    pub(crate) async fn start(nodes: usize, store_args: &[&str], node_args: &[&str]) -> Cluster {
         let store = StoreProcess::start(store_args).await;
         let mut cluster = Cluster {
             nodes: Vec::new(),
@@ -157,20 +157,20 @@ impl Cluster {
         cluster
     }
 
-    pub async fn add_node(&mut self, args: &[&str]) {
+    pub(crate) async fn add_node(&mut self, args: &[&str]) {
         self.nodes.push(Server::on(Some(self.store.url()), args).await);
     }
 
-    pub fn opts(&self) -> Vec<Opts> {
+    pub(crate) fn opts(&self) -> Vec<Opts> {
         self.nodes.iter().map(|node| node.opts().into()).collect()
     }
 
-    pub fn objects(&self) -> Vec<PathBuf> {
+    pub(crate) fn objects(&self) -> Vec<PathBuf> {
         files_below(self.objects.path())
     }
 
     /// The node that owns the DDL, by its MySQL address.
-    pub async fn owner(&self, conn: &mut Conn) -> usize {
+    pub(crate) async fn owner(&self, conn: &mut Conn) -> usize {
         let shown = super::rows(conn, "ADMIN SHOW DDL").await;
         let address = &shown[0][2];
         self.nodes
@@ -181,13 +181,13 @@ impl Cluster {
 }
 
 /// Splits, merges and moves regions at random, until stopped.
-pub struct RegionChaos {
+pub(crate) struct RegionChaos {
     stop: Arc<AtomicBool>,
     work: tokio::task::JoinHandle<u64>,
 }
 
 impl RegionChaos {
-    pub fn start(address: String, table_id: i64, seed: u64) -> RegionChaos {
+    pub(crate) fn start(address: String, table_id: i64, seed: u64) -> RegionChaos {
         let stop = Arc::new(AtomicBool::new(false));
         let work = tokio::spawn({
             let stop = stop.clone();
@@ -210,7 +210,7 @@ impl RegionChaos {
     }
 
     /// How often something was done.
-    pub async fn stop(self) -> u64 {
+    pub(crate) async fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         self.work.await.expect("regions were touched")
     }
@@ -245,7 +245,7 @@ async fn regions(address: &str) -> Result<Vec<metapb::Region>, String> {
 }
 
 /// Trouble on demand, from a store that was started with `--testing`.
-pub async fn chaos(address: &str, action: Action) -> Result<ChaosResponse, String> {
+pub(crate) async fn chaos(address: &str, action: Action) -> Result<ChaosResponse, String> {
     let url = format!("http://{address}");
     let mut client = IlmeniteClient::connect(url).await.map_err(|e| e.to_string())?;
     let request = ChaosRequest { action: Some(action) };
@@ -254,7 +254,7 @@ pub async fn chaos(address: &str, action: Action) -> Result<ChaosResponse, Strin
 }
 
 /// Splits the region at a key, if it is not a bound already; the id of the one that begins there.
-pub async fn split_at(address: &str, key: &[u8]) -> u64 {
+pub(crate) async fn split_at(address: &str, key: &[u8]) -> u64 {
     let mut encoded = Vec::new();
     encode_bytes(key, &mut encoded);
     let split = SplitRegion {
@@ -267,7 +267,7 @@ pub async fn split_at(address: &str, key: &[u8]) -> u64 {
 }
 
 /// All locks in a store, of whatever transactions.
-pub async fn locks(address: &str) -> Vec<LockInfo> {
+pub(crate) async fn locks(address: &str) -> Vec<LockInfo> {
     let regions = regions(address).await.expect("the store's regions");
     let client = TikvClient::connect(format!("http://{address}")).await;
     let mut client = client.expect("the store answers");

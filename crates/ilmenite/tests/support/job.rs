@@ -5,7 +5,7 @@ use mysql_async::Conn;
 use super::{Server, columns, rows};
 
 /// Fixed: scripts rely on them.
-pub const COLUMNS: [&str; 13] = [
+pub(crate) const COLUMNS: [&str; 13] = [
     "JOB_ID",
     "DB_NAME",
     "TABLE_NAME",
@@ -22,7 +22,7 @@ pub const COLUMNS: [&str; 13] = [
 ];
 
 #[derive(Debug, Clone)]
-pub struct Job {
+pub(crate) struct Job {
     pub id: i64,
     pub table: String,
     pub job_type: String,
@@ -34,13 +34,13 @@ pub struct Job {
 }
 
 impl Job {
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.state.as_str(), "synced" | "cancelled" | "rollback done")
     }
 }
 
 /// All live jobs, and the newest `history` finished ones; newest first.
-pub async fn jobs(conn: &mut Conn, history: u32) -> Vec<Job> {
+pub(crate) async fn jobs(conn: &mut Conn, history: u32) -> Vec<Job> {
     let found = rows(conn, &format!("ADMIN SHOW DDL JOBS {history}")).await;
     let job = |row: Vec<String>| Job {
         id: row[0].parse().expect("a number in JOB_ID"),
@@ -55,15 +55,15 @@ pub async fn jobs(conn: &mut Conn, history: u32) -> Vec<Job> {
     found.into_iter().map(job).collect()
 }
 
-pub async fn assert_columns(conn: &mut Conn) {
+pub(crate) async fn assert_columns(conn: &mut Conn) {
     assert_eq!(columns(conn, "ADMIN SHOW DDL JOBS").await, COLUMNS);
 }
 
-pub async fn newest(conn: &mut Conn) -> Job {
+pub(crate) async fn newest(conn: &mut Conn) -> Job {
     jobs(conn, 1).await.into_iter().next().expect("a job")
 }
 
-pub async fn by_id(conn: &mut Conn, id: i64) -> Job {
+pub(crate) async fn by_id(conn: &mut Conn, id: i64) -> Job {
     let all = jobs(conn, 1000).await;
     all.into_iter()
         .find(|job| job.id == id)
@@ -71,7 +71,13 @@ pub async fn by_id(conn: &mut Conn, id: i64) -> Job {
 }
 
 /// Waits until job `id` looks as asked for.
-pub async fn wait_for(conn: &mut Conn, id: i64, seconds: u64, what: &str, is: impl Fn(&Job) -> bool) -> Job {
+pub(crate) async fn wait_for(
+    conn: &mut Conn,
+    id: i64,
+    seconds: u64,
+    what: &str,
+    is: impl Fn(&Job) -> bool,
+) -> Job {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     loop {
         let job = by_id(conn, id).await;
@@ -91,7 +97,7 @@ pub async fn wait_for(conn: &mut Conn, id: i64, seconds: u64, what: &str, is: im
 }
 
 /// Waits until no job is live, and returns those that ended last.
-pub async fn wait_for_all(conn: &mut Conn, seconds: u64) -> Vec<Job> {
+pub(crate) async fn wait_for_all(conn: &mut Conn, seconds: u64) -> Vec<Job> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
     loop {
         let all = jobs(conn, 20).await;
@@ -108,7 +114,7 @@ pub async fn wait_for_all(conn: &mut Conn, seconds: u64) -> Vec<Job> {
 }
 
 /// Runs a schema change that must go through without anybody's help: a job that pauses is a failure.
-pub async fn run_unaided(server: &Server, conn: &mut Conn, ddl: &str) {
+pub(crate) async fn run_unaided(server: &Server, conn: &mut Conn, ddl: &str) {
     let mut other = server.connect().await;
     let watch = async {
         loop {
@@ -127,7 +133,7 @@ pub async fn run_unaided(server: &Server, conn: &mut Conn, ddl: &str) {
 }
 
 /// Nothing a finished job made may be left, in the object store or in the server's scratch directory.
-pub fn assert_no_objects(server: &Server) {
+pub(crate) fn assert_no_objects(server: &Server) {
     let left = server.objects();
     assert!(left.is_empty(), "{} objects left: {left:?}", left.len());
 }

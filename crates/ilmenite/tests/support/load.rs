@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 
 use super::{rows, run};
 
-pub const TABLE: &str = "w";
+pub(crate) const TABLE: &str = "w";
 const CREATE: &str =
     "CREATE TABLE w (id BIGINT NOT NULL PRIMARY KEY, k INT NOT NULL, u BIGINT, s VARCHAR(60) NOT NULL,
     c CHAR(120) NOT NULL DEFAULT '', d DECIMAL(12,2), t DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP)";
@@ -42,7 +42,7 @@ const ROWS_PER_INSERT: i64 = 500;
 
 /// What is stored of a row: `s`, `c` and `d` follow from `v`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     pub k: i32,
     pub u: Option<i64>,
     pub v: u32,
@@ -95,7 +95,7 @@ impl Row {
 }
 
 /// Makes the table, with ids from 1 to `count`.
-pub async fn create(conn: &mut Conn, count: i64) {
+pub(crate) async fn create(conn: &mut Conn, count: i64) {
     run(conn, CREATE).await;
     let mut id = 1;
     while id <= count {
@@ -130,7 +130,7 @@ struct Work {
     rolled_back: bool,
 }
 
-pub struct Writer {
+pub(crate) struct Writer {
     number: i64,
     writers: i64,
     rng: StdRng,
@@ -480,7 +480,7 @@ fn set_u(id: i64, u: Option<i64>, affected: Option<u64>) -> Statement {
 }
 
 /// Writers at work, or between two phases of it.
-pub struct Load {
+pub(crate) struct Load {
     writers: Vec<Writer>,
     running: Vec<tokio::task::JoinHandle<Writer>>,
     stop: Arc<AtomicBool>,
@@ -489,7 +489,7 @@ pub struct Load {
 
 impl Load {
     /// For the table as `create` makes it.
-    pub fn new(writers: i64, count: i64, seed: u64) -> Load {
+    pub(crate) fn new(writers: i64, count: i64, seed: u64) -> Load {
         let writers = (0..writers).map(|number| {
             let ids = (1..=count).filter(|id| id % writers == number);
             let rows = ids.map(|id| (id, Row::initial(id))).collect();
@@ -505,7 +505,7 @@ impl Load {
 
     /// Sets the writers to work on several nodes, in turn. Any of them may die, or freeze: a writer that loses its
     /// connection goes on where it can, once it has found out what became of the statement it had sent.
-    pub async fn start_on(&mut self, nodes: Vec<Opts>) {
+    pub(crate) async fn start_on(&mut self, nodes: Vec<Opts>) {
         self.stop = Arc::default();
         for mut writer in self.writers.drain(..) {
             let mut nodes: Vec<Opts> = nodes.clone();
@@ -542,7 +542,7 @@ impl Load {
     }
 
     /// Sets the writers to work. `dies`: the server will be killed, and a broken connection ends a writer in peace.
-    pub async fn start(&mut self, opts: impl Into<Opts>, dies: bool) {
+    pub(crate) async fn start(&mut self, opts: impl Into<Opts>, dies: bool) {
         let opts: Opts = opts.into();
         self.stop = Arc::default();
         for mut writer in self.writers.drain(..) {
@@ -564,14 +564,14 @@ impl Load {
     }
 
     /// Finds out what became of statements that were under way when their connections were lost.
-    pub async fn settle(&mut self, conn: &mut Conn) {
+    pub(crate) async fn settle(&mut self, conn: &mut Conn) {
         for writer in &mut self.writers {
             writer.find_out(conn).await;
         }
     }
 
     /// Lets every writer end what it is at.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.running.drain(..) {
             match task.await {
@@ -581,18 +581,18 @@ impl Load {
         }
     }
 
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         !self.stop.load(Ordering::Relaxed) && self.running.iter().any(|task| task.is_finished())
     }
 
     /// Statements and transactions acknowledged, and those that had to be given up.
-    pub fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         let sum = |of: fn(&Writer) -> u64| self.writers.iter().map(of).sum();
         (sum(|w| w.acknowledged), sum(|w| w.retried))
     }
 
     /// The table must hold exactly what was acknowledged; what was under way at a kill wholly or not at all.
-    pub async fn verify(&mut self, conn: &mut Conn) {
+    pub(crate) async fn verify(&mut self, conn: &mut Conn) {
         let found = rows(conn, "SELECT id, k, u, s, c, d FROM w ORDER BY id").await;
         let stored: BTreeMap<i64, Vec<String>> = found
             .into_iter()

@@ -3,12 +3,12 @@
 // Each test file is a program of its own and uses its part of this.
 #![allow(dead_code)]
 
-pub mod cluster;
-pub mod job;
-pub mod load;
-pub mod raw;
-pub mod s3;
-pub mod sysbench;
+pub(crate) mod cluster;
+pub(crate) mod job;
+pub(crate) mod load;
+pub(crate) mod raw;
+pub(crate) mod s3;
+pub(crate) mod sysbench;
 
 use std::fs::{File, OpenOptions};
 use std::future::Future;
@@ -26,12 +26,12 @@ const START: Duration = Duration::from_secs(60);
 /// The end of the server's log that is printed when a test fails.
 const LOG_LINES: usize = 60;
 
-pub fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ilmenite"))
 }
 
 /// Runs a test to its end, or fails it: nothing here waits for ever.
-pub async fn within<T>(seconds: u64, what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(seconds: u64, what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(Duration::from_secs(seconds), work).await {
         Ok(result) => result,
         Err(_) => panic!("{what} took over {seconds} s"),
@@ -39,7 +39,11 @@ pub async fn within<T>(seconds: u64, what: &str, work: impl Future<Output = T>) 
 }
 
 /// Tries until `done` says so.
-pub async fn wait_until<F: Future<Output = bool>>(seconds: u64, what: &str, mut done: impl FnMut() -> F) {
+pub(crate) async fn wait_until<F: Future<Output = bool>>(
+    seconds: u64,
+    what: &str,
+    mut done: impl FnMut() -> F,
+) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !done().await {
         assert!(Instant::now() < deadline, "waited {seconds} s in vain: {what}");
@@ -48,7 +52,7 @@ pub async fn wait_until<F: Future<Output = bool>>(seconds: u64, what: &str, mut 
 }
 
 /// The seed of a test that draws lots: `ILMENITE_TEST_SEED`, or a new one. Printed, so that a failure can be repeated.
-pub fn seed(test: &str) -> u64 {
+pub(crate) fn seed(test: &str) -> u64 {
     let seed = match std::env::var("ILMENITE_TEST_SEED") {
         Ok(text) => text.parse().expect("ILMENITE_TEST_SEED is a number"),
         Err(_) => u32::from_le_bytes(ilmenite_base::rng::bytes()).into(),
@@ -58,7 +62,7 @@ pub fn seed(test: &str) -> u64 {
 }
 
 /// A server process, its data, its objects and its log, all in one directory that goes with it.
-pub struct Server {
+pub(crate) struct Server {
     dir: TempDir,
     /// `--store`; none: a directory of its own.
     store: Option<String>,
@@ -69,13 +73,13 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start() -> Server {
+    pub(crate) async fn start() -> Server {
         Server::with_args(&[]).await
     }
 
     /// Small memory budgets per slot: builds of a few megabytes go through object storage. No less, or merging many
     /// runs would have to pause for memory.
-    pub async fn with_small_slots() -> Server {
+    pub(crate) async fn with_small_slots() -> Server {
         let server = Server::with_args(&["--slots", "4"]).await;
         let mut conn = server.connect().await;
         run(&mut conn, "SET GLOBAL ilmenite_ddl_memory_budget = 67108864").await;
@@ -83,7 +87,7 @@ impl Server {
     }
 
     /// For builds over so many rows: all of them go through object storage.
-    pub async fn for_rows(count: i64) -> Server {
+    pub(crate) async fn for_rows(count: i64) -> Server {
         if count > 100_000 {
             Server::start().await
         } else {
@@ -91,12 +95,12 @@ impl Server {
         }
     }
 
-    pub async fn with_args(args: &[&str]) -> Server {
+    pub(crate) async fn with_args(args: &[&str]) -> Server {
         Server::on(None, args).await
     }
 
     /// A node on a store that others share.
-    pub async fn on(store: Option<String>, args: &[&str]) -> Server {
+    pub(crate) async fn on(store: Option<String>, args: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(dir.path().join("objects")).expect("a directory for objects");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -114,7 +118,7 @@ impl Server {
     }
 
     /// Starts the process again on the same directory. Panics with the log when it does not come up.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = OpenOptions::new()
             .create(true)
@@ -153,7 +157,7 @@ impl Server {
     }
 
     /// The command line that `restart` runs.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = binary();
         command.arg("server").arg("--store");
         match &self.store {
@@ -167,14 +171,14 @@ impl Server {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it can be killed");
             child.wait().expect("it has ended");
         }
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("a running server").id();
         let status = Command::new("kill")
             .arg(format!("-{name}"))
@@ -185,7 +189,7 @@ impl Server {
 
     /// The most memory the process has had since it started.
     #[cfg(target_os = "linux")]
-    pub fn peak_resident_bytes(&self) -> u64 {
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
         let pid = self.child.as_ref().expect("a running server").id();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process's status");
         let line = status
@@ -200,7 +204,7 @@ impl Server {
     }
 
     /// Waits for the process to end by itself.
-    pub async fn exit(&mut self, seconds: u64) -> ExitStatus {
+    pub(crate) async fn exit(&mut self, seconds: u64) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         loop {
             let child = self.child.as_mut().expect("a running server");
@@ -217,38 +221,38 @@ impl Server {
     }
 
     /// SIGTERM, and the exit that must follow.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.signal("TERM");
         let status = self.exit(10).await;
         assert_eq!(status.code(), Some(0), "exit code after SIGTERM");
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn objects_dir(&self) -> PathBuf {
+    pub(crate) fn objects_dir(&self) -> PathBuf {
         self.dir.path().join("objects")
     }
 
-    pub fn objects_uri(&self) -> String {
+    pub(crate) fn objects_uri(&self) -> String {
         format!("file://{}", self.objects_dir().display())
     }
 
     /// Objects there are, whatever they are called.
-    pub fn objects(&self) -> Vec<PathBuf> {
+    pub(crate) fn objects(&self) -> Vec<PathBuf> {
         files_below(&self.objects_dir())
     }
 
-    pub fn opts(&self) -> OptsBuilder {
+    pub(crate) fn opts(&self) -> OptsBuilder {
         OptsBuilder::default()
             .ip_or_hostname(self.address.ip().to_string())
             .tcp_port(self.address.port())
@@ -258,17 +262,17 @@ impl Server {
             .tcp_nodelay(true)
     }
 
-    pub async fn connect(&self) -> Conn {
+    pub(crate) async fn connect(&self) -> Conn {
         self.connect_with(self.opts()).await
     }
 
-    pub async fn connect_with(&self, opts: impl Into<Opts>) -> Conn {
+    pub(crate) async fn connect_with(&self, opts: impl Into<Opts>) -> Conn {
         let conn = within(30, "connecting", Conn::new(opts.into())).await;
         conn.unwrap_or_else(|e| panic!("cannot connect: {e}"))
     }
 
     /// The body of a GET from the status port, which must succeed.
-    pub async fn get(&self, path: &str) -> String {
+    pub(crate) async fn get(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let work = async {
             let mut socket = tokio::net::TcpStream::connect(self.status_address).await?;
@@ -284,7 +288,7 @@ impl Server {
     }
 
     /// The sum of a metric over all its labels; 0 when it has not been touched.
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await;
         let of_metric = text.lines().filter(|l| {
             l.strip_prefix(name)
@@ -295,7 +299,7 @@ impl Server {
             .sum()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log_from(0)
     }
 
@@ -342,7 +346,7 @@ fn ready_addresses(log: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((field("address")?, field("status_address")?))
 }
 
-pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];
     while let Some(dir) = dirs.pop() {
@@ -363,7 +367,7 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A process that must end by itself: exit code, and what it wrote to stdout and stderr.
-pub async fn output(mut command: Command, seconds: u64) -> (Option<i32>, String) {
+pub(crate) async fn output(mut command: Command, seconds: u64) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("output");
     let file = File::create(&path).expect("a file for the output");
@@ -391,7 +395,7 @@ pub async fn output(mut command: Command, seconds: u64) -> (Option<i32>, String)
 }
 
 /// Where a program is, if it is installed.
-pub fn installed(program: &str) -> Option<PathBuf> {
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     std::env::split_paths(&paths)
         .map(|dir| dir.join(program))
@@ -401,14 +405,14 @@ pub fn installed(program: &str) -> Option<PathBuf> {
 // --- SQL ---------------------------------------------------------------------------------------------------------
 
 /// Runs a statement that must succeed.
-pub async fn run(conn: &mut Conn, sql: &str) {
+pub(crate) async fn run(conn: &mut Conn, sql: &str) {
     conn.query_drop(sql)
         .await
         .unwrap_or_else(|e| panic!("{}: {e}", shortened(sql)));
 }
 
 /// All rows of a query that must succeed, as text; NULL as `NULL`.
-pub async fn rows(conn: &mut Conn, sql: &str) -> Vec<Vec<String>> {
+pub(crate) async fn rows(conn: &mut Conn, sql: &str) -> Vec<Vec<String>> {
     let rows: Vec<mysql_async::Row> = conn
         .query(sql)
         .await
@@ -419,7 +423,7 @@ pub async fn rows(conn: &mut Conn, sql: &str) -> Vec<Vec<String>> {
 }
 
 /// The names of a result's columns.
-pub async fn columns(conn: &mut Conn, sql: &str) -> Vec<String> {
+pub(crate) async fn columns(conn: &mut Conn, sql: &str) -> Vec<String> {
     let result = conn
         .query_iter(sql)
         .await
@@ -437,7 +441,7 @@ pub async fn columns(conn: &mut Conn, sql: &str) -> Vec<String> {
 }
 
 /// The one value of a query that gives one.
-pub async fn value(conn: &mut Conn, sql: &str) -> String {
+pub(crate) async fn value(conn: &mut Conn, sql: &str) -> String {
     let rows = rows(conn, sql).await;
     match &rows[..] {
         [row] if row.len() == 1 => row[0].clone(),
@@ -446,7 +450,7 @@ pub async fn value(conn: &mut Conn, sql: &str) -> String {
 }
 
 /// The error of a statement that must be refused by the server, on a connection that goes on.
-pub async fn error(conn: &mut Conn, sql: &str) -> ServerError {
+pub(crate) async fn error(conn: &mut Conn, sql: &str) -> ServerError {
     match conn.query_drop(sql).await {
         Err(Error::Server(e)) => e,
         Err(e) => panic!("{}: broken off: {e}", shortened(sql)),
@@ -455,18 +459,18 @@ pub async fn error(conn: &mut Conn, sql: &str) -> ServerError {
 }
 
 /// Code and text of the error.
-pub async fn code(conn: &mut Conn, sql: &str) -> (u16, String) {
+pub(crate) async fn code(conn: &mut Conn, sql: &str) -> (u16, String) {
     let e = error(conn, sql).await;
     (e.code, e.message)
 }
 
 /// ADMIN CHECK TABLE: no error, and no row.
-pub async fn admin_check(conn: &mut Conn, table: &str) {
+pub(crate) async fn admin_check(conn: &mut Conn, table: &str) {
     let found = rows(conn, &format!("ADMIN CHECK TABLE {table}")).await;
     assert!(found.is_empty(), "ADMIN CHECK TABLE {table}: {found:?}");
 }
 
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::NULL => "NULL".into(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),

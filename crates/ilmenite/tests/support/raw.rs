@@ -10,13 +10,13 @@ use tokio::net::{TcpListener, TcpStream};
 const CAPABILITIES: u32 = 1 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 19;
 const ANSWER: Duration = Duration::from_secs(20);
 
-pub struct Raw {
+pub(crate) struct Raw {
     pub socket: TcpStream,
 }
 
 impl Raw {
     /// Connected, the greeting read, nothing said.
-    pub async fn greeted(address: SocketAddr) -> Raw {
+    pub(crate) async fn greeted(address: SocketAddr) -> Raw {
         let socket = TcpStream::connect(address).await.expect("the server listens");
         let mut raw = Raw { socket };
         let (sequence, greeting) = raw.read().await.expect("a greeting");
@@ -25,7 +25,7 @@ impl Raw {
     }
 
     /// Logged in as root, which has no password.
-    pub async fn logged_in(address: SocketAddr) -> Raw {
+    pub(crate) async fn logged_in(address: SocketAddr) -> Raw {
         let mut raw = Raw::greeted(address).await;
         let mut hello = Vec::new();
         hello.extend_from_slice(&CAPABILITIES.to_le_bytes());
@@ -41,7 +41,7 @@ impl Raw {
         raw
     }
 
-    pub async fn send(&mut self, sequence: u8, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, sequence: u8, payload: &[u8]) {
         let mut packet = (payload.len() as u32).to_le_bytes()[..3].to_vec();
         packet.push(sequence);
         packet.extend_from_slice(payload);
@@ -49,12 +49,12 @@ impl Raw {
     }
 
     /// The server may have hung up already, which is fine.
-    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
         drop(self.socket.write_all(bytes).await);
     }
 
     /// The next packet; `None` when the server has closed the connection.
-    pub async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn read(&mut self) -> Option<(u8, Vec<u8>)> {
         let work = async {
             let mut header = [0; 4];
             self.socket.read_exact(&mut header).await.ok()?;
@@ -69,7 +69,7 @@ impl Raw {
     }
 
     /// Reads until the server hangs up: what it said before, which must be errors alone.
-    pub async fn read_to_end(&mut self) -> Vec<String> {
+    pub(crate) async fn read_to_end(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         while let Some((_, payload)) = self.read().await {
             assert_eq!(payload.first(), Some(&0xff), "an error packet: {payload:?}");
@@ -80,13 +80,13 @@ impl Raw {
 }
 
 /// Passes bytes on until it is cut, like a network.
-pub struct Wire {
+pub(crate) struct Wire {
     pub address: SocketAddr,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Wire {
-    pub async fn to(server: SocketAddr) -> Wire {
+    pub(crate) async fn to(server: SocketAddr) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
@@ -98,7 +98,7 @@ impl Wire {
     }
 
     /// Both ends find the connection closed.
-    pub fn cut(self) {
+    pub(crate) fn cut(self) {
         self.task.abort();
     }
 }

@@ -12,10 +12,10 @@ use s3s::{S3Result, s3_error};
 
 use super::files_below;
 
-pub const KEY_ID: &str = "AKIDOFTHETESTS";
-pub const SECRET: &str = "very/secret+key&with=signs";
+pub(crate) const KEY_ID: &str = "AKIDOFTHETESTS";
+pub(crate) const SECRET: &str = "very/secret+key&with=signs";
 /// The bucket there is.
-pub const BUCKET: &str = "bucket";
+pub(crate) const BUCKET: &str = "bucket";
 
 /// What s3s-fs lacks: buckets must exist, and operations can be denied.
 struct Rights {
@@ -42,14 +42,14 @@ impl S3Access for Rights {
     }
 }
 
-pub struct S3 {
+pub(crate) struct S3 {
     root: tempfile::TempDir,
     port: u16,
 }
 
 impl S3 {
     /// `denied`: names of operations that are refused, such as `DeleteObject`.
-    pub async fn start(denied: &'static [&'static str]) -> S3 {
+    pub(crate) async fn start(denied: &'static [&'static str]) -> S3 {
         let root = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(root.path().join(BUCKET)).expect("a bucket");
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(root.path()).expect("an S3 service"));
@@ -77,11 +77,11 @@ impl S3 {
         S3 { root, port }
     }
 
-    pub fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         self.uri_with(BUCKET, KEY_ID, SECRET)
     }
 
-    pub fn uri_with(&self, bucket: &str, key_id: &str, secret: &str) -> String {
+    pub(crate) fn uri_with(&self, bucket: &str, key_id: &str, secret: &str) -> String {
         let secret: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         format!(
             "s3://{bucket}/some/prefix?endpoint=http://127.0.0.1:{}&access-key={key_id}&secret-access-key={secret}\
@@ -91,7 +91,7 @@ impl S3 {
     }
 
     /// Objects and parts of uploads on the endpoint's disk; not its own notes beside them.
-    pub fn objects(&self) -> Vec<PathBuf> {
+    pub(crate) fn objects(&self) -> Vec<PathBuf> {
         let is_note = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with('.') && !name.contains(".part-")

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{installed, output};
 
 #[derive(Clone)]
-pub struct Sysbench {
+pub(crate) struct Sysbench {
     program: String,
     pub test: &'static str,
     pub threads: u32,
@@ -17,7 +17,7 @@ pub struct Sysbench {
 
 impl Sysbench {
     /// `None`, and a note, when there is none.
-    pub fn new(test: &'static str, threads: u32, seconds: u32) -> Option<Sysbench> {
+    pub(crate) fn new(test: &'static str, threads: u32, seconds: u32) -> Option<Sysbench> {
         let Some(program) = installed("sysbench") else {
             println!("sysbench {test}: SKIPPED, 'sysbench' is not installed");
             return None;
@@ -33,7 +33,7 @@ impl Sysbench {
     }
 
     /// `step`: prepare, run or cleanup. Its status, and what it said. Lock wait timeouts and deadlocks are retried by it.
-    pub async fn step(&self, address: SocketAddr, step: &str) -> (Option<i32>, String) {
+    pub(crate) async fn step(&self, address: SocketAddr, step: &str) -> (Option<i32>, String) {
         let mut command = Command::new(&self.program);
         command.arg(self.test).args([
             "--db-driver=mysql".to_string(),
@@ -56,7 +56,7 @@ impl Sysbench {
     }
 
     /// A step without a single error.
-    pub async fn succeed(&self, address: SocketAddr, step: &str) -> String {
+    pub(crate) async fn succeed(&self, address: SocketAddr, step: &str) -> String {
         let (status, said) = self.step(address, step).await;
         let test = self.test;
         assert_eq!(status, Some(0), "sysbench {test} {step}:\n{said}");
@@ -69,7 +69,7 @@ impl Sysbench {
 }
 
 /// The first number behind `name` in a summary.
-pub fn figure(said: &str, name: &str) -> u64 {
+pub(crate) fn figure(said: &str, name: &str) -> u64 {
     let rest = said
         .split_once(name)
         .unwrap_or_else(|| panic!("no '{name}' in\n{said}"))

@@ -36,7 +36,7 @@ impl Error {
     }
 
     /// The same error in another class, where the cause is known better than the number tells.
-    pub fn with_class(mut self, class: ErrorClass) -> Self {
+    pub(crate) fn with_class(mut self, class: ErrorClass) -> Self {
         self.class = class;
         self
     }
@@ -46,7 +46,7 @@ impl Error {
     }
 
     /// The SQLSTATE as text.
-    pub fn sqlstate_str(&self) -> &str {
+    pub(crate) fn sqlstate_str(&self) -> &str {
         std::str::from_utf8(&self.sqlstate).unwrap_or("HY000")
     }
 }

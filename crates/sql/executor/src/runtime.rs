@@ -36,7 +36,7 @@ impl ReadView<'_> {
         })
     }
 
-    pub async fn batch_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+    pub(crate) async fn batch_get(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
         if let [key] = keys {
             return Ok(vec![self.get(key).await?]);
         }
@@ -46,7 +46,7 @@ impl ReadView<'_> {
         })
     }
 
-    pub fn scan(&self, range: KeyRange, options: ScanOptions) -> Result<Box<dyn Scan>> {
+    pub(crate) fn scan(&self, range: KeyRange, options: ScanOptions) -> Result<Box<dyn Scan>> {
         Ok(match self.txn {
             Some(txn) => txn.scan_at(range, self.ts, options)?,
             None => self.store.scan(range, self.ts, options)?,

@@ -101,7 +101,7 @@ impl MemoryTracker {
     }
 
     /// Takes `bytes` of the quota, or none of it and 8175.
-    pub fn consume(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn consume(&self, bytes: u64) -> Result<()> {
         let used = self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if self.quota_bytes != 0 && used > self.quota_bytes {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl MemoryTracker {
         Ok(())
     }
 
-    pub fn release(&self, bytes: u64) {
+    pub(crate) fn release(&self, bytes: u64) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
@@ -119,7 +119,7 @@ impl MemoryTracker {
     }
 
     /// What may still be taken; `u64::MAX` without a quota. Operators that can spill do so before it is gone.
-    pub fn available_bytes(&self) -> u64 {
+    pub(crate) fn available_bytes(&self) -> u64 {
         match self.quota_bytes {
             0 => u64::MAX,
             quota => quota.saturating_sub(self.used_bytes()),

@@ -35,7 +35,7 @@ mod types;
 mod typing;
 pub mod value;
 
-pub use agg::{AggregateCall, AggregateKind, AggregateState, append_group_key};
+pub use agg::{call::AggregateCall, call::AggregateKind, key::append_group_key, state::AggregateState};
 pub use build::ExprBuilder;
 pub use context::{
     EvalContext, StatementFacts, Subqueries, SubqueryId, SubqueryNeed, UserLocks, UserNames, Variables,

@@ -6,7 +6,7 @@ use ilmenite_error::{Error, Result};
 use ilmenite_types::FieldType;
 use sqlparser::ast::Query;
 
-use crate::agg::AggregateCall;
+use crate::agg::call::AggregateCall;
 use crate::context::SubqueryId;
 use crate::node::Expr;
 use crate::types;

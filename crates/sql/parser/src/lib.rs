@@ -40,7 +40,7 @@ mod tests;
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-pub use ast::*;
+pub use ast::{account::*, ddl::*, load::*, name::*, set::*, show::*, *};
 pub use cache::ParseCache;
 use cursor::{Cursor, Stop};
 use ilmenite_error::{Error, Result};

@@ -97,7 +97,7 @@ impl KeyBuilder {
     }
 
     /// The whole table or index.
-    pub fn everything(&self) -> BytesRange {
+    pub(crate) fn everything(&self) -> BytesRange {
         BytesRange {
             start: self.prefix.clone(),
             end: ilmenite_codec::prefix_next(&self.prefix),
@@ -176,7 +176,7 @@ impl KeyBuilder {
     }
 
     /// The bounds as EXPLAIN shows them: `[1,5]`, `(-inf,3)`, `[7,7]`, one for each range of the columns bound.
-    pub fn describe(&self, bounds: &[ColumnBound], ctx: &EvalContext) -> Result<String> {
+    pub(crate) fn describe(&self, bounds: &[ColumnBound], ctx: &EvalContext) -> Result<String> {
         let mut texts: Vec<String> = Vec::new();
         for (bound, column) in bounds.iter().zip(&self.columns) {
             let mut parts = Vec::new();

@@ -48,7 +48,7 @@ pub use condition::subqueries;
 pub use context::{
     PlanContext, PlanEnv, PlanMode, TableUse, UsedVariables, VirtualColumn, VirtualTable, virtual_schema,
 };
-pub use dml::{
+pub use dml::plan::{
     AssignmentPlan, DeletePlan, InsertPlan, InsertSource, LoadItem, LoadPlan, OnDuplicatePlan, TargetTable,
     UpdatePlan,
 };

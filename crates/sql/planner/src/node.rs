@@ -55,7 +55,7 @@ pub struct QueryPlan {
 
 impl QueryPlan {
     /// A query of those rows and columns, without a lock.
-    pub fn of(root: Node, columns: Vec<ResultColumn>) -> Self {
+    pub(crate) fn of(root: Node, columns: Vec<ResultColumn>) -> Self {
         QueryPlan {
             root,
             columns: columns.into(),
@@ -88,7 +88,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(rows: f64, kind: NodeKind) -> Node {
+    pub(crate) fn new(rows: f64, kind: NodeKind) -> Node {
         Node {
             rows: rows.max(0.0),
             kind,
@@ -166,7 +166,7 @@ pub struct Limit {
 
 impl Limit {
     /// LIMIT 1
-    pub fn one() -> Limit {
+    pub(crate) fn one() -> Limit {
         let count = Expr::constant(Datum::Int(1), FieldType::new(ilmenite_types::TypeCode::LongLong));
         Limit {
             count: Some(count),

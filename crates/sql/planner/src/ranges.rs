@@ -42,7 +42,7 @@ pub(crate) struct Edge {
 
 impl ColumnBound {
     /// At most this many points and nothing else, by one of the conditions; `None` for ranges.
-    pub fn points(&self) -> Option<usize> {
+    pub(crate) fn points(&self) -> Option<usize> {
         let all_points = |union: &Vec<Interval>| {
             union
                 .iter()
@@ -53,14 +53,14 @@ impl ColumnBound {
     }
 
     /// As `points`, with IS NULL and `<=>` among them.
-    pub fn pinned(&self) -> Option<usize> {
+    pub(crate) fn pinned(&self) -> Option<usize> {
         let all_points = |union: &Vec<Interval>| {
             (!union.iter().any(|i| matches!(i, Interval::Between { .. }))).then_some(union.len())
         };
         self.all.iter().filter_map(all_points).min()
     }
 
-    pub fn exprs<'b>(&'b self, into: &mut Vec<&'b Expr>) {
+    pub(crate) fn exprs<'b>(&'b self, into: &mut Vec<&'b Expr>) {
         for interval in self.all.iter().flatten() {
             match interval {
                 Interval::Point { value, .. } => into.push(value),

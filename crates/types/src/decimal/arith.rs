@@ -7,7 +7,7 @@ use super::{Decimal, MAX_SCALE, digit_count, div_round, out_of_range, pow10};
 use crate::Result;
 
 /// Digits a division adds to the dividend's scale: `div_precision_increment`.
-pub const DIV_SCALE_INCREMENT: u8 = 4;
+pub(super) const DIV_SCALE_INCREMENT: u8 = 4;
 
 impl Decimal {
     /// Sum at the larger scale.

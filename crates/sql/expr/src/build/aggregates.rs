@@ -4,7 +4,7 @@ use ilmenite_error::{Error, Result};
 use sqlparser::ast::{FunctionArg, FunctionArgExpr, FunctionArgumentClause, OrderBySort, Value};
 
 use super::ExprBuilder;
-use crate::agg::{AggregateCall, AggregateKind};
+use crate::agg::call::{AggregateCall, AggregateKind};
 use crate::node::Expr;
 
 impl ExprBuilder<'_> {

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 
 use super::ExprBuilder;
 use super::names::{column_name, object_name};
-use crate::agg::AggregateKind;
+use crate::agg::call::AggregateKind;
 use crate::func;
 use crate::kernel::time_unit::Unit;
 use crate::node::{Expr, Op};

@@ -4,23 +4,18 @@
 // One tree a statement, made once and passed by reference: boxing every expression would buy nothing.
 #![allow(clippy::large_enum_variant)]
 
-mod account;
-mod ddl;
-mod load;
-mod name;
-mod set;
-mod show;
+pub(crate) mod account;
+pub(crate) mod ddl;
+pub(crate) mod load;
+pub(crate) mod name;
+pub(crate) mod set;
+pub(crate) mod show;
 
 use std::sync::Arc;
 
 use sqlparser::ast as sql;
 
-pub use account::*;
-pub use ddl::*;
-pub use load::*;
-pub use name::*;
-pub use set::*;
-pub use show::*;
+pub(crate) use {account::*, ddl::*, load::*, name::*, set::*, show::*};
 
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,7 @@ const PLACES: &[&str] = &["span", "select_token", "opening_token", "closing_toke
 /// Structs that say nothing when none of their fields does. Of an enum the name of the variant says something.
 const OPTIONS: &[&str] = &["CharsetOptions", "OnlineOptions", "TableOptions", "UserOptions"];
 
-pub fn shown(debug: &str) -> String {
+pub(crate) fn shown(debug: &str) -> String {
     let mut reader = Reader { rest: debug };
     let node = reader.node();
     assert!(reader.rest.is_empty(), "{debug} goes on: {}", reader.rest);

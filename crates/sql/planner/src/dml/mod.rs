@@ -5,13 +5,10 @@
 mod change;
 mod insert;
 mod load;
-mod plan;
+pub(crate) mod plan;
 mod row;
 
 pub(crate) use change::{bind_delete, bind_update};
 pub(crate) use insert::bind_insert;
 pub(crate) use load::bind_load;
-pub use plan::{
-    AssignmentPlan, DeletePlan, InsertPlan, InsertSource, LoadItem, LoadPlan, OnDuplicatePlan, TargetTable,
-    UpdatePlan,
-};
+pub(crate) use plan::{DeletePlan, InsertPlan, LoadPlan, UpdatePlan};

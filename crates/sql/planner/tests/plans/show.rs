@@ -10,7 +10,7 @@ use ilmenite_planner::{
     QueryPlan, SubqueryPlan, TableScan, TableUse, UsedVariables, explain,
 };
 
-pub fn planned(mut planned: Planned, eval: &EvalContext) -> String {
+pub(crate) fn planned(mut planned: Planned, eval: &EvalContext) -> String {
     let mut text = rows(&explain(&planned, eval));
     match &planned.kind {
         PlannedKind::Query { plan, .. } => query_extras(plan, &mut text),
@@ -68,7 +68,7 @@ pub fn planned(mut planned: Planned, eval: &EvalContext) -> String {
     text
 }
 
-pub fn load(plan: &LoadPlan, used: &UsedVariables) -> String {
+pub(crate) fn load(plan: &LoadPlan, used: &UsedVariables) -> String {
     let columns = &plan.table.info.columns;
     let items: Vec<String> = plan
         .items
@@ -92,7 +92,7 @@ pub fn load(plan: &LoadPlan, used: &UsedVariables) -> String {
 }
 
 /// The key ranges of the one table that a query reads, without the prefix they have in common.
-pub fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
+pub(crate) fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
     let PlannedKind::Query { plan, .. } = &planned.kind else {
         panic!("no query");
     };
@@ -105,7 +105,7 @@ pub fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
         }
     };
     let builder = &scan.readers.keys;
-    let prefix = builder.everything().start.len();
+    let prefix = builder.ranges(&[], &[], eval)?[0].start.len();
     let mut text = String::new();
     for range in builder.ranges(bounds, &[], eval)? {
         let (start, end) = (range.start.get(prefix..), range.end.get(prefix..));
@@ -192,7 +192,17 @@ fn subqueries(planned: &mut Planned, eval: &EvalContext, text: &mut String) {
         };
         let volatile = if all[at].volatile { ", volatile" } else { "" };
         let _ = writeln!(text, "{name}{of}{volatile}:");
-        let nothing = QueryPlan::of(Node::new(0.0, NodeKind::Empty), Vec::new());
+        let nothing = QueryPlan {
+            root: Node {
+                rows: 0.0,
+                kind: NodeKind::Empty,
+            },
+            columns: [].into(),
+            lock: None,
+            lock_keys: 0,
+            calc_found_rows: false,
+            calc_limit: None,
+        };
         let plan = std::mem::replace(&mut all[at].plan, nothing);
         let kind = PlannedKind::Query {
             plan: Box::new(plan),

@@ -5,7 +5,7 @@ use ilmenite_parser::{ColumnDef, CreateTable, DataType, IndexDef, IndexKind, Ind
 use ilmenite_types::{Charset, Collation, FieldFlags, FieldType, TypeCode};
 use sqlparser::ast as sql;
 
-pub fn table(create: &CreateTable, id: i64) -> TableInfo {
+pub(crate) fn table(create: &CreateTable, id: i64) -> TableInfo {
     let said = &create.options.charset;
     let collation = collation(
         said.charset.as_deref(),

@@ -37,7 +37,7 @@ const NOW_MICROS: i64 = 1_714_979_289_000_000;
 const ROWS: f64 = 10_000.0;
 
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     tables: Vec<TableUse>,
     database: Option<String>,
     sql_mode: SqlMode,
@@ -69,7 +69,7 @@ impl Default for World {
 
 impl World {
     /// Takes an input of the script; what it gives.
-    pub fn take(&mut self, input: &str) -> String {
+    pub(crate) fn take(&mut self, input: &str) -> String {
         if input.starts_with(|first: char| first.is_ascii_lowercase()) {
             input.lines().for_each(|line| self.setting(line));
             return String::new();
