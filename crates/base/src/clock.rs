@@ -1,6 +1,8 @@
 //! The time of day. It is for people (since when something is retried) and for SQL's NOW(). Nothing may be decided by it
 //! but on one node and against itself; what nodes agree on is in store time.
 
+#![expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::simulated;

@@ -1,5 +1,7 @@
 //! Chance: the jitter of pauses, and ids that nobody else has.
 
+#![expect(clippy::disallowed_methods, reason = "the one place that draws")]
+
 use rand::{Rng, RngCore};
 
 use crate::simulated;

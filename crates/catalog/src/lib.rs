@@ -12,6 +12,9 @@
 //! Of jobs it knows an id, under which an owner's wait and whoever is in its way are shown, and that there is a topic to
 //! wake others for; nothing of what a job is or does.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod auto_id;
 mod bootstrap;
 mod catalog;

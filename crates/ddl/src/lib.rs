@@ -8,6 +8,9 @@
 //!
 //! Knows nothing of sessions or of the protocol.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod backfill;
 mod ddl;
 mod error;

@@ -2,6 +2,9 @@
 //! framework and the worker of schema changes, all over one store. Servers put sessions on top of it; simulations and tests
 //! open the same thing over stores and object stores of their own.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod identity;
 
 use std::path::PathBuf;

@@ -7,6 +7,9 @@
 //! whether and how [`merge_runs`] has to make fewer runs of them; [`plan_ranges`] cuts the keys into ranges, and
 //! [`Merge`] reads one range of all runs in order. The planners are pure functions of the `RunMeta`s.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod backend;
 mod budget;
 mod buffer;

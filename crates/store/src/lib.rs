@@ -4,6 +4,9 @@
 //!
 //! Knows nothing of tables, SQL, or any engine.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod api;
 mod batch;
 #[cfg(feature = "testing")]

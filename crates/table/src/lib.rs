@@ -26,6 +26,9 @@
 //! 3. *Locked.* Every unique key that is written or removed is locked first, in every state that writes or removes, so
 //!    that a check, the write that follows from it and the reconciling of that key never overlap.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod batch;
 mod change;
 mod check;

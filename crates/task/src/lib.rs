@@ -15,6 +15,9 @@
 //!
 //! Knows nothing of SQL or indexes.
 
+// A seed of the simulation has to repeat itself.
+#![deny(clippy::iter_over_hash_type)]
+
 mod background;
 mod error;
 mod executor;
