@@ -3,17 +3,20 @@
 //! Each writer owns the rows whose id leaves its number when divided by the number of writers, and the values of the
 //! unique column `u` likewise: nobody but it changes them, so it knows after every acknowledged statement what is there.
 
+mod row;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Opts, Params, Value};
+use mysql_async::{Conn, Error, Opts, Params};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::{rows, run};
+use row::{Row, Statement, delete, insert, set_u, statement, update};
 
 pub(crate) const TABLE: &str = "w";
 const CREATE: &str =
@@ -38,61 +41,8 @@ async fn connect_to_one(nodes: &[Opts]) -> Option<Conn> {
     tokio::time::sleep(Duration::from_millis(100)).await;
     None
 }
+
 const ROWS_PER_INSERT: i64 = 500;
-
-/// What is stored of a row: `s`, `c` and `d` follow from `v`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub k: i32,
-    pub u: Option<i64>,
-    pub v: u32,
-}
-
-impl Row {
-    fn s(&self) -> String {
-        format!("name {:05} of {:08x}", self.v % 10_007, self.v)
-    }
-
-    /// Digits in groups, as in sysbench's tables.
-    fn c(&self) -> String {
-        let mut state = u64::from(self.v);
-        let groups = (0..10).map(|_| {
-            state = state
-                .wrapping_mul(0x5851_f42d_4c95_7f2d)
-                .wrapping_add(0x1405_7b7e_f767_814f);
-            format!("{:011}", state >> 28)
-        });
-        groups.collect::<Vec<_>>().join("-")
-    }
-
-    fn d(&self) -> Option<String> {
-        (!self.v.is_multiple_of(5)).then(|| format!("{}.{:02}", self.v % 90_000, self.v % 100))
-    }
-
-    fn values(&self, id: i64) -> Vec<Value> {
-        vec![
-            id.into(),
-            self.k.into(),
-            self.u.into(),
-            self.s().into(),
-            self.c().into(),
-            self.d().into(),
-        ]
-    }
-
-    /// As a query shows it.
-    fn shown(&self, id: i64) -> Vec<String> {
-        self.values(id).iter().map(super::text).collect()
-    }
-
-    fn initial(id: i64) -> Row {
-        Row {
-            k: (id * 7919 % 100_003) as i32,
-            u: (id % 11 != 0).then_some(id),
-            v: (id as u32).wrapping_mul(2_654_435_761),
-        }
-    }
-}
 
 /// Makes the table, with ids from 1 to `count`.
 pub(crate) async fn create(conn: &mut Conn, count: i64) {
@@ -114,13 +64,6 @@ pub(crate) async fn create(conn: &mut Conn, count: i64) {
         .await;
         id = end;
     }
-}
-
-struct Statement {
-    sql: &'static str,
-    params: Vec<Value>,
-    /// Rows it must affect.
-    affected: Option<u64>,
 }
 
 /// What a writer does next: one statement, or a transaction.
@@ -433,50 +376,6 @@ impl Writer {
         self.free_u
             .extend(before.into_iter().filter(|u| !after.contains(u)));
     }
-}
-
-fn statement(sql: &'static str, params: Vec<Value>, affected: Option<u64>) -> Statement {
-    Statement {
-        sql,
-        params,
-        affected,
-    }
-}
-
-fn insert(id: i64, row: &Row) -> Statement {
-    statement(
-        "INSERT INTO w (id, k, u, s, c, d) VALUES (?, ?, ?, ?, ?, ?)",
-        row.values(id),
-        Some(1),
-    )
-}
-
-fn delete(id: i64) -> Statement {
-    statement("DELETE FROM w WHERE id = ?", vec![id.into()], Some(1))
-}
-
-fn update(id: i64, row: &Row) -> Statement {
-    let params = vec![
-        row.k.into(),
-        row.s().into(),
-        row.c().into(),
-        row.d().into(),
-        id.into(),
-    ];
-    statement(
-        "UPDATE w SET k = ?, s = ?, c = ?, d = ? WHERE id = ?",
-        params,
-        None,
-    )
-}
-
-/// How many rows it affects depends on whether the value was that one already.
-fn set_u(id: i64, u: Option<i64>, affected: Option<u64>) -> Statement {
-    statement(
-        "UPDATE w SET u = ? WHERE id = ?",
-        vec![u.into(), id.into()],
-        affected,
-    )
 }
 
 /// Writers at work, or between two phases of it.
