@@ -30,7 +30,7 @@ struct Batch {
 const NONE: Batch = Batch { next: 1, end: 0 };
 
 /// Hands out the automatic ids of one table.
-pub struct AutoId {
+pub(crate) struct AutoId {
     table_id: TableId,
     /// The greatest id there may be.
     limit: u64,
@@ -70,7 +70,7 @@ impl AutoIds<'_> {
     /// `n` ids that no one had and no one else gets: the first, and each further one `increment` after the one before.
     /// They are `offset` modulo `increment`; 1 and 1 for any. `n` and `increment` 0 count as 1.
     /// Errors: `Exhausted`, `NotFound`, the store's.
-    pub async fn alloc(&self, n: u64, increment: u64, offset: u64) -> Result<u64> {
+    pub(crate) async fn alloc(&self, n: u64, increment: u64, offset: u64) -> Result<u64> {
         let (n, increment) = (n.max(1), increment.max(1));
         if let Some(first) = self.ids.take(n, increment, offset) {
             return Ok(first);
@@ -101,7 +101,7 @@ impl AutoIds<'_> {
     }
 
     /// Ids up to `at_least` are taken from now on: somebody used one of his own choice.
-    pub async fn rebase(&self, at_least: u64) -> Result<()> {
+    pub(crate) async fn rebase(&self, at_least: u64) -> Result<()> {
         if self.rebase_in_batch(at_least) {
             return Ok(());
         }
@@ -231,18 +231,18 @@ impl AutoIdTable {
     }
 
     /// Forgets tables that are gone, and those in `rebased`.
-    pub fn retain(&self, view: &SchemaView, rebased: &[TableId]) {
+    pub(crate) fn retain(&self, view: &SchemaView, rebased: &[TableId]) {
         self.ids
             .lock()
             .retain(|id, _| view.table_by_id(*id).is_some() && !rebased.contains(id));
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.ids.lock().clear();
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ids.lock().len()
     }
 }

@@ -1,9 +1,11 @@
 //! What a new store begins with: the databases `mysql` and `test`. Accounts are made by those who know what they hold.
 
 use futures::FutureExt;
+use ilmenite_store::format::Format;
 use ilmenite_store::{Check, CommitOptions, StoreRef, run_txn};
 
 use crate::error::Result;
+use crate::format::{UPGRADES, newest};
 use crate::meta::{AffectedTable, Meta, SchemaDiff};
 use crate::{Name, SchemaInfo, SchemaState, keys};
 
@@ -21,7 +23,8 @@ pub(crate) async fn bootstrap(store: &StoreRef) -> Result<()> {
             if txn.get(keys::BOOTSTRAP).await?.is_some() {
                 return Ok(());
             }
-            txn.put(keys::BOOTSTRAP, "1", Check::Unchanged)?;
+            let format = Format::of_this_program(newest(UPGRADES));
+            txn.put(keys::BOOTSTRAP, format.encode(), Check::Unchanged)?;
             let mut meta = Meta::new(txn);
             let mut diff = SchemaDiff {
                 kind: CREATE_SCHEMA,

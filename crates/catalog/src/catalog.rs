@@ -19,11 +19,12 @@ use crate::auto_id::AutoIdTable;
 use crate::bootstrap::bootstrap;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+use crate::format;
 use crate::local::Local;
 use crate::mdl::TransactionPins;
 use crate::meta::MetaReader;
 use crate::metrics::METRICS;
-use crate::node::Addresses;
+use crate::node::{Addresses, running_nodes};
 use crate::owner::Ownership;
 use crate::pins::{Blocker, Watch};
 use crate::sync::{Asked, Follower};
@@ -137,7 +138,10 @@ impl Catalog {
     pub async fn open(config: CatalogConfig) -> Result<Arc<Self>> {
         let store = config.store.clone();
         bootstrap(&store).await?;
-        let start_ms = store.timestamp().await?.millis();
+        let now = store.timestamp().await?;
+        let running = running_nodes(&store, now).await?;
+        format::upgrade(&store, format::UPGRADES, &running).await?;
+        let start_ms = now.millis();
         let catalog = Arc::new(Catalog {
             node_id: uuid::Builder::from_random_bytes(rng::bytes())
                 .into_uuid()

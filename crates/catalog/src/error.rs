@@ -25,6 +25,12 @@ pub enum Error {
     /// Another node is the owner now, or none is.
     #[error("this node is not the owner of schema changes")]
     NotOwner,
+    /// They would misread what is upgraded.
+    #[error(
+        "the store has format {found}, and is to become {known}, but nodes of an older program are running ({nodes}): \
+         stop them first, and start this one again"
+    )]
+    OlderNodes { found: u32, known: u32, nodes: String },
     #[error("invariant broken: {0}")]
     Bug(String),
 }
@@ -34,7 +40,7 @@ impl Error {
         match self {
             Error::Store(e) => e.class(),
             Error::LeaseLost => ErrorClass::Transient,
-            Error::Codec(_) | Error::Damaged(_) => ErrorClass::Permanent,
+            Error::Codec(_) | Error::Damaged(_) | Error::OlderNodes { .. } => ErrorClass::Permanent,
             Error::NotFound(_) | Error::Exhausted => ErrorClass::User,
             Error::Cancelled | Error::NotOwner => ErrorClass::Cancelled,
             Error::Bug(_) => ErrorClass::Bug,

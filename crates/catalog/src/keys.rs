@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ilmenite_store::KeyRange;
 
-/// Set once the first databases are there.
+/// The format of the rows, see `format`; set with the first databases.
 pub(crate) const BOOTSTRAP: &[u8] = b"i/bootstrap";
 pub(crate) const OWNER: &[u8] = b"i/owner";
 /// Counts changes of settings.

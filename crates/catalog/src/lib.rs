@@ -1,6 +1,7 @@
 //! Schemas, tables, indexes; schema states and versions; each node's cached view; node leases; the metadata lock.
 //!
 //! - `model`, `meta`: what is stored, and where;
+//! - `bootstrap`: what a new store begins with; `format`: of which version its rows are, and how older ones become that;
 //! - `view`: one schema version as a node sees it;
 //! - `pins`, `mdl`: which transactions use which version of a table; `local`: what they see of this node;
 //! - `wake`: telling other nodes that there is something new;
@@ -20,6 +21,7 @@ mod bootstrap;
 mod catalog;
 mod clock;
 mod error;
+mod format;
 mod keys;
 mod local;
 mod mdl;

@@ -19,7 +19,7 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Local {
             view: ArcSwap::from_pointee(SchemaView::empty()),
             pins: PinTable::new(),
@@ -47,39 +47,39 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub fn clock(&self) -> Duration {
+    pub(crate) fn clock(&self) -> Duration {
         self.clock.now()
     }
 
     /// `asked`: a moment before the timestamp was taken that the lease counts from.
-    pub fn renewed(&self, asked: Duration, lease: Duration, end: Timestamp) {
+    pub(crate) fn renewed(&self, asked: Duration, lease: Duration, end: Timestamp) {
         let until = asked + lease;
         self.end.store(end.0, Ordering::SeqCst);
         self.live_until.store(until.as_nanos() as u64, Ordering::SeqCst);
     }
 
-    pub fn lost(&self) {
+    pub(crate) fn lost(&self) {
         self.live_until.store(0, Ordering::SeqCst);
     }
 
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         (self.clock.now().as_nanos() as u64) < self.live_until.load(Ordering::SeqCst)
     }
 
-    pub fn end(&self) -> Timestamp {
+    pub(crate) fn end(&self) -> Timestamp {
         Timestamp(self.end.load(Ordering::SeqCst))
     }
 
-    pub fn incarnation(&self) -> u64 {
+    pub(crate) fn incarnation(&self) -> u64 {
         self.incarnation.load(Ordering::SeqCst)
     }
 
     /// Transactions begun before must not commit.
-    pub fn next_incarnation(&self) {
+    pub(crate) fn next_incarnation(&self) {
         self.incarnation.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub fn commit_options(&self) -> CommitOptions {
+    pub(crate) fn commit_options(&self) -> CommitOptions {
         CommitOptions {
             max_commit_ts: Some(self.end()),
             durability: Durability::Sync,

@@ -29,6 +29,17 @@ use crate::{Catalog, SchemaVersion, keys};
 )]
 static PROCESS: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
 
+/// Where the nodes of other processes are that run at that time.
+pub(crate) async fn running_nodes(store: &StoreRef, now: Timestamp) -> Result<Vec<String>> {
+    // In an exclusive store rows of nodes are of processes that are over, or of this one.
+    if store.exclusive() {
+        return Ok(Vec::new());
+    }
+    let nodes = nodes_at(store, now).await?.into_iter();
+    let of_others = nodes.filter(|node| node.is_live_at(now) && node.process != *PROCESS);
+    Ok(of_others.map(|node| node.address).collect())
+}
+
 /// A node's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {

@@ -58,14 +58,14 @@ struct Terms {
 }
 
 impl Ownership {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Ownership {
             terms: Mutex::default(),
             changed: Notifier::new(),
         }
     }
 
-    pub fn held(&self) -> Option<OwnerTerm> {
+    pub(crate) fn held(&self) -> Option<OwnerTerm> {
         self.terms.lock().held.clone()
     }
 
@@ -79,7 +79,7 @@ impl Ownership {
         }
     }
 
-    pub fn set(&self, term: Option<OwnerTerm>) {
+    pub(crate) fn set(&self, term: Option<OwnerTerm>) {
         self.change(|terms| {
             terms.held = term;
             terms.announced = terms.held.clone();
@@ -87,12 +87,12 @@ impl Ownership {
     }
 
     /// The node is back.
-    pub fn announce(&self) {
+    pub(crate) fn announce(&self) {
         self.change(|terms| terms.announced = terms.held.clone());
     }
 
     /// The node is cut off.
-    pub fn silence(&self) {
+    pub(crate) fn silence(&self) {
         self.change(|terms| terms.announced = None);
     }
 }

@@ -83,7 +83,7 @@ pub(crate) struct PinTable {
 }
 
 impl PinTable {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         PinTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             next_id: AtomicU64::new(0),
@@ -97,7 +97,7 @@ impl PinTable {
     }
 
     /// Another open transaction, with nothing pinned yet.
-    pub fn begin(&self, connection_id: u64, user: Arc<str>) -> Arc<Cell> {
+    pub(crate) fn begin(&self, connection_id: u64, user: Arc<str>) -> Arc<Cell> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let cell = Arc::new(Cell {
             id,
@@ -115,14 +115,14 @@ impl PinTable {
     }
 
     /// It has ended.
-    pub fn end(&self, cell: &Cell) {
+    pub(crate) fn end(&self, cell: &Cell) {
         let removed = self.shard(cell.id).lock().remove(&cell.id);
         drop(removed);
         self.tell();
     }
 
     /// Who goes by a version of one of `tables` older than `version`, the longest-running first.
-    pub fn holders_older_than(&self, tables: &[TableId], version: SchemaVersion) -> Vec<Holder> {
+    pub(crate) fn holders_older_than(&self, tables: &[TableId], version: SchemaVersion) -> Vec<Holder> {
         if tables.is_empty() {
             return Vec::new();
         }
@@ -148,7 +148,7 @@ impl PinTable {
     }
 
     /// Is any transaction open that pinned something?
-    pub fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.shards.iter().any(|shard| {
             shard
                 .lock()
@@ -158,20 +158,20 @@ impl PinTable {
     }
 
     /// Pins that go are told of as long as the guard lives.
-    pub fn watch(&self) -> Watch<'_> {
+    pub(crate) fn watch(&self) -> Watch<'_> {
         self.waiters.fetch_add(1, Ordering::SeqCst);
         Watch { table: self }
     }
 
     /// Completes when a transaction let go after this call. To be called under a guard of `watch`, and before looking
     /// at the holders, so that none that goes in between is missed.
-    pub fn gone(&self) -> impl Future<Output = ()> + '_ {
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + '_ {
         // Registered at its creation, not at its first poll: `notify_waiters` reaches it from here on.
         self.gone.notified()
     }
 
     /// A transaction let go of its pins.
-    pub fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if self.waiters.load(Ordering::SeqCst) > 0 {
             self.gone.notify_waiters();
         }

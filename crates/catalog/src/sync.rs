@@ -115,11 +115,11 @@ impl Asked {
     }
 
     /// Another node is the owner: what is left is its to clear away.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         *self = Asked::default();
     }
 
-    pub fn of_others(&mut self) {
+    pub(crate) fn of_others(&mut self) {
         self.of_others = true;
     }
 }

@@ -76,12 +76,12 @@ pub(crate) struct Waking {
 
 impl Waking {
     /// How this node reaches others. Without one it wakes nobody, and others find its changes when they poll.
-    pub fn set_transport(&self, transport: Arc<dyn WakeTransport>) {
+    pub(crate) fn set_transport(&self, transport: Arc<dyn WakeTransport>) {
         *self.transport.lock() = Some(transport);
         self.look_at_peers_now.notify_one();
     }
 
-    pub fn notifier(&self, topic: Topic) -> Notifier {
+    pub(crate) fn notifier(&self, topic: Topic) -> Notifier {
         match topic {
             // Background tasks with wake-ups of their own.
             Topic::Nodes | Topic::Schema => Notifier::default(),
@@ -92,7 +92,7 @@ impl Waking {
     }
 
     /// How often to look at what other nodes write: `polled`, where nobody wakes this node.
-    pub fn look_interval(&self, polled: Duration) -> Duration {
+    pub(crate) fn look_interval(&self, polled: Duration) -> Duration {
         match &*self.transport.lock() {
             Some(_) => polled.max(SAFETY_NET),
             None => polled,
@@ -100,12 +100,12 @@ impl Waking {
     }
 
     /// What this node shows of itself is about to change.
-    pub fn announce_soon(&self) {
+    pub(crate) fn announce_soon(&self) {
         self.renewal_shows.store(true, Ordering::Release);
     }
 
     /// The node's row was written.
-    pub fn shown(&self) {
+    pub(crate) fn shown(&self) {
         if self.renewal_shows.swap(false, Ordering::AcqRel) {
             self.announce.store(true, Ordering::Release);
             self.look_at_peers_now.notify_one();
@@ -113,13 +113,13 @@ impl Waking {
     }
 
     /// The status addresses of the nodes this one would wake.
-    pub fn peer_addresses(&self) -> Vec<String> {
+    pub(crate) fn peer_addresses(&self) -> Vec<String> {
         let peers = self.peers.lock();
         peers.values().map(|peer| peer.status_address.clone()).collect()
     }
 
     /// Rings at all other nodes. Returns at once.
-    pub fn others(&self, topic: Topic) {
+    pub(crate) fn others(&self, topic: Topic) {
         let peers = self.peers.lock();
         if peers.is_empty() {
             return;
@@ -135,12 +135,12 @@ impl Waking {
     }
 
     /// Does anyone wake others here?
-    pub fn reaches_others(&self) -> bool {
+    pub(crate) fn reaches_others(&self) -> bool {
         self.transport.lock().is_some()
     }
 
     /// The other nodes as they are now, by id and status address, so that they can be woken.
-    pub fn set_peers(&self, nodes: impl Iterator<Item = (String, String)>) {
+    pub(crate) fn set_peers(&self, nodes: impl Iterator<Item = (String, String)>) {
         let mut peers = self.peers.lock();
         let mut known = std::mem::take(&mut *peers);
         for (id, status_address) in nodes {

@@ -195,7 +195,11 @@ impl Ddl {
 
     /// ADMIN CANCEL DDL JOBS.
     pub async fn cancel(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
-        self.each(ids, |job| match job.state {
+        let shows = |state| {
+            use JobState::*;
+            matches!(state, Cancelling | RollingBack | Cancelled | RollbackDone)
+        };
+        self.each(ids, shows, |job| match job.state {
             JobState::Cancelling | JobState::RollingBack => Err(DdlError::CannotCancel { id: job.id }),
             _ if matches!(job.stage, Stage::Dropping | Stage::RollingBack | Stage::Finish) => {
                 Err(DdlError::CannotCancel { id: job.id })
@@ -211,7 +215,8 @@ impl Ddl {
 
     /// ADMIN PAUSE DDL JOBS.
     pub async fn pause(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
-        self.each(ids, |job| match job.state {
+        let shows = |state| matches!(state, JobState::Pausing | JobState::Paused);
+        self.each(ids, shows, |job| match job.state {
             JobState::Paused | JobState::Pausing => Err(DdlError::AlreadyPaused { id: job.id }),
             JobState::Queueing | JobState::Running
                 if !matches!(job.stage, Stage::Dropping | Stage::RollingBack | Stage::Finish) =>
@@ -230,7 +235,8 @@ impl Ddl {
 
     /// ADMIN RESUME DDL JOBS.
     pub async fn resume(&self, ids: &[JobId]) -> Vec<(JobId, Result<()>)> {
-        self.each(ids, |job| match job.state {
+        let shows = |state| matches!(state, JobState::Queueing | JobState::Running);
+        self.each(ids, shows, |job| match job.state {
             JobState::Paused => {
                 job.state = JobState::Queueing;
                 job.pause_reason.clear();
@@ -248,49 +254,74 @@ impl Ddl {
     /// ADMIN ALTER DDL JOBS: takes effect within a second.
     pub async fn alter(&self, id: JobId, change: JobChange) -> Result<()> {
         let results = self
-            .each(&[id], |job| {
-                if !job.is_reorg() || job.stage == Stage::Finish {
-                    let reason = "only running builds of indexes can be altered".into();
-                    return Err(DdlError::CannotAlter { id: job.id, reason });
-                }
-                job.reorg.concurrency = change.concurrency.unwrap_or(job.reorg.concurrency);
-                job.reorg.batch_size = change.batch_size.unwrap_or(job.reorg.batch_size);
-                job.reorg.max_write_speed = change.max_write_speed_bytes.unwrap_or(job.reorg.max_write_speed);
-                Ok(())
-            })
+            // Twice is once.
+            .each(
+                &[id],
+                |_| false,
+                |job| {
+                    if !job.is_reorg() || job.stage == Stage::Finish {
+                        let reason = "only running builds of indexes can be altered".into();
+                        return Err(DdlError::CannotAlter { id: job.id, reason });
+                    }
+                    job.reorg.concurrency = change.concurrency.unwrap_or(job.reorg.concurrency);
+                    job.reorg.batch_size = change.batch_size.unwrap_or(job.reorg.batch_size);
+                    job.reorg.max_write_speed =
+                        change.max_write_speed_bytes.unwrap_or(job.reorg.max_write_speed);
+                    Ok(())
+                },
+            )
             .await;
         results.into_iter().try_for_each(|(_, result)| result)
     }
 
-    async fn each(&self, ids: &[JobId], edit: impl Fn(&mut Job) -> Result<()>) -> Vec<(JobId, Result<()>)> {
+    async fn each(
+        &self,
+        ids: &[JobId],
+        shows: impl Fn(JobState) -> bool,
+        edit: impl Fn(&mut Job) -> Result<()>,
+    ) -> Vec<(JobId, Result<()>)> {
         let mut results = Vec::with_capacity(ids.len());
         for &id in ids {
-            results.push((id, self.change(id, &edit).await));
+            results.push((id, self.change(id, &shows, &edit).await));
             self.worker.interrupt(id);
         }
         results
     }
 
-    async fn change(&self, id: JobId, edit: &impl Fn(&mut Job) -> Result<()>) -> Result<()> {
+    /// A write that failed for a moment may have taken effect all the same: then the job's state `shows` it.
+    async fn change(
+        &self,
+        id: JobId,
+        shows: &impl Fn(JobState) -> bool,
+        edit: &impl Fn(&mut Job) -> Result<()>,
+    ) -> Result<()> {
         let mut attempts = CHANGE.begin();
+        let mut failure: Option<DdlError> = None;
         loop {
             let Some(stored) = self.worker.rows.job(id).await? else {
-                return Err(match self.worker.rows.history(id).await? {
-                    Some(_) => DdlError::CancelFinished { id },
-                    None => DdlError::JobNotFound { id },
-                });
+                return match self.worker.rows.history(id).await? {
+                    Some(job) if failure.is_some() && shows(job.state) => Ok(()),
+                    Some(_) => Err(DdlError::CancelFinished { id }),
+                    None => Err(DdlError::JobNotFound { id }),
+                };
             };
+            if failure.is_some() && shows(stored.value.state) {
+                return Ok(());
+            }
             let mut next = stored.value.clone();
             edit(&mut next)?;
             let options = self.worker.catalog.commit_options()?;
-            if self.worker.rows.replace(&stored, &next, options).await? {
-                return Ok(());
+            match self.worker.rows.replace(&stored, &next, options).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.class() == ErrorClass::Transient => failure = Some(error),
+                Err(error) => return Err(error),
             }
             if !attempts.again().await {
-                return Err(DdlError::Internal {
+                return Err(failure.unwrap_or_else(|| DdlError::Internal {
                     class: ErrorClass::Transient,
                     message: format!("job {id} changes too often to be changed"),
-                });
+                }));
             }
         }
     }

@@ -97,3 +97,45 @@ async fn a_job_resumed_while_its_snapshot_is_given_up_goes_on() {
     node.assert_nothing_left(dir.path()).await;
     node.stop().await;
 }
+
+/// The command was written, and the answer to that was lost: it took effect, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_command_of_unknown_outcome_that_took_effect_succeeds() {
+    let _turn = TURN.lock().await;
+    let dir = TempDir::new().unwrap();
+    let node = Node::open(dir.path()).await;
+    node.create(plain("t")).await;
+    node.insert("t", &(0..2000).map(|i| row(i, Some(i), "x")).collect::<Vec<_>>())
+        .await;
+    let slow = JobSettings {
+        max_write_speed_bytes: 1,
+        ..Default::default()
+    };
+    let id = node.submit(alter("t", vec![add(key("k", &["a"]))]), slow).await;
+    while node.ddl.subtasks().await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let state = async || node.ddl.job_details(id).await.unwrap().unwrap().state;
+    // Applied, and reported as unknown: every commit for as long as the command takes.
+    fail::cfg("embedded::commit::after", "return").unwrap();
+    let paused = node.ddl.pause(&[id]).await.remove(0).1;
+    fail::remove("embedded::commit::after");
+    paused.unwrap();
+    while state().await != JobState::Paused {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fail::cfg("embedded::commit::after", "return").unwrap();
+    let resumed = node.ddl.resume(&[id]).await.remove(0).1;
+    fail::remove("embedded::commit::after");
+    resumed.unwrap();
+    while state().await != JobState::Running {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    fail::cfg("embedded::commit::after", "return").unwrap();
+    let cancelled = node.ddl.cancel(&[id]).await.remove(0).1;
+    fail::remove("embedded::commit::after");
+    cancelled.unwrap();
+    assert!(matches!(node.wait(id).await, Err(DdlError::JobCancelled)));
+    node.assert_nothing_left(dir.path()).await;
+    node.stop().await;
+}

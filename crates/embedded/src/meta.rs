@@ -1,5 +1,7 @@
 //! Keys of the store's own rows, without versions, in the meta keyspace.
 
+/// The `Format` of the directory: of keys, versions and the store's own rows.
+pub(crate) const FORMAT: &[u8] = b"format";
 /// 8 bytes big-endian: no timestamp at or above it was ever handed out.
 pub(crate) const TIMESTAMP_BOUND: &[u8] = b"timestamp_bound";
 /// 8 bytes big-endian: versions needed only below it may be gone.

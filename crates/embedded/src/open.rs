@@ -22,6 +22,7 @@ use crate::shutdown::Shutdown;
 use crate::transactions::Transactions;
 use crate::twophase;
 use crate::watermark::{self, Batches, Opened};
+use ilmenite_store::format::Format;
 use ilmenite_store::{Result, Timestamp};
 
 /// Bounds what a restart must replay, and with it what memtables hold.
@@ -34,6 +35,7 @@ pub(crate) fn open(path: PathBuf, options: EmbeddedOptions, clock: Clock) -> Res
     let path: Arc<Path> = path.into();
     let opened = watermark::before_open(&path)?;
     let keyspaces = open_engine(&path, &options)?;
+    check_format(&path, &keyspaces)?;
     let batches = check_batches(&path, &keyspaces, &opened)?;
 
     let bound = Timestamp(keyspaces.meta_u64(meta::TIMESTAMP_BOUND)?.unwrap_or(0));
@@ -85,6 +87,25 @@ fn open_engine(path: &Arc<Path>, options: &EmbeddedOptions) -> Result<Arc<Keyspa
     })?;
     let keyspaces = Keyspaces::open(db, path.clone(), options, range_cache_bytes as usize)?;
     Ok(Arc::new(keyspaces))
+}
+
+/// The directory's format, as this program writes it. 1: as of 0.1.0.
+const FORMAT: u32 = 1;
+
+/// Before anything is read that another format may have otherwise. Errors: `NewerFormat`.
+fn check_format(path: &Path, keyspaces: &Keyspaces) -> Result<()> {
+    let row = keyspaces
+        .meta
+        .get(meta::FORMAT)
+        .map_err(|e| keyspaces.map_error(e))?;
+    match row {
+        Some(row) => Format::decode(&path.display().to_string(), &row)?.check("the data directory", FORMAT),
+        // New, or of a program that kept no such row. It need not be there after a crash: then it is written again.
+        None => keyspaces
+            .meta
+            .insert(meta::FORMAT, &Format::of_this_program(FORMAT).encode()[..])
+            .map_err(|e| keyspaces.map_error(e)),
+    }
 }
 
 /// Whether all batches are there that are known to be synced.

@@ -3,7 +3,9 @@
 
 use std::fmt::{self, Write as _};
 
-use jiff::Zoned;
+use ilmenite_base::clock;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -45,7 +47,9 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let meta = event.metadata();
-        let now = Zoned::now();
+        let now = clock::since_epoch();
+        let now = Timestamp::new(now.as_secs() as i64, now.subsec_nanos() as i32).unwrap_or(Timestamp::MAX);
+        let now = now.to_zoned(TimeZone::system());
         write!(
             out,
             "[{}] [{}]",

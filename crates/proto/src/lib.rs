@@ -1,6 +1,7 @@
 //! TiKV's and PD's protocol, as much of it as Ilmenite speaks, for both ends: messages, client stubs, server traits.
 //!
-//! Everything here is generated from the files in `proto/`, which are written by hand and hold the packages, names and
+//! Everything here is generated (into `generated/`, see `tests/generated.rs`) from the files in `proto/`, which are written
+//! by hand and hold the packages, names and
 //! field numbers of the protocol, so that a real TiKV (8.5 or later) and other clients of it understand us. A field or
 //! message we do not declare is skipped on decoding and lost when encoded again.
 //!
@@ -14,7 +15,7 @@ macro_rules! packages {
         $(
             $(#[$doc])*
             pub mod $name {
-                include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
+                include!(concat!("../generated/", stringify!($name), ".rs"));
             }
         )+
     };

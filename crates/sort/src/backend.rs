@@ -94,7 +94,7 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 }
 
 /// Most paths in one [`Backend::delete`]: S3's limit for one request.
-pub const MAX_DELETES: usize = 1000;
+pub(crate) const MAX_DELETES: usize = 1000;
 
 /// What `object_store`'s cloud clients have in common.
 trait CloudStore: ObjectStore + MultipartStore {}
@@ -102,7 +102,7 @@ impl<T: ObjectStore + MultipartStore> CloudStore for T {}
 
 /// S3, Google Cloud Storage or Azure, by `object_store`.
 #[derive(Clone)]
-pub struct CloudBackend {
+pub(crate) struct CloudBackend {
     store: Arc<dyn CloudStore>,
 }
 
@@ -114,7 +114,7 @@ impl fmt::Debug for CloudBackend {
 
 impl CloudBackend {
     /// No request is made: wrong keys show at the first.
-    pub fn open(uri: &StorageUri, request_timeout: Duration) -> Result<CloudBackend> {
+    pub(crate) fn open(uri: &StorageUri, request_timeout: Duration) -> Result<CloudBackend> {
         install_crypto();
         let fail = |error: object_store::Error| {
             Error::InvalidUri(

@@ -59,7 +59,7 @@ pub(crate) struct SortBuffer {
 
 impl SortBuffer {
     /// Never holds more than `limit_bytes` of capacity.
-    pub fn new(limit_bytes: usize) -> SortBuffer {
+    pub(crate) fn new(limit_bytes: usize) -> SortBuffer {
         SortBuffer {
             chunks: Vec::new(),
             filling: 0,
@@ -73,21 +73,21 @@ impl SortBuffer {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// Memory held, by capacity.
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.arena_bytes + self.slots.capacity() * SLOT_BYTES
     }
 
     /// Adds an entry. `Ok(false)`: it does not fit, nothing has changed; sort, take the entries away and clear.
-    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
         let len = key.len().saturating_add(value.len());
         if len > MAX_ENTRY_BYTES {
             let (size, limit) = (len as u64, MAX_ENTRY_BYTES as u64);
@@ -188,13 +188,13 @@ impl SortBuffer {
 
     /// The entry at `index`, in pushed order, or after `sort` in that of keys, then values.
     #[inline]
-    pub fn get(&self, index: usize) -> (&[u8], &[u8]) {
+    pub(crate) fn get(&self, index: usize) -> (&[u8], &[u8]) {
         self.entry(&self.slots[index])
     }
 
     /// Reads entries from `from` on into the processor's cache. In sorted order each lies somewhere else, and waiting for
     /// [`TOUCHED_AT_ONCE`] at the same time takes little longer than waiting for one.
-    pub fn touch(&self, from: usize) {
+    pub(crate) fn touch(&self, from: usize) {
         let to = self.slots.len().min(from + TOUCHED_AT_ONCE);
         let typical_bytes = self.used_bytes / self.slots.len().max(1);
         let lines = (typical_bytes / CACHE_LINE_BYTES + 1).min(MAX_TOUCHED_LINES);
@@ -209,7 +209,7 @@ impl SortBuffer {
     }
 
     /// Sorts by key, then value. Returns whether there was nothing to do.
-    pub fn sort(&mut self) -> bool {
+    pub(crate) fn sort(&mut self) -> bool {
         if self.slots.len() < 2 {
             return true;
         }
@@ -280,17 +280,17 @@ impl SortBuffer {
     }
 
     /// Puts the entry at `from` in the place of the one at `to`, which is not after it.
-    pub fn move_entry(&mut self, from: usize, to: usize) {
+    pub(crate) fn move_entry(&mut self, from: usize, to: usize) {
         self.slots[to] = self.slots[from];
     }
 
     /// Forgets the entries from `len` on.
-    pub fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         self.slots.truncate(len);
     }
 
     /// Forgets the entries, keeps the memory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         for chunk in &mut self.chunks {
             chunk.clear();
         }

@@ -88,7 +88,7 @@ pub(crate) struct DuplicateFilter {
 }
 
 impl DuplicateFilter {
-    pub fn new(policy: DuplicatePolicy) -> Self {
+    pub(crate) fn new(policy: DuplicatePolicy) -> Self {
         DuplicateFilter {
             policy,
             found: Duplicates::default(),
@@ -97,13 +97,13 @@ impl DuplicateFilter {
 
     /// Whether neighbours have to be compared at all.
     #[inline]
-    pub fn detects(&self) -> bool {
+    pub(crate) fn detects(&self) -> bool {
         self.policy != DuplicatePolicy::Allow
     }
 
     /// Called for an entry with the key of the one that passed before it. Whether this one passes, too.
     #[cold]
-    pub fn equal_keys(&mut self, key: &[u8], first: &[u8], second: &[u8]) -> bool {
+    pub(crate) fn equal_keys(&mut self, key: &[u8], first: &[u8], second: &[u8]) -> bool {
         let DuplicatePolicy::Detect { collapse_equal } = self.policy else {
             return true;
         };

@@ -191,7 +191,7 @@ pub(crate) struct Trailer {
 
 impl Trailer {
     /// From the end of a file, of which at least [`TRAILER_BYTES`] are needed.
-    pub fn decode(tail: &[u8]) -> FormatResult<Trailer> {
+    pub(crate) fn decode(tail: &[u8]) -> FormatResult<Trailer> {
         let Some(trailer) = tail.last_chunk::<TRAILER_BYTES>() else {
             return Err(format!("{} bytes are too few for a run file", tail.len()));
         };
@@ -215,7 +215,7 @@ impl Trailer {
         Ok(Trailer { footer_len, checksum })
     }
 
-    pub fn check(&self, footer: &[u8]) -> FormatResult<()> {
+    pub(crate) fn check(&self, footer: &[u8]) -> FormatResult<()> {
         if footer.len() as u64 != self.footer_len || xxh3_64(footer) != self.checksum {
             return Err("the footer's checksum is wrong".into());
         }

@@ -22,7 +22,7 @@ use crate::error::StorageErrorKind;
 const UNFINISHED: &str = ".unfinished";
 
 #[derive(Debug, Clone)]
-pub struct LocalBackend {
+pub(crate) struct LocalBackend {
     root: PathBuf,
     sync: bool,
 }
@@ -30,7 +30,7 @@ pub struct LocalBackend {
 impl LocalBackend {
     /// Makes the directory when it is missing.
     /// `sync`: what is there outlives a crash of the machine.
-    pub fn open(root: &Path, sync: bool) -> BackendResult<LocalBackend> {
+    pub(crate) fn open(root: &Path, sync: bool) -> BackendResult<LocalBackend> {
         fs::create_dir_all(root).map_err(|error| failed("create directory", root, &error))?;
         let root = root
             .canonicalize()

@@ -11,7 +11,7 @@ pub(crate) struct LoserTree {
 
 impl LoserTree {
     /// Plays all matches anew.
-    pub fn rebuild(&mut self, slots: usize, less: impl Fn(usize, usize) -> bool) {
+    pub(crate) fn rebuild(&mut self, slots: usize, less: impl Fn(usize, usize) -> bool) {
         self.leaves = slots;
         self.nodes.clear();
         self.nodes.resize(slots.max(1), 0);
@@ -34,13 +34,13 @@ impl LoserTree {
     }
 
     #[inline]
-    pub fn winner(&self) -> usize {
+    pub(crate) fn winner(&self) -> usize {
         self.nodes.first().map_or(0, |&winner| winner as usize)
     }
 
     /// The winner's slot has changed: finds the new winner.
     #[inline]
-    pub fn replay(&mut self, less: impl Fn(usize, usize) -> bool) {
+    pub(crate) fn replay(&mut self, less: impl Fn(usize, usize) -> bool) {
         if self.leaves < 2 {
             return;
         }

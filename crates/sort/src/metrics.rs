@@ -126,7 +126,7 @@ pub(crate) struct RequestCounters {
 }
 
 impl RequestCounters {
-    pub fn request(&self, op: Op) {
+    pub(crate) fn request(&self, op: Op) {
         let counter = match op {
             Op::Put => &self.put,
             Op::Get => &self.get,
@@ -138,22 +138,22 @@ impl RequestCounters {
         METRICS.requests.with_label_values(&[op.as_str()]).inc();
     }
 
-    pub fn retry(&self) {
+    pub(crate) fn retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
         METRICS.retries.inc();
     }
 
-    pub fn received(&self, bytes: u64) {
+    pub(crate) fn received(&self, bytes: u64) {
         self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
         METRICS.bytes.with_label_values(&["in"]).inc_by(bytes);
     }
 
-    pub fn sent(&self, bytes: u64) {
+    pub(crate) fn sent(&self, bytes: u64) {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
         METRICS.bytes.with_label_values(&["out"]).inc_by(bytes);
     }
 
-    pub fn snapshot(&self) -> RequestStats {
+    pub(crate) fn snapshot(&self) -> RequestStats {
         RequestStats {
             get: self.get.load(Ordering::Relaxed),
             put: self.put.load(Ordering::Relaxed),

@@ -69,7 +69,7 @@ pub(crate) struct ReadOptions {
 }
 
 impl ReadOptions {
-    pub const MIN_REQUEST_BYTES: usize = 1 << 20;
+    pub(crate) const MIN_REQUEST_BYTES: usize = 1 << 20;
     const MAX_REQUEST_BYTES: usize = 4 << 20;
     const MAX_AHEAD: usize = 3;
     const LEAST: ReadOptions = ReadOptions {
@@ -79,7 +79,7 @@ impl ReadOptions {
 
     /// Memory of one reader of a run: the request consumed and those ahead, each at most a block longer than wanted,
     /// a decoded block, the sparse index, and the decompressor.
-    pub fn memory_bytes(&self, needs: ReaderNeeds) -> usize {
+    pub(crate) fn memory_bytes(&self, needs: ReaderNeeds) -> usize {
         let request = self.request_bytes + needs.max_block_bytes;
         // A short run is never more than itself in memory.
         let requests = ((self.ahead + 1) * request).min(needs.stored_bytes);
@@ -87,7 +87,7 @@ impl ReadOptions {
     }
 
     /// The best options with which `readers` readers of such runs stay within the budget; `None`: there are none.
-    pub fn for_budget(budget_bytes: usize, readers: usize, needs: ReaderNeeds) -> Option<ReadOptions> {
+    pub(crate) fn for_budget(budget_bytes: usize, readers: usize, needs: ReaderNeeds) -> Option<ReadOptions> {
         let share = budget_bytes / readers.max(1);
         if Self::LEAST.memory_bytes(needs) > share {
             return None;
@@ -116,7 +116,7 @@ impl ReadOptions {
     }
 
     /// Memory of a reader at its least.
-    pub fn least_bytes(needs: ReaderNeeds) -> usize {
+    pub(crate) fn least_bytes(needs: ReaderNeeds) -> usize {
         Self::LEAST.memory_bytes(needs)
     }
 }
@@ -131,13 +131,13 @@ pub(crate) struct ReaderNeeds {
 
 impl ReaderNeeds {
     /// Runs of ordinary entries, as long as they get.
-    pub const TYPICAL: ReaderNeeds = ReaderNeeds {
+    pub(crate) const TYPICAL: ReaderNeeds = ReaderNeeds {
         max_block_bytes: BLOCK_RAW_BYTES + 4096,
         footer_bytes: 256 << 10,
         stored_bytes: usize::MAX,
     };
 
-    pub fn of<'a>(runs: impl IntoIterator<Item = &'a RunMeta>) -> ReaderNeeds {
+    pub(crate) fn of<'a>(runs: impl IntoIterator<Item = &'a RunMeta>) -> ReaderNeeds {
         let mut needs = ReaderNeeds {
             max_block_bytes: 0,
             footer_bytes: 0,
@@ -187,7 +187,7 @@ pub(crate) struct RunReader {
 
 impl RunReader {
     /// Opens a run and stands on its first entry with a key of `[start, end)`; `None` when there is none.
-    pub async fn open(
+    pub(crate) async fn open(
         storage: &ObjectStorage,
         run: &RunMeta,
         start: &Bytes,
@@ -228,23 +228,23 @@ impl RunReader {
     }
 
     #[inline]
-    pub fn key(&self) -> &[u8] {
+    pub(crate) fn key(&self) -> &[u8] {
         &self.block[self.entry.key..self.entry.value]
     }
 
     #[inline]
-    pub fn value(&self) -> &[u8] {
+    pub(crate) fn value(&self) -> &[u8] {
         &self.block[self.entry.value..self.entry.end]
     }
 
     #[inline]
-    pub fn key_word(&self, at: usize) -> u64 {
+    pub(crate) fn key_word(&self, at: usize) -> u64 {
         key_word(self.key(), at)
     }
 
     /// Goes to the next entry if it is in the block at hand. `false`: the block is used up, call `next_block`.
     #[inline]
-    pub fn advance_in_block(&mut self) -> Result<bool> {
+    pub(crate) fn advance_in_block(&mut self) -> Result<bool> {
         if self.entries_left == 0 {
             return Ok(false);
         }
@@ -275,7 +275,7 @@ impl RunReader {
     }
 
     /// Fetches and decodes the next block and goes to its first entry; `false` at the end of the range.
-    pub async fn next_block(&mut self) -> Result<bool> {
+    pub(crate) async fn next_block(&mut self) -> Result<bool> {
         while self.fetched_blocks.is_empty() {
             self.request_ahead();
             let Some(mut fetch) = self.fetches.pop_front() else {
@@ -332,7 +332,7 @@ impl RunReader {
 
     /// Memory held, by capacity; what is under way counts as arrived.
     #[cfg(test)]
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         let under_way = self.fetches.iter().map(|fetch| {
             let blocks = &self.blocks[fetch.blocks.clone()];
             blocks

@@ -67,7 +67,7 @@ pub(crate) struct HistogramBuilder {
 }
 
 impl HistogramBuilder {
-    pub fn new(bucket_bytes: u64) -> Self {
+    pub(crate) fn new(bucket_bytes: u64) -> Self {
         HistogramBuilder {
             buckets: Vec::new(),
             bucket_bytes,
@@ -75,7 +75,7 @@ impl HistogramBuilder {
     }
 
     /// Adds a block. `start` is wanted only where a bucket begins.
-    pub fn add(&mut self, entries: u64, bytes: u64, start: impl FnOnce() -> Bytes) {
+    pub(crate) fn add(&mut self, entries: u64, bytes: u64, start: impl FnOnce() -> Bytes) {
         match self.buckets.last_mut() {
             Some(last) if last.bytes < self.bucket_bytes => {
                 last.entries += entries;
@@ -109,7 +109,7 @@ impl HistogramBuilder {
         self.bucket_bytes *= 2;
     }
 
-    pub fn finish(self) -> Vec<Bucket> {
+    pub(crate) fn finish(self) -> Vec<Bucket> {
         self.buckets
     }
 }
@@ -156,11 +156,11 @@ pub(crate) mod hex_bytes {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub fn serialize<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&hex::encode(value))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
         let text = String::deserialize(deserializer)?;
         hex::decode(text).map(Bytes::from).map_err(de::Error::custom)
     }

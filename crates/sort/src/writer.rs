@@ -93,7 +93,7 @@ pub(crate) struct RunEncoder {
 }
 
 impl RunEncoder {
-    pub fn new(part_bytes: usize, zstd_level: Option<i32>) -> Result<RunEncoder> {
+    pub(crate) fn new(part_bytes: usize, zstd_level: Option<i32>) -> Result<RunEncoder> {
         let compressor = zstd_level.map(zstd::bulk::Compressor::new).transpose();
         let compressor = compressor.map_err(|error| Error::Bug(format!("zstd does not start: {error}")))?;
         Ok(RunEncoder {
@@ -117,7 +117,7 @@ impl RunEncoder {
         })
     }
 
-    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let len = key.len().saturating_add(value.len());
         if len > MAX_ENTRY_BYTES {
             return Err(Error::TooLarge {
@@ -206,30 +206,30 @@ impl RunEncoder {
     }
 
     /// Bytes of the file encoded so far.
-    pub fn encoded_bytes(&self) -> u64 {
+    pub(crate) fn encoded_bytes(&self) -> u64 {
         self.offset
     }
 
-    pub fn pending_bytes(&self) -> usize {
+    pub(crate) fn pending_bytes(&self) -> usize {
         self.pending.len()
     }
 
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.digest.entries
     }
 
     #[cfg(test)]
-    pub fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.block.capacity() + self.scratch.capacity() + self.pending.capacity() + self.index_bytes
     }
 
-    pub fn take_pending(&mut self) -> Vec<u8> {
+    pub(crate) fn take_pending(&mut self) -> Vec<u8> {
         let capacity = self.pending.len();
         std::mem::replace(&mut self.pending, Vec::with_capacity(capacity))
     }
 
     /// The rest of the file, and what to remember of it. `path` becomes the name in the meta.
-    pub fn finish(mut self, path: String) -> Result<(Vec<u8>, RunMeta)> {
+    pub(crate) fn finish(mut self, path: String) -> Result<(Vec<u8>, RunMeta)> {
         self.close_block()?;
         let first_key = self
             .blocks

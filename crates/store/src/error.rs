@@ -60,6 +60,17 @@ pub enum Error {
     Locked { path: String },
     #[error("damaged data: {path}: {detail}")]
     Damaged { path: String, detail: String },
+    #[error(
+        "{what} has format {found}, which ilmenite {program} wrote, and this is ilmenite {}, which knows formats up to \
+         {known}: use ilmenite {program} or newer",
+        crate::format::PROGRAM
+    )]
+    NewerFormat {
+        what: &'static str,
+        found: u32,
+        program: String,
+        known: u32,
+    },
     #[error("i/o error: {0}")]
     Io(String),
     /// What the store was asked for makes no sense: an address it cannot understand.
@@ -96,6 +107,7 @@ impl Error {
             Error::PreconditionFailed { .. }
             | Error::Locked { .. }
             | Error::Damaged { .. }
+            | Error::NewerFormat { .. }
             | Error::Io(_) => ErrorClass::Permanent,
         }
     }

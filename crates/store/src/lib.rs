@@ -1,6 +1,7 @@
 //! The transactional, versioned key-value store as a contract: what an engine does ([`Store`]), transactions over any
-//! engine ([`Transaction`]), durable rows and their conditional changes ([`rows`]), the rules every engine is tested by (`conformance`), and their meaning in memory, for models
-//! and simulations (`memory`).
+//! engine ([`Transaction`]), durable rows and their conditional changes ([`rows`]), the versions of their formats
+//! ([`format`](format/index.html)), the rules every engine is tested by (`conformance`), and their meaning in memory, for
+//! models and simulations (`memory`).
 //!
 //! Knows nothing of tables, SQL, or any engine.
 
@@ -13,6 +14,7 @@ mod batch;
 pub mod conformance;
 mod digest;
 mod error;
+pub mod format;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod rows;

@@ -21,18 +21,18 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub fn with_capacity(entries: usize) -> Self {
+    pub(crate) fn with_capacity(entries: usize) -> Self {
         Builder {
             data: Vec::with_capacity(entries * 48),
             entries: Vec::with_capacity(entries),
         }
     }
 
-    pub fn absent(&mut self) {
+    pub(crate) fn absent(&mut self) {
         self.entries.push(Entry::default());
     }
 
-    pub fn push(&mut self, key: &[u8], value: &[u8], distinct: bool) {
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8], distinct: bool) {
         let start = self.data.len() as u32;
         self.data.extend_from_slice(key);
         let mid = self.data.len() as u32;
@@ -48,11 +48,11 @@ impl Builder {
     }
 
     /// Bytes in the arena: offsets in it are 32 bits wide.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.data.len()
     }
 
-    pub fn freeze(self) -> Encoded {
+    pub(crate) fn freeze(self) -> Encoded {
         Encoded {
             data: self.data.into(),
             entries: self.entries,
@@ -66,23 +66,23 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    pub fn key(&self, entry: &Entry) -> &[u8] {
+    pub(crate) fn key(&self, entry: &Entry) -> &[u8] {
         &self.data[entry.start as usize..entry.value as usize]
     }
 
-    pub fn value(&self, entry: &Entry) -> &[u8] {
+    pub(crate) fn value(&self, entry: &Entry) -> &[u8] {
         &self.data[entry.value as usize..entry.end as usize]
     }
 
-    pub fn key_bytes(&self, entry: &Entry) -> Bytes {
+    pub(crate) fn key_bytes(&self, entry: &Entry) -> Bytes {
         self.data.slice(entry.start as usize..entry.value as usize)
     }
 
-    pub fn value_bytes(&self, entry: &Entry) -> Bytes {
+    pub(crate) fn value_bytes(&self, entry: &Entry) -> Bytes {
         self.data.slice(entry.value as usize..entry.end as usize)
     }
 }

@@ -61,7 +61,13 @@ pub fn split_note(note: &[u8]) -> Result<(Vec<u8>, Handle)> {
 }
 
 /// The note of one handle on one key.
-pub fn append_note(table: TableId, index: IndexId, index_key: &[u8], handle: &Handle, out: &mut Vec<u8>) {
+pub(crate) fn append_note(
+    table: TableId,
+    index: IndexId,
+    index_key: &[u8],
+    handle: &Handle,
+    out: &mut Vec<u8>,
+) {
     append_note_prefix(table, index, index_key, out);
     handle.as_ref().encode(out);
 }

@@ -20,7 +20,7 @@ pub(crate) struct Background {
 
 impl Background {
     /// For `subtasks` at once, which keep the processor busy between their waits.
-    pub fn new(subtasks: u32) -> io::Result<Self> {
+    pub(crate) fn new(subtasks: u32) -> io::Result<Self> {
         let priority = lower_priority();
         let runtime = Builder::new_multi_thread()
             .worker_threads(subtasks.max(1) as usize)
@@ -37,7 +37,10 @@ impl Background {
     }
 
     /// Runs `body` on a thread of its own: the workers are for what it starts.
-    pub fn start<T: Send + 'static>(&self, body: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        body: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         let handle = match &self.runtime {
             Some(runtime) => runtime.handle().clone(),
             None => tokio::runtime::Handle::current(),

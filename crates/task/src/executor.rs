@@ -148,7 +148,7 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub fn new(
+    pub(crate) fn new(
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         retry: RetryPolicy,
@@ -177,7 +177,7 @@ impl Executor {
         }
     }
 
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut changed = self.changed.subscribe();
         loop {
             changed.mark_seen();
@@ -200,7 +200,7 @@ impl Executor {
         }
     }
 
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.lock().len()
     }
 

@@ -52,24 +52,24 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Rows of tasks were changed: whoever waits for that looks, here and on other nodes.
-    pub fn notify(&self) {
+    pub(crate) fn notify(&self) {
         self.catalog.notifier(Topic::Tasks).notify();
         self.catalog.wake_others(Topic::Tasks);
     }
 
-    pub async fn now_ms(&self) -> Result<u64> {
+    pub(crate) async fn now_ms(&self) -> Result<u64> {
         Ok(self.store.timestamp().await?.millis())
     }
 
-    pub async fn task(&self, id: TaskId) -> Result<Option<Stored<Task>>> {
+    pub(crate) async fn task(&self, id: TaskId) -> Result<Option<Stored<Task>>> {
         Ok(rows::read(&self.store, task_key(id)).await?)
     }
 
-    pub async fn subtask(&self, key: &Bytes) -> Result<Option<Stored<Subtask>>> {
+    pub(crate) async fn subtask(&self, key: &Bytes) -> Result<Option<Stored<Subtask>>> {
         Ok(rows::read(&self.store, key.clone()).await?)
     }
 
-    pub async fn task_id(&self, key: &str) -> Result<Option<TaskId>> {
+    pub(crate) async fn task_id(&self, key: &str) -> Result<Option<TaskId>> {
         let ts = self.store.timestamp().await?;
         match self.store.get(&key_key(key), ts).await? {
             None => Ok(None),
@@ -77,17 +77,17 @@ impl Rows {
         }
     }
 
-    pub async fn tasks(&self) -> Result<Vec<Stored<Task>>> {
+    pub(crate) async fn tasks(&self) -> Result<Vec<Stored<Task>>> {
         Ok(rows::scan(&self.store, KeyRange::prefix(TASK_PREFIX), ScanOptions::default()).await?)
     }
 
     /// All subtasks of a task, by step and ordinal.
-    pub async fn subtasks(&self, id: TaskId) -> Result<Vec<Stored<Subtask>>> {
+    pub(crate) async fn subtasks(&self, id: TaskId) -> Result<Vec<Stored<Subtask>>> {
         Ok(rows::scan(&self.store, subtasks_range(id), ScanOptions::default()).await?)
     }
 
     /// Errors: `Lost`, when a row is no longer as it was read; `NotOwner`, when the guard is over.
-    pub async fn commit(&self, change: Change, durability: Durability) -> Result<()> {
+    pub(crate) async fn commit(&self, change: Change, durability: Durability) -> Result<()> {
         fail_point!("task::write::before", |kind| Err(Error::Store(
             ilmenite_store::Error::injected(
                 kind,

@@ -37,7 +37,7 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(
+    pub(crate) fn new(
         rows: Rows,
         kinds: Arc<BTreeMap<&'static str, Arc<dyn TaskKind>>>,
         retry: RetryPolicy,
@@ -55,7 +55,7 @@ impl Scheduler {
     }
 
     /// Runs until `stop` fires: on every change and, as the safety net, every `poll`.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut changed = self.changed.subscribe();
         let mut owner = self.rows.catalog.owner_changed();
         loop {

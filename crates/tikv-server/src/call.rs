@@ -106,7 +106,7 @@ pub(crate) async fn with_faults<T>(
 
 impl TikvService {
     /// One call: faults, the region check, then `work`.
-    pub async fn serve<C, F, W>(&self, command: C, work: F) -> Result<C::Answer, Status>
+    pub(crate) async fn serve<C, F, W>(&self, command: C, work: F) -> Result<C::Answer, Status>
     where
         C: Command,
         F: FnOnce(TikvService, Arc<RegionInfo>, C) -> W,

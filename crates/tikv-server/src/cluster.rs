@@ -61,7 +61,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Blocks.
-    pub fn open(store: Arc<EmbeddedStore>, options: ServerOptions) -> Result<Self> {
+    pub(crate) fn open(store: Arc<EmbeddedStore>, options: ServerOptions) -> Result<Self> {
         let txns = store
             .two_phase()
             .ok_or_else(|| Error::Bug("the store is not opened for transactions in two phases".into()))?;
@@ -101,7 +101,7 @@ impl Cluster {
     }
 
     /// A store that this process is, or pretends to be.
-    pub fn describe(&self, store_id: u64) -> Option<metapb::Store> {
+    pub(crate) fn describe(&self, store_id: u64) -> Option<metapb::Store> {
         if !self.regions.stores().contains(&store_id) {
             return None;
         }
@@ -128,7 +128,7 @@ impl Cluster {
     }
 
     /// Bytes and entries in a range, by estimate.
-    pub fn size(&self, range: &KeyRange) -> Result<(u64, u64)> {
+    pub(crate) fn size(&self, range: &KeyRange) -> Result<(u64, u64)> {
         let pieces = self.store.pieces(range, u64::MAX, u64::MAX)?;
         Ok(pieces.iter().fold((0, 0), |(bytes, entries), piece| {
             (bytes + piece.approximate_bytes, entries + piece.approximate_keys)
@@ -136,7 +136,7 @@ impl Cluster {
     }
 
     /// Splits regions that have grown too large. Returns how many regions there are more. Blocks.
-    pub fn split_large(&self) -> Result<usize> {
+    pub(crate) fn split_large(&self) -> Result<usize> {
         let before = self.regions.count();
         let target = self.options.region_bytes;
         for region in self.regions.scan(&KeyRange::default(), usize::MAX) {

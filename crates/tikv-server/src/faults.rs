@@ -60,7 +60,7 @@ impl Active {
 
 impl Faults {
     /// `Err`: why it is no fault to be had.
-    pub fn add(&self, id: u64, fault: Fault) -> Result<(), &'static str> {
+    pub(crate) fn add(&self, id: u64, fault: Fault) -> Result<(), &'static str> {
         if fault.kind() == FaultKind::Unspecified {
             return Err("a fault of no known kind");
         }
@@ -85,7 +85,7 @@ impl Faults {
     }
 
     /// Zero: all. Returns how often they had struck.
-    pub fn clear(&self, id: u64) -> u64 {
+    pub(crate) fn clear(&self, id: u64) -> u64 {
         let mut active = self.active.lock();
         let gone = |a: &Active| id == 0 || a.id == id;
         let struck = active.iter().filter(|a| gone(a)).map(|a| a.struck).sum();
@@ -94,7 +94,7 @@ impl Faults {
         struck
     }
 
-    pub fn strike(&self, target: Target) -> Option<Strike> {
+    pub(crate) fn strike(&self, target: Target) -> Option<Strike> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }

@@ -19,7 +19,7 @@ const FILE_LIFE: Duration = Duration::from_secs(15 * 60);
 pub(crate) struct Files(Mutex<HashMap<Bytes, File, RandomState>>);
 
 impl Files {
-    pub fn put(&self, uuid: &[u8], file: File) -> Result<(), Status> {
+    pub(crate) fn put(&self, uuid: &[u8], file: File) -> Result<(), Status> {
         let mut files = self.0.lock();
         if files.len() >= MAX_FILES {
             return Err(Status::resource_exhausted("too many files that are not ingested"));
@@ -28,12 +28,12 @@ impl Files {
         Ok(())
     }
 
-    pub fn take(&self, uuid: &[u8]) -> Option<File> {
+    pub(crate) fn take(&self, uuid: &[u8]) -> Option<File> {
         self.0.lock().remove(uuid)
     }
 
     /// Gives up those that nobody has ingested for long: they hold back garbage collection.
-    pub fn expire(&self) {
+    pub(crate) fn expire(&self) {
         self.0.lock().retain(|_, file| file.written.elapsed() < FILE_LIFE);
     }
 }
@@ -45,7 +45,7 @@ pub(crate) struct File {
 }
 
 impl File {
-    pub fn new(ingests: Vec<Box<dyn Ingest>>) -> Self {
+    pub(crate) fn new(ingests: Vec<Box<dyn Ingest>>) -> Self {
         File {
             ingests,
             written: Instant::now(),

@@ -17,7 +17,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    pub fn open(store: Arc<EmbeddedStore>) -> Result<Self> {
+    pub(crate) fn open(store: Arc<EmbeddedStore>) -> Result<Self> {
         let last = match store.server_rows(ROW)?.first() {
             None => 0,
             Some((_, row)) => {
@@ -35,7 +35,7 @@ impl Ids {
     }
 
     /// `count` ids; the last of them.
-    pub fn next(&self, count: u64) -> Result<u64> {
+    pub(crate) fn next(&self, count: u64) -> Result<u64> {
         let mut state = self.state.lock();
         let last = state.0.checked_add(count).ok_or(Error::TooLarge {
             what: "request for ids",

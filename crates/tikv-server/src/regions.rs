@@ -48,7 +48,7 @@ impl RegionInfo {
         Ok(RegionInfo { meta, range, leader })
     }
 
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.meta.id
     }
 
@@ -57,7 +57,7 @@ impl RegionInfo {
     }
 
     /// Refuses keys that are not the region's.
-    pub fn check_key(&self, key: &[u8]) -> Refused<()> {
+    pub(crate) fn check_key(&self, key: &[u8]) -> Refused<()> {
         if self.range.contains(key) {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl RegionInfo {
     }
 
     /// The part of the range that lies in the region.
-    pub fn clip(&self, range: &KeyRange) -> KeyRange {
+    pub(crate) fn clip(&self, range: &KeyRange) -> KeyRange {
         let end = match (range.end.is_empty(), self.range.end.is_empty()) {
             (true, _) => &self.range.end,
             (_, true) => &range.end,
@@ -123,7 +123,7 @@ fn row_key(id: u64) -> Vec<u8> {
 
 impl Regions {
     /// Reads the regions; the first time there is one, of everything.
-    pub fn open(store: Arc<EmbeddedStore>, ids: Arc<Ids>, stores: Vec<u64>) -> Result<Self> {
+    pub(crate) fn open(store: Arc<EmbeddedStore>, ids: Arc<Ids>, stores: Vec<u64>) -> Result<Self> {
         let mut state = State::default();
         for (_, row) in store.server_rows(ROW_PREFIX)? {
             let meta = Region::decode(row).map_err(|e| Error::Damaged {
@@ -198,28 +198,28 @@ impl Regions {
         Ok(())
     }
 
-    pub fn stores(&self) -> &[u64] {
+    pub(crate) fn stores(&self) -> &[u64] {
         &self.stores
     }
 
-    pub fn get(&self, id: u64) -> Option<Arc<RegionInfo>> {
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<RegionInfo>> {
         self.state.read().get(id).cloned()
     }
 
     /// The region of a user's key.
-    pub fn at(&self, key: &[u8]) -> Option<Arc<RegionInfo>> {
+    pub(crate) fn at(&self, key: &[u8]) -> Option<Arc<RegionInfo>> {
         self.state.read().at(key).cloned()
     }
 
     /// The region before that of the key.
-    pub fn before(&self, key: &[u8]) -> Option<Arc<RegionInfo>> {
+    pub(crate) fn before(&self, key: &[u8]) -> Option<Arc<RegionInfo>> {
         let state = self.state.read();
         let start = state.at(key)?.range.start.clone();
         state.by_start.range(..start).next_back().map(|(_, r)| r.clone())
     }
 
     /// The regions that overlap the range, in order.
-    pub fn scan(&self, range: &KeyRange, limit: usize) -> Vec<Arc<RegionInfo>> {
+    pub(crate) fn scan(&self, range: &KeyRange, limit: usize) -> Vec<Arc<RegionInfo>> {
         let state = self.state.read();
         let Some(first) = state.at(&range.start) else {
             return Vec::new();
@@ -234,12 +234,12 @@ impl Regions {
             .collect()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.read().by_start.len()
     }
 
     /// The region that a request is for, or why it is refused. `exact`: the peers' epoch is compared too.
-    pub fn check(&self, context: Option<&Context>, exact: bool) -> Refused<Arc<RegionInfo>> {
+    pub(crate) fn check(&self, context: Option<&Context>, exact: bool) -> Refused<Arc<RegionInfo>> {
         let default = Context::default();
         let context = context.unwrap_or(&default);
         let peer = context.peer.unwrap_or_default();
@@ -291,7 +291,7 @@ impl Regions {
         Ok(region.clone())
     }
 
-    pub fn epoch_error(&self, region_id: u64) -> errorpb::Error {
+    pub(crate) fn epoch_error(&self, region_id: u64) -> errorpb::Error {
         let state = self.state.read();
         match state.get(region_id) {
             Some(region) => epoch_not_match(&state, region),
@@ -301,7 +301,7 @@ impl Regions {
 
     /// Cuts regions at users' keys; those that are bounds already change nothing. Returns the regions on both sides of
     /// each cut, in order.
-    pub fn split(&self, cuts: &[Bytes]) -> Result<Vec<Arc<RegionInfo>>> {
+    pub(crate) fn split(&self, cuts: &[Bytes]) -> Result<Vec<Arc<RegionInfo>>> {
         let _changing = self.changing.lock();
         let mut by_region: BTreeMap<Bytes, Vec<Bytes>> = BTreeMap::new();
         let mut touched: Vec<Bytes> = Vec::new();
@@ -364,7 +364,7 @@ impl Regions {
     }
 
     /// Joins two neighbours under the id of `target`. `None`: they are none.
-    pub fn merge(&self, source: u64, target: u64) -> Result<Option<Arc<RegionInfo>>> {
+    pub(crate) fn merge(&self, source: u64, target: u64) -> Result<Option<Arc<RegionInfo>>> {
         let _changing = self.changing.lock();
         let (Some(source), Some(target)) = (self.get(source), self.get(target)) else {
             return Ok(None);
@@ -392,7 +392,7 @@ impl Regions {
     }
 
     /// Makes the region's peer on the store its leader. `None`: no such region, or no peer there.
-    pub fn transfer_leader(&self, region_id: u64, store_id: u64) -> Option<Arc<RegionInfo>> {
+    pub(crate) fn transfer_leader(&self, region_id: u64, store_id: u64) -> Option<Arc<RegionInfo>> {
         let _changing = self.changing.lock();
         let mut state = self.state.write();
         let region = state.get(region_id)?;

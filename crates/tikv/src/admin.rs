@@ -42,7 +42,7 @@ struct Size {
 }
 
 impl Cluster {
-    pub async fn regions_of(&self, range: &KeyRange) -> Result<Vec<Region>> {
+    pub(crate) async fn regions_of(&self, range: &KeyRange) -> Result<Vec<Region>> {
         if range.is_empty() {
             return Err(Error::Bug("the regions of an empty range".into()));
         }
@@ -120,7 +120,7 @@ impl Cluster {
     }
 
     /// Newest first. Waits for commits under way on the key, so that none at or before now is missed.
-    pub async fn versions_of(
+    pub(crate) async fn versions_of(
         self: &Arc<Self>,
         key: &[u8],
         since: Timestamp,
@@ -150,7 +150,7 @@ impl Cluster {
     }
 
     /// From every store, past the regions.
-    pub async fn destroy_range(&self, range: KeyRange) -> Result<()> {
+    pub(crate) async fn destroy_range(&self, range: KeyRange) -> Result<()> {
         if range.is_empty() {
             return Ok(());
         }

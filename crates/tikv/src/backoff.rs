@@ -63,7 +63,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub fn new(what: &'static str, limit: Duration) -> Self {
+    pub(crate) fn new(what: &'static str, limit: Duration) -> Self {
         Backoff {
             what,
             bounds: RetryPolicy {
@@ -77,17 +77,17 @@ impl Backoff {
         }
     }
 
-    pub fn remaining(&self) -> Duration {
+    pub(crate) fn remaining(&self) -> Duration {
         self.bounds.max_elapsed.saturating_sub(self.began.elapsed())
     }
 
     /// Waits, or says that the bounds are reached, with the last error. `reason` is for the metric.
-    pub async fn wait(&mut self, pause: Pause, reason: &str, last: Error) -> Result<()> {
+    pub(crate) async fn wait(&mut self, pause: Pause, reason: &str, last: Error) -> Result<()> {
         self.wait_at_least(pause, Duration::ZERO, reason, last).await
     }
 
     /// `wait`, for no less than `least` (what the store asked for).
-    pub async fn wait_at_least(
+    pub(crate) async fn wait_at_least(
         &mut self,
         pause: Pause,
         least: Duration,
@@ -107,7 +107,7 @@ impl Backoff {
     }
 
     /// The error to end with when nothing more is tried.
-    pub fn give_up(&self, last: Error) -> Error {
+    pub(crate) fn give_up(&self, last: Error) -> Error {
         match last {
             Error::Unavailable(text) => Error::Unavailable(format!(
                 "{}: given up after {} attempts in {} ms: {text}",

@@ -54,7 +54,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(pd: Pd, options: Arc<TikvOptions>) -> Self {
+    pub(crate) fn new(pd: Pd, options: Arc<TikvOptions>) -> Self {
         let pd = Arc::new(pd);
         Cluster {
             regions: RegionCache::new(pd.clone()),
@@ -68,24 +68,24 @@ impl Cluster {
         }
     }
 
-    pub fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.stop.is_cancelled() {
             return Err(Error::Unavailable("the store is closed".into()));
         }
         Ok(())
     }
 
-    pub async fn timestamp(&self) -> Result<Timestamp> {
+    pub(crate) async fn timestamp(&self) -> Result<Timestamp> {
         self.pd.timestamp().await
     }
 
     /// A budget of tries for one operation.
-    pub fn backoff(&self, what: &'static str) -> Backoff {
+    pub(crate) fn backoff(&self, what: &'static str) -> Backoff {
         Backoff::new(what, self.options.retry_time)
     }
 
     /// Runs `work` in the background, or at once when there is too much of it already.
-    pub async fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) async fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
         match self.background_room.clone().try_acquire_owned() {
             Ok(permit) => {
                 self.background.spawn(async move {
@@ -98,7 +98,7 @@ impl Cluster {
     }
 
     /// One try, without a retry. `timeout`: for the answer.
-    pub async fn send<Q: RegionRequest>(
+    pub(crate) async fn send<Q: RegionRequest>(
         &self,
         region: &Region,
         mut request: Q,
@@ -166,7 +166,12 @@ impl Cluster {
     }
 
     /// Corrects the caches and waits; an error when the request is not to be made again.
-    pub async fn react(&self, region: &Region, failure: &Failure, backoff: &mut Backoff) -> Result<()> {
+    pub(crate) async fn react(
+        &self,
+        region: &Region,
+        failure: &Failure,
+        backoff: &mut Backoff,
+    ) -> Result<()> {
         self.check_open()?;
         let store_id = region.leader.store_id;
         let reaction = plan(failure, store_id);
@@ -192,7 +197,7 @@ impl Cluster {
     }
 
     /// A request about one key. `unknown` is set when a try may have been carried out without our knowing.
-    pub async fn by_key_noting<Q: RegionRequest>(
+    pub(crate) async fn by_key_noting<Q: RegionRequest>(
         &self,
         key: &[u8],
         request: &Q,
@@ -217,7 +222,7 @@ impl Cluster {
         }
     }
 
-    pub async fn by_key<Q: RegionRequest>(
+    pub(crate) async fn by_key<Q: RegionRequest>(
         &self,
         key: &[u8],
         request: &Q,
@@ -228,7 +233,7 @@ impl Cluster {
 
     /// One request to each batch of keys, several at a time; `make` builds it, `take` gets the batch back with its
     /// answer and returns what of it is to be done again (after having waited, if it must).
-    pub async fn by_keys<Q, M, T, Fut>(
+    pub(crate) async fn by_keys<Q, M, T, Fut>(
         &self,
         keys: Vec<Bytes>,
         mut batch_bytes: usize,

@@ -90,7 +90,7 @@ fn decode<T: for<'d> Deserialize<'d>>(key: &[u8], raw: &[u8]) -> Result<T> {
 }
 
 impl Gc {
-    pub fn new(engine: Arc<Engine>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Gc {
             engine,
             node: uuid::Builder::from_random_bytes(rng::bytes())
@@ -106,7 +106,7 @@ impl Gc {
 
     /// Runs until the store closes. The first turn comes after an interval: what begins until then is younger than the
     /// life time of old versions.
-    pub async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>) {
         let interval = self.cluster().options.gc_interval;
         let stop = self.cluster().stop.clone();
         loop {
@@ -140,7 +140,7 @@ impl Gc {
     }
 
     /// Tells PD what this node still needs, and learns the safe point.
-    pub async fn register(&self) -> Result<()> {
+    pub(crate) async fn register(&self) -> Result<()> {
         let cluster = self.cluster();
         self.engine
             .registry
@@ -157,7 +157,7 @@ impl Gc {
     }
 
     /// The safe point as PD has it now.
-    pub async fn refresh(&self) -> Result<Timestamp> {
+    pub(crate) async fn refresh(&self) -> Result<Timestamp> {
         let safe_point = self.cluster().pd.gc_safe_point().await?;
         let mut state = self.state.lock();
         state.safe_point = state.safe_point.max(safe_point);
@@ -166,7 +166,7 @@ impl Gc {
 
     /// By the safe point as last heard of, which is at most `gc_interval` old: whoever moves it stays the life time away
     /// from the present.
-    pub fn check_readable(&self, ts: Timestamp) -> Result<()> {
+    pub(crate) fn check_readable(&self, ts: Timestamp) -> Result<()> {
         let safe_point = self.state.lock().safe_point;
         if ts < safe_point {
             return Err(Error::SnapshotTooOld { ts, safe_point });
@@ -174,7 +174,7 @@ impl Gc {
         Ok(())
     }
 
-    pub async fn set_hold(&self, hold: GcHold) -> Result<()> {
+    pub(crate) async fn set_hold(&self, hold: GcHold) -> Result<()> {
         let too_old = |safe_point| Error::SnapshotTooOld {
             ts: hold.ts,
             safe_point,
@@ -201,7 +201,7 @@ impl Gc {
             .await
     }
 
-    pub async fn release_hold(&self, id: &str) -> Result<()> {
+    pub(crate) async fn release_hold(&self, id: &str) -> Result<()> {
         self.write(hold_key(id), None, Check::None).await?;
         let service = format!("{HOLD_SERVICE}{id}");
         let cluster = self.cluster();
@@ -212,7 +212,7 @@ impl Gc {
         Ok(())
     }
 
-    pub async fn holds(&self) -> Result<Vec<GcHold>> {
+    pub(crate) async fn holds(&self) -> Result<Vec<GcHold>> {
         let ts = self.cluster().timestamp().await?;
         let range = KeyRange::prefix(HOLD_PREFIX);
         let mut scan = TikvScan::new(self.cluster().clone(), range, ts, ScanOptions::default());
@@ -251,7 +251,7 @@ impl Gc {
     }
 
     /// A round, if one is due (`now`: in any case). Returns the safe point it moved to.
-    pub async fn round(&self, now: bool) -> Result<Option<Timestamp>> {
+    pub(crate) async fn round(&self, now: bool) -> Result<Option<Timestamp>> {
         let cluster = self.cluster();
         let began = cluster.timestamp().await?;
         let row = cluster.get(ROUND_KEY, began, Default::default()).await?;

@@ -54,17 +54,17 @@ impl StoreLink {
         self.channels[i].clone()
     }
 
-    pub fn tikv(&self) -> TikvClient<Channel> {
+    pub(crate) fn tikv(&self) -> TikvClient<Channel> {
         TikvClient::new(self.channel())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    pub fn debug(&self) -> DebugClient<Channel> {
+    pub(crate) fn debug(&self) -> DebugClient<Channel> {
         DebugClient::new(self.channel())
     }
 
-    pub fn import(&self) -> ImportSstClient<Channel> {
+    pub(crate) fn import(&self) -> ImportSstClient<Channel> {
         ImportSstClient::new(self.import.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
@@ -86,7 +86,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub fn new(pd: Arc<Pd>, options: Arc<TikvOptions>) -> Self {
+    pub(crate) fn new(pd: Arc<Pd>, options: Arc<TikvOptions>) -> Self {
         Links {
             pd,
             options,
@@ -94,7 +94,7 @@ impl Links {
         }
     }
 
-    pub async fn get(&self, store_id: u64) -> Result<Arc<StoreLink>> {
+    pub(crate) async fn get(&self, store_id: u64) -> Result<Arc<StoreLink>> {
         if let Some(link) = self.links.lock().get(&store_id) {
             return Ok(link.clone());
         }
@@ -114,7 +114,7 @@ impl Links {
     }
 
     /// Its address is asked for anew when it is next needed.
-    pub fn forget(&self, store_id: u64) {
+    pub(crate) fn forget(&self, store_id: u64) {
         self.links.lock().remove(&store_id);
     }
 }

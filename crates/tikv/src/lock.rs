@@ -138,7 +138,7 @@ fn answer(
 }
 
 impl Engine {
-    pub async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<Option<Bytes>>> {
+    pub(crate) async fn lock(self: &Arc<Self>, request: LockRequest) -> Result<Vec<Option<Bytes>>> {
         let began = Instant::now();
         let LockRequest {
             start_ts,
@@ -275,12 +275,12 @@ impl Engine {
     }
 
     /// The time to live of a lock taken now, from the transaction's start.
-    pub fn ttl_ms(&self, txn: &Txn) -> u64 {
+    pub(crate) fn ttl_ms(&self, txn: &Txn) -> u64 {
         (txn.began.elapsed() + self.cluster.options.lock_ttl).as_millis() as u64
     }
 
     /// Returns keys that are not the transaction's (any more), with bounded retries. What stays runs out.
-    pub async fn give_back(&self, txn: &Txn, for_update_ts: Timestamp, keys: Vec<Bytes>) {
+    pub(crate) async fn give_back(&self, txn: &Txn, for_update_ts: Timestamp, keys: Vec<Bytes>) {
         let mut backoff = self.cluster.backoff("giving back locks");
         let given = self
             .cluster
@@ -306,7 +306,7 @@ impl Engine {
         }
     }
 
-    pub async fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) -> Result<()> {
+    pub(crate) async fn unlock(&self, start_ts: Timestamp, keys: Option<&[Bytes]>) -> Result<()> {
         let Some(txn) = self.registry.get(start_ts) else {
             return Ok(());
         };
@@ -367,7 +367,7 @@ impl Engine {
     }
 
     /// Signs of life, until the transaction ends, is too old, or the store says that its locks are gone.
-    pub fn start_heartbeat(self: &Arc<Self>, txn: &Arc<Txn>) {
+    pub(crate) fn start_heartbeat(self: &Arc<Self>, txn: &Arc<Txn>) {
         let token = {
             let mut locks = txn.locks.lock();
             if locks.heartbeat.is_some() {

@@ -22,11 +22,11 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    pub fn get(&self, start_ts: u64) -> Option<Outcome> {
+    pub(crate) fn get(&self, start_ts: u64) -> Option<Outcome> {
         self.known.lock().0.get(&start_ts).copied()
     }
 
-    pub fn put(&self, start_ts: u64, outcome: Outcome) {
+    pub(crate) fn put(&self, start_ts: u64, outcome: Outcome) {
         let (map, order) = &mut *self.known.lock();
         if map.insert(start_ts, outcome).is_none() {
             order.push_back(start_ts);

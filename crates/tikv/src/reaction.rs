@@ -25,7 +25,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// May the request have been carried out?
-    pub fn outcome_unknown(&self) -> bool {
+    pub(crate) fn outcome_unknown(&self) -> bool {
         match self {
             Failure::Region(e) => e.undetermined_result.is_some(),
             Failure::Call(status) => status.code() != Code::Unimplemented,
@@ -34,7 +34,7 @@ impl Failure {
     }
 
     /// Was the request too large for one entry of the region's log?
-    pub fn too_large(&self) -> Option<u64> {
+    pub(crate) fn too_large(&self) -> Option<u64> {
         match self {
             Failure::Region(e) => e.raft_entry_too_large.as_ref().map(|e| e.entry_size),
             _ => None,
@@ -42,11 +42,11 @@ impl Failure {
     }
 
     /// Was the answer larger than messages may be?
-    pub fn answer_too_large(&self) -> bool {
+    pub(crate) fn answer_too_large(&self) -> bool {
         matches!(self, Failure::Call(s) if matches!(s.code(), Code::OutOfRange | Code::ResourceExhausted))
     }
 
-    pub fn error(&self, store_id: u64, region_id: u64) -> Error {
+    pub(crate) fn error(&self, store_id: u64, region_id: u64) -> Error {
         match self {
             Failure::Region(e) => {
                 Error::Unavailable(format!("region {region_id} on store {store_id}: {}", describe(e)))

@@ -17,7 +17,7 @@ use crate::resolve::ReadView;
 const BATCH_BYTES: usize = 128 << 10;
 
 impl ReadView {
-    pub fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         Context {
             resolved_locks: self.resolved.clone(),
             committed_locks: self.committed.clone(),
@@ -27,7 +27,7 @@ impl ReadView {
 }
 
 impl Cluster {
-    pub async fn get(
+    pub(crate) async fn get(
         self: &Arc<Self>,
         key: &[u8],
         ts: Timestamp,
@@ -57,7 +57,7 @@ impl Cluster {
     }
 
     /// In the order of `keys`.
-    pub async fn batch_get(
+    pub(crate) async fn batch_get(
         self: &Arc<Self>,
         keys: &[Bytes],
         ts: Timestamp,

@@ -38,11 +38,11 @@ impl Region {
         })
     }
 
-    pub fn contains(&self, key: &[u8]) -> bool {
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
         key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
     }
 
-    pub fn context(&self) -> kvrpcpb::Context {
+    pub(crate) fn context(&self) -> kvrpcpb::Context {
         kvrpcpb::Context {
             region_id: self.id,
             region_epoch: Some(self.epoch),
@@ -134,7 +134,7 @@ pub(crate) struct RegionCache {
 }
 
 impl RegionCache {
-    pub fn new(pd: Arc<Pd>) -> Self {
+    pub(crate) fn new(pd: Arc<Pd>) -> Self {
         RegionCache {
             pd,
             map: RwLock::default(),
@@ -142,7 +142,7 @@ impl RegionCache {
     }
 
     /// The region that holds `key`.
-    pub async fn locate(&self, key: &[u8], backoff: &mut Backoff) -> Result<Arc<Region>> {
+    pub(crate) async fn locate(&self, key: &[u8], backoff: &mut Backoff) -> Result<Arc<Region>> {
         loop {
             if let Some(region) = self.map.read().at(key) {
                 return Ok(region.clone());
@@ -158,7 +158,7 @@ impl RegionCache {
     }
 
     /// The region that holds the keys just below `end`; empty: the last one.
-    pub async fn locate_before(&self, end: &[u8], backoff: &mut Backoff) -> Result<Arc<Region>> {
+    pub(crate) async fn locate_before(&self, end: &[u8], backoff: &mut Backoff) -> Result<Arc<Region>> {
         loop {
             if let Some(region) = self.map.read().before(end) {
                 return Ok(region.clone());
@@ -195,7 +195,7 @@ impl RegionCache {
     }
 
     /// What a store told with `EpochNotMatch`. The leader stays where it was, if there is still a peer.
-    pub fn learn_current(&self, regions: Vec<metapb::Region>, leader_store: u64) {
+    pub(crate) fn learn_current(&self, regions: Vec<metapb::Region>, leader_store: u64) {
         let mut map = self.map.write();
         for meta in regions {
             let leader = meta.peers.iter().find(|p| p.store_id == leader_store);
@@ -207,7 +207,7 @@ impl RegionCache {
     }
 
     /// `region` is led by `leader` now.
-    pub fn set_leader(&self, region: &Region, leader: Peer) {
+    pub(crate) fn set_leader(&self, region: &Region, leader: Peer) {
         let mut map = self.map.write();
         let known = map.start_of.get(&region.id).cloned();
         if let Some(known) = known.and_then(|start| map.by_start.get_mut(&start))
@@ -221,7 +221,7 @@ impl RegionCache {
     }
 
     /// Asks PD the next time, unless something newer than `region` is known already.
-    pub fn forget(&self, region: &Region) {
+    pub(crate) fn forget(&self, region: &Region) {
         let mut map = self.map.write();
         let start = map.start_of.get(&region.id);
         let known = start.and_then(|start| map.by_start.get(start));
@@ -231,7 +231,12 @@ impl RegionCache {
     }
 
     /// The regions from `start` to `end` as PD knows them now: contiguous, at least one. Also remembers them.
-    pub async fn scan(&self, start: &[u8], end: &[u8], backoff: &mut Backoff) -> Result<Vec<Arc<Region>>> {
+    pub(crate) async fn scan(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        backoff: &mut Backoff,
+    ) -> Result<Vec<Arc<Region>>> {
         'again: loop {
             let mut regions: Vec<Arc<Region>> = Vec::new();
             let mut next = Bytes::copy_from_slice(start);
@@ -275,7 +280,7 @@ impl RegionCache {
 
     /// Sorts `items` into batches by region, of about `batch_bytes` at most each, in key order. `of` tells an item's key
     /// and bytes.
-    pub async fn group<T>(
+    pub(crate) async fn group<T>(
         &self,
         mut items: Vec<T>,
         of: impl Fn(&T) -> (Bytes, usize),

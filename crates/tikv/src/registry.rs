@@ -38,12 +38,12 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    pub fn greatest_for_update_ts(&self) -> Timestamp {
+    pub(crate) fn greatest_for_update_ts(&self) -> Timestamp {
         let all = self.keys.values().map(|h| h.for_update_ts);
         all.max().unwrap_or(Timestamp::ZERO)
     }
 
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match &self.lost {
             Some(why) => Err(Error::LocksLost(why.clone())),
             None => Ok(()),
@@ -61,7 +61,7 @@ pub(crate) struct Txn {
 
 impl Txn {
     /// After a request for the first locks that failed.
-    pub fn forget_primary_without_locks(&self) {
+    pub(crate) fn forget_primary_without_locks(&self) {
         let mut locks = self.locks.lock();
         if locks.keys.is_empty() {
             locks.primary = None;
@@ -71,7 +71,7 @@ impl Txn {
         }
     }
 
-    pub fn stop_heartbeat(&self) {
+    pub(crate) fn stop_heartbeat(&self) {
         if let Some(token) = self.locks.lock().heartbeat.take() {
             token.cancel();
         }
@@ -88,7 +88,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub fn new(bytes_per_txn: usize, bytes_in_all: usize) -> Self {
+    pub(crate) fn new(bytes_per_txn: usize, bytes_in_all: usize) -> Self {
         Registry {
             txns: Mutex::default(),
             ingests: Mutex::default(),
@@ -98,12 +98,12 @@ impl Registry {
         }
     }
 
-    pub fn get(&self, start_ts: Timestamp) -> Option<Arc<Txn>> {
+    pub(crate) fn get(&self, start_ts: Timestamp) -> Option<Arc<Txn>> {
         self.txns.lock().get(&start_ts).cloned()
     }
 
     /// Also for one that was begun elsewhere.
-    pub fn begin(&self, start_ts: Timestamp) -> Arc<Txn> {
+    pub(crate) fn begin(&self, start_ts: Timestamp) -> Arc<Txn> {
         let mut txns = self.txns.lock();
         let txn = txns.entry(start_ts).or_insert_with(|| {
             Arc::new(Txn {
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// Forgets it. Whatever locks it had must have been dealt with.
-    pub fn end(&self, start_ts: Timestamp) {
+    pub(crate) fn end(&self, start_ts: Timestamp) {
         let Some(txn) = self.txns.lock().remove(&start_ts) else {
             return;
         };
@@ -127,7 +127,7 @@ impl Registry {
     }
 
     /// Forgets transactions that began before `limit`.
-    pub fn end_older_than(&self, age: std::time::Duration) {
+    pub(crate) fn end_older_than(&self, age: std::time::Duration) {
         let old: Vec<Timestamp> = {
             let txns = self.txns.lock();
             let old = txns.values().filter(|t| t.began.elapsed() > age);
@@ -140,7 +140,7 @@ impl Registry {
     }
 
     /// The oldest timestamp that somebody here may still read at.
-    pub fn oldest(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
         let txn = self.txns.lock().keys().next().copied();
         let ingest = self.ingests.lock().values().min().copied();
         match (txn, ingest) {
@@ -149,19 +149,19 @@ impl Registry {
         }
     }
 
-    pub fn begin_ingest(&self, ts: Timestamp) -> u64 {
+    pub(crate) fn begin_ingest(&self, ts: Timestamp) -> u64 {
         let mut ingests = self.ingests.lock();
         let id = ingests.last_key_value().map_or(0, |(id, _)| id + 1);
         ingests.insert(id, ts);
         id
     }
 
-    pub fn end_ingest(&self, id: u64) {
+    pub(crate) fn end_ingest(&self, id: u64) {
         self.ingests.lock().remove(&id);
     }
 
     /// Would these further locks be within bounds?
-    pub fn check_room<'k>(&self, txn: &Txn, keys: impl Iterator<Item = &'k Bytes>) -> Result<()> {
+    pub(crate) fn check_room<'k>(&self, txn: &Txn, keys: impl Iterator<Item = &'k Bytes>) -> Result<()> {
         let more: usize = keys.map(|k| k.len() + LOCK_OVERHEAD_BYTES).sum();
         let own = txn.locks.lock().bytes + more;
         let in_all = self.bytes.load(Ordering::Relaxed) + more;
@@ -176,7 +176,7 @@ impl Registry {
     }
 
     /// Counts locks as the transaction's.
-    pub fn hold(&self, txn: &Txn, locked: Vec<(Bytes, Held)>) {
+    pub(crate) fn hold(&self, txn: &Txn, locked: Vec<(Bytes, Held)>) {
         let mut locks = txn.locks.lock();
         for (key, held) in locked {
             let bytes = key.len() + LOCK_OVERHEAD_BYTES;
@@ -187,7 +187,7 @@ impl Registry {
         }
     }
 
-    pub fn release(&self, txn: &Txn, keys: &[Bytes]) {
+    pub(crate) fn release(&self, txn: &Txn, keys: &[Bytes]) {
         let mut locks = txn.locks.lock();
         for key in keys {
             if locks.keys.remove(key).is_some() {
@@ -201,7 +201,7 @@ impl Registry {
     }
 
     #[cfg(test)]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 }

@@ -94,7 +94,7 @@ fn ended(answer: &CheckTxnStatusResponse) -> (Outcome, bool) {
 impl Cluster {
     /// What became of the transaction that owns `lock`. `reader`: whom it must not get in the way of any more (zero for
     /// a writer). `force`: it is to end now, alive or not.
-    pub async fn txn_status(
+    pub(crate) async fn txn_status(
         &self,
         lock: &LockInfo,
         reader: Timestamp,
@@ -229,7 +229,7 @@ impl Cluster {
     }
 
     /// Removes locks of one transaction that has ended.
-    pub async fn clear_locks(
+    pub(crate) async fn clear_locks(
         &self,
         locks: &[LockInfo],
         outcome: Outcome,
@@ -283,7 +283,7 @@ impl Cluster {
         Ok(())
     }
 
-    pub async fn pessimistic_rollback(
+    pub(crate) async fn pessimistic_rollback(
         &self,
         start_version: u64,
         for_update_ts: u64,
@@ -312,7 +312,7 @@ impl Cluster {
 
     /// A read at `ts` met `locks`: afterwards it is to be tried again, with what `view` says. Waits while their owners are
     /// alive and in the way.
-    pub async fn meet_for_read(
+    pub(crate) async fn meet_for_read(
         self: &Arc<Self>,
         locks: Vec<LockInfo>,
         ts: Timestamp,
@@ -367,7 +367,7 @@ impl Cluster {
     }
 
     /// A write met `lock`. Does not wait.
-    pub async fn meet_for_write(&self, lock: &LockInfo, backoff: &mut Backoff) -> Result<Met> {
+    pub(crate) async fn meet_for_write(&self, lock: &LockInfo, backoff: &mut Backoff) -> Result<Met> {
         let status = self.txn_status(lock, Timestamp::ZERO, false, backoff).await?;
         count_met(status);
         match status {

@@ -50,7 +50,7 @@ enum State {
 }
 
 impl TikvScan {
-    pub fn new(cluster: Arc<Cluster>, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, range: KeyRange, ts: Timestamp, options: ScanOptions) -> Self {
         TikvScan {
             state: State::Idle(Box::new(Cursor {
                 cluster,

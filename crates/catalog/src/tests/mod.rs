@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::*;
 
 mod auto_ids;
+mod format;
 mod meta;
 mod nodes;
 mod pins;

@@ -171,7 +171,7 @@ pub(super) struct Ingesting<'a> {
 }
 
 impl<'a> Ingesting<'a> {
-    pub async fn begin(
+    pub(super) async fn begin(
         engine: &'a Backfill,
         context: &'a SubtaskContext,
         meta: &'a BuildMeta,
@@ -195,7 +195,7 @@ impl<'a> Ingesting<'a> {
         })
     }
 
-    pub async fn write(&mut self, batch: &KvBatch) -> Result<(), TaskError> {
+    pub(super) async fn write(&mut self, batch: &KvBatch) -> Result<(), TaskError> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }
@@ -224,7 +224,7 @@ impl<'a> Ingesting<'a> {
     }
 
     /// Makes all of it visible at the snapshot.
-    pub async fn finish(self) -> Result<(), TaskError> {
+    pub(super) async fn finish(self) -> Result<(), TaskError> {
         if self.context.cancel.is_cancelled() {
             return Err(cancelled());
         }

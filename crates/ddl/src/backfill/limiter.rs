@@ -23,7 +23,7 @@ struct State {
 }
 
 impl Limiter {
-    pub fn set_rate(&self, bytes_per_second: u64) {
+    pub(crate) fn set_rate(&self, bytes_per_second: u64) {
         let mut state = self.state.lock();
         if state.bytes_per_second != bytes_per_second {
             state.bytes_per_second = bytes_per_second;
@@ -34,7 +34,7 @@ impl Limiter {
 
     /// Books `bytes`, if it is their turn; otherwise how long to wait before asking again. A batch larger than what
     /// has gathered goes out whole, and the next one waits for it.
-    pub fn take(&self, bytes: u64) -> Option<Duration> {
+    pub(crate) fn take(&self, bytes: u64) -> Option<Duration> {
         let mut state = self.state.lock();
         if state.bytes_per_second == 0 {
             return None;

@@ -41,32 +41,32 @@ pub(crate) struct BuildMeta {
 }
 
 impl BuildMeta {
-    pub fn indexes(&self) -> impl Iterator<Item = &IndexInfo> {
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = &IndexInfo> {
         self.table
             .indexes
             .iter()
             .filter(|i| self.index_ids.contains(&i.id))
     }
 
-    pub fn index(&self, id: IndexId) -> Result<&IndexInfo> {
+    pub(crate) fn index(&self, id: IndexId) -> Result<&IndexInfo> {
         self.table
             .index_by_id(id)
             .ok_or_else(|| DdlError::bug(format!("task names index {id}, which its table lacks")))
     }
 
     /// What all keys of the index begin with. What is sorted does without.
-    pub fn key_prefix(&self, id: IndexId) -> [u8; INDEX_PREFIX_LEN] {
+    pub(crate) fn key_prefix(&self, id: IndexId) -> [u8; INDEX_PREFIX_LEN] {
         ilmenite_codec::key::index_prefix(self.table.id, id)
     }
 
     /// Encoders of these indexes' entries from stored rows.
-    pub fn encoders(&self, ids: &[IndexId]) -> Result<Vec<IndexEncoder>> {
+    pub(crate) fn encoders(&self, ids: &[IndexId]) -> Result<Vec<IndexEncoder>> {
         ids.iter()
             .map(|&id| Ok(IndexCodec::new(&self.table, self.index(id)?)?.encoder()?))
             .collect()
     }
 
-    pub fn index_name(&self, id: IndexId) -> String {
+    pub(crate) fn index_name(&self, id: IndexId) -> String {
         self.table
             .index_by_id(id)
             .map_or_else(|| id.to_string(), |i| i.name.original.clone())

@@ -45,7 +45,7 @@ pub(crate) struct Reconciler<'a> {
 }
 
 impl<'a> Reconciler<'a> {
-    pub fn new(
+    pub(crate) fn new(
         store: &'a StoreRef,
         table: &'a TableInfo,
         index_id: IndexId,
@@ -69,7 +69,7 @@ impl<'a> Reconciler<'a> {
     /// the only one's. Two of them are a true duplicate, and nothing is changed for that key.
     ///
     /// `wait`: for the locks. Without waiting for any of them nobody can be in a deadlock with us.
-    pub async fn keys(
+    pub(crate) async fn keys(
         &mut self,
         keys: &[Bytes],
         wait: Duration,

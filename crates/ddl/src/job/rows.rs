@@ -76,7 +76,7 @@ impl Sweep {
     /// From each look to the next, in seconds: a minute after the end, a day after it for the last time.
     const PAUSES_SECONDS: [u64; 6] = [20, 40, 240, 3_300, 18_000, 64_800];
 
-    pub fn new(task_id: TaskId, uri: String, now_ms: u64) -> Self {
+    pub(crate) fn new(task_id: TaskId, uri: String, now_ms: u64) -> Self {
         Sweep {
             task_id,
             uri,
@@ -86,7 +86,7 @@ impl Sweep {
     }
 
     /// After another look; `None`: it was the last.
-    pub fn looked(&self, now_ms: u64) -> Option<Self> {
+    pub(crate) fn looked(&self, now_ms: u64) -> Option<Self> {
         let pause = Self::PAUSES_SECONDS.get(self.looks as usize + 1)?;
         Some(Sweep {
             looks: self.looks + 1,
@@ -111,22 +111,22 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub async fn job(&self, id: JobId) -> Result<Option<Stored<Job>>> {
+    pub(crate) async fn job(&self, id: JobId) -> Result<Option<Stored<Job>>> {
         Ok(rows::read(&self.store, job_key(id)).await?)
     }
 
-    pub async fn history(&self, id: JobId) -> Result<Option<Job>> {
+    pub(crate) async fn history(&self, id: JobId) -> Result<Option<Job>> {
         let row: Option<Stored<Job>> = rows::read(&self.store, history_key(id)).await?;
         Ok(row.map(|row| row.value))
     }
 
     /// All live jobs, in order of their ids.
-    pub async fn jobs(&self) -> Result<Vec<Stored<Job>>> {
+    pub(crate) async fn jobs(&self) -> Result<Vec<Stored<Job>>> {
         self.all(JOB_PREFIX).await
     }
 
     /// The newest finished jobs, newest first.
-    pub async fn newest_history(&self, limit: usize) -> Result<Vec<Job>> {
+    pub(crate) async fn newest_history(&self, limit: usize) -> Result<Vec<Job>> {
         let options = ScanOptions {
             reverse: true,
             limit,
@@ -137,11 +137,11 @@ impl Rows {
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
-    pub async fn delete_ranges(&self) -> Result<Vec<Stored<DeleteRange>>> {
+    pub(crate) async fn delete_ranges(&self) -> Result<Vec<Stored<DeleteRange>>> {
         self.all(DELETE_RANGE_PREFIX).await
     }
 
-    pub async fn sweeps(&self) -> Result<Vec<Stored<Sweep>>> {
+    pub(crate) async fn sweeps(&self) -> Result<Vec<Stored<Sweep>>> {
         self.all(SWEEP_PREFIX).await
     }
 
@@ -149,21 +149,21 @@ impl Rows {
         Ok(rows::scan(&self.store, KeyRange::prefix(prefix), ScanOptions::default()).await?)
     }
 
-    pub async fn storage_uri(&self, id: JobId) -> Result<Option<String>> {
+    pub(crate) async fn storage_uri(&self, id: JobId) -> Result<Option<String>> {
         let ts = self.store.timestamp().await?;
         let raw = self.store.get(&storage_key(id), ts).await?;
         Ok(raw.map(|raw| String::from_utf8_lossy(&raw).into_owned()))
     }
 
     /// Writes the changed job, if its row is still as read. `false`: it is not.
-    pub async fn replace(&self, old: &Stored<Job>, new: &Job, options: CommitOptions) -> Result<bool> {
+    pub(crate) async fn replace(&self, old: &Stored<Job>, new: &Job, options: CommitOptions) -> Result<bool> {
         let mut change = Change::default();
         change.replace(old, new)?;
         Ok(change.commit(&self.store, options).await? == Outcome::Written)
     }
 
     /// Puts down what a look has left of a sweep: nothing after the last. Lost to another owner's, it does not matter.
-    pub async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
+    pub(crate) async fn swept(&self, old: &Stored<Sweep>, next: Option<&Sweep>) -> Result<()> {
         let mut change = Change::default();
         match next {
             Some(next) => drop(change.replace(old, next)?),
@@ -174,7 +174,7 @@ impl Rows {
     }
 
     /// The range is gone. Its row is written by nobody else.
-    pub async fn range_deleted(&self, range: &Stored<DeleteRange>) -> Result<()> {
+    pub(crate) async fn range_deleted(&self, range: &Stored<DeleteRange>) -> Result<()> {
         let mut change = Change::default();
         change.delete(range.key.clone());
         let _ = change.commit(&self.store, CommitOptions::default()).await?;

@@ -10,13 +10,13 @@ use ilmenite_store::*;
 use parking_lot::Mutex;
 
 #[derive(Debug, Clone, Default)]
-pub struct State {
+pub(super) struct State {
     pub now: u64,
     pub memory: Memory,
 }
 
 #[derive(Default)]
-pub struct MemoryStore {
+pub(super) struct MemoryStore {
     pub state: Mutex<State>,
     /// The next transaction gets this identity: one that was put aside goes on.
     pub next_start: Mutex<Option<u64>>,
@@ -71,7 +71,7 @@ impl Ingest for MemoryIngest {
 }
 
 /// The trait is implemented for a shared handle, so that ingests can keep the store.
-pub struct Shared(pub StoreHandle);
+pub(super) struct Shared(pub StoreHandle);
 
 #[async_trait]
 impl Store for Shared {

@@ -76,7 +76,7 @@ pub(crate) struct LiveStatus {
 
 impl Live {
     /// Makes the driver look at the job's row again, whatever it waits for.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         self.interrupt.lock().cancel();
     }
 
@@ -89,12 +89,12 @@ impl Live {
 }
 
 impl Worker {
-    pub fn notify(&self) {
+    pub(crate) fn notify(&self) {
         self.changed.notify();
         self.catalog.wake_others(Topic::Jobs);
     }
 
-    pub fn interrupt(&self, id: JobId) {
+    pub(crate) fn interrupt(&self, id: JobId) {
         if let Some(live) = self.live.lock().get(&id) {
             live.interrupt();
         }
@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Runs until stopped: dispatches while this node is the owner.
-    pub async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut changed = self.changed.subscribe();
         let mut owner = self.catalog.owner_changed();
         loop {

@@ -24,7 +24,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub fn new(catalog: &Catalog) -> Self {
+    pub(super) fn new(catalog: &Catalog) -> Self {
         Names {
             view: catalog.view(),
             tables: Vec::new(),
@@ -32,22 +32,26 @@ impl Names {
         }
     }
 
-    pub async fn new_id(&self, txn: &mut Transaction) -> Result<i64> {
+    pub(super) async fn new_id(&self, txn: &mut Transaction) -> Result<i64> {
         Ok(Meta::new(txn).alloc_global_ids(1).await?)
     }
 
-    pub async fn schema(&self, txn: &mut Transaction, name: &Name) -> Result<Option<SchemaInfo>> {
+    pub(super) async fn schema(&self, txn: &mut Transaction, name: &Name) -> Result<Option<SchemaInfo>> {
         match self.view.schema(&name.lower).map(|s| s.id) {
             Some(id) => self.schema_by_id(txn, id).await,
             None => Ok(None),
         }
     }
 
-    pub async fn schema_by_id(&self, txn: &mut Transaction, id: SchemaId) -> Result<Option<SchemaInfo>> {
+    pub(super) async fn schema_by_id(
+        &self,
+        txn: &mut Transaction,
+        id: SchemaId,
+    ) -> Result<Option<SchemaInfo>> {
         Ok(Meta::new(txn).read().schema(id).await?)
     }
 
-    pub async fn table(
+    pub(super) async fn table(
         &self,
         txn: &mut Transaction,
         schema: &SchemaInfo,
@@ -71,7 +75,7 @@ impl Names {
         self.table_by_id(txn, schema.id, id).await
     }
 
-    pub async fn table_by_id(
+    pub(super) async fn table_by_id(
         &self,
         txn: &mut Transaction,
         schema: SchemaId,
@@ -80,24 +84,24 @@ impl Names {
         Ok(Meta::new(txn).read().table(schema, id).await?)
     }
 
-    pub async fn tables(&self, txn: &mut Transaction, schema: SchemaId) -> Result<Vec<TableInfo>> {
+    pub(super) async fn tables(&self, txn: &mut Transaction, schema: SchemaId) -> Result<Vec<TableInfo>> {
         Ok(Meta::new(txn).read().tables(schema).await?)
     }
 
-    pub async fn create_schema(&mut self, txn: &mut Transaction, schema: &SchemaInfo) -> Result<()> {
+    pub(super) async fn create_schema(&mut self, txn: &mut Transaction, schema: &SchemaInfo) -> Result<()> {
         Meta::new(txn).put_schema(schema)?;
         self.schema_changed(schema.id);
         Ok(())
     }
 
-    pub async fn update_schema(&mut self, txn: &mut Transaction, schema: &SchemaInfo) -> Result<()> {
+    pub(super) async fn update_schema(&mut self, txn: &mut Transaction, schema: &SchemaInfo) -> Result<()> {
         Meta::new(txn).put_schema(schema)?;
         self.schema_changed(schema.id);
         Ok(())
     }
 
     /// Its tables must have been dropped before.
-    pub async fn drop_schema(&mut self, txn: &mut Transaction, id: SchemaId) -> Result<()> {
+    pub(super) async fn drop_schema(&mut self, txn: &mut Transaction, id: SchemaId) -> Result<()> {
         Meta::new(txn).delete_schema(id)?;
         self.schema_changed(id);
         Ok(())
@@ -114,7 +118,7 @@ impl Names {
         );
     }
 
-    pub async fn create_table(
+    pub(super) async fn create_table(
         &mut self,
         txn: &mut Transaction,
         schema: &SchemaInfo,
@@ -129,7 +133,7 @@ impl Names {
         Ok(())
     }
 
-    pub async fn update_table(
+    pub(super) async fn update_table(
         &mut self,
         txn: &mut Transaction,
         schema: &SchemaInfo,
@@ -142,7 +146,7 @@ impl Names {
         Ok(())
     }
 
-    pub async fn drop_table(
+    pub(super) async fn drop_table(
         &mut self,
         txn: &mut Transaction,
         schema: &SchemaInfo,
@@ -153,7 +157,7 @@ impl Names {
         Ok(())
     }
 
-    pub async fn move_table(
+    pub(super) async fn move_table(
         &mut self,
         txn: &mut Transaction,
         from: &SchemaInfo,
@@ -176,7 +180,7 @@ impl Names {
     }
 
     /// AUTO_INCREMENT = `next`: never below what is given out already.
-    pub async fn rebase_auto_id(
+    pub(super) async fn rebase_auto_id(
         &mut self,
         txn: &mut Transaction,
         schema: &SchemaInfo,
@@ -208,7 +212,7 @@ impl Names {
     }
 
     /// Makes the step's changes a schema version. Nothing changed: no version.
-    pub async fn finish(
+    pub(super) async fn finish(
         self,
         txn: &mut Transaction,
         job: &Job,

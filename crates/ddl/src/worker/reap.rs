@@ -21,7 +21,7 @@ const HOLDS_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Worker {
     /// Runs until stopped: works off delete ranges, and scrubs at the start of each term and from time to time.
-    pub async fn run_reaper(self: std::sync::Arc<Self>) {
+    pub(crate) async fn run_reaper(self: std::sync::Arc<Self>) {
         // What was sorted on this node's disk is nobody else's to clear away.
         if let Err(error) = self.scrub_scratch().await {
             tracing::warn!(%error, "what an earlier run left in the sort directory could not be removed");
@@ -54,7 +54,7 @@ impl Worker {
     }
 
     /// Runs until stopped: looks again at where tasks that are over had their objects, and at holds.
-    pub async fn run_sweeper(self: std::sync::Arc<Self>) {
+    pub(crate) async fn run_sweeper(self: std::sync::Arc<Self>) {
         let mut holds_at: Option<tokio::time::Instant> = None;
         loop {
             if self.catalog.owner_term().is_some() {

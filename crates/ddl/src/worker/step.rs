@@ -23,7 +23,7 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub fn new(txn: &'a mut Transaction, names: Names, job: &'a mut Job) -> Self {
+    pub(super) fn new(txn: &'a mut Transaction, names: Names, job: &'a mut Job) -> Self {
         Step {
             txn,
             names,
@@ -33,7 +33,7 @@ impl<'a> Step<'a> {
     }
 
     /// The job's first step: names become ids.
-    pub async fn begin(&mut self) -> Result<()> {
+    pub(super) async fn begin(&mut self) -> Result<()> {
         self.job.state = JobState::Running;
         match self.job.statement.clone() {
             DdlStatement::CreateDatabase {
@@ -121,7 +121,7 @@ impl<'a> Step<'a> {
     }
 
     /// The new schema version and the tables it changed, if anything was changed.
-    pub async fn finish(self) -> Result<Option<(SchemaVersion, Vec<TableId>)>> {
+    pub(super) async fn finish(self) -> Result<Option<(SchemaVersion, Vec<TableId>)>> {
         self.names.finish(self.txn, self.job).await
     }
 
@@ -310,7 +310,7 @@ impl<'a> Step<'a> {
     }
 
     /// The job's table as it is now: by id.
-    pub async fn own_table(&mut self) -> Result<(SchemaInfo, TableInfo)> {
+    pub(super) async fn own_table(&mut self) -> Result<(SchemaInfo, TableInfo)> {
         let (schema_id, table_id) = (self.job.schema_id, self.job.table_id);
         let gone = || {
             DdlError::bug(format!(
@@ -332,7 +332,7 @@ impl<'a> Step<'a> {
     }
 
     /// Moves the indexes being built to `state`. Returns the table as it then is.
-    pub async fn advance_indexes(
+    pub(super) async fn advance_indexes(
         &mut self,
         state: SchemaState,
         stage: Stage,
@@ -351,14 +351,14 @@ impl<'a> Step<'a> {
 
     /// A new version of the table without any change: once it has been waited for, every transaction that was at work
     /// before has ended.
-    pub async fn touch_table(&mut self, stage: Stage) -> Result<()> {
+    pub(super) async fn touch_table(&mut self, stage: Stage) -> Result<()> {
         let (schema, table) = self.own_table().await?;
         self.names.update_table(self.txn, &schema, &table).await?;
         self.job.stage = stage;
         Ok(())
     }
 
-    pub async fn publish(&mut self) -> Result<()> {
+    pub(super) async fn publish(&mut self) -> Result<()> {
         let (schema, table) = self.own_table().await?;
         self.publish_to(schema, table).await
     }
@@ -440,7 +440,7 @@ impl<'a> Step<'a> {
     }
 
     /// What the statement drops, one state further out; at the end its keys are put down for deletion.
-    pub async fn drop_further(&mut self) -> Result<()> {
+    pub(super) async fn drop_further(&mut self) -> Result<()> {
         let (schema, mut table) = self.own_table().await?;
         let reached = drop_step(&mut table, &self.job.subjobs)?;
         let adds = self
@@ -485,7 +485,7 @@ impl<'a> Step<'a> {
     }
 
     /// After a failure: what the statement added, to delete-only; columns stay until the end.
-    pub async fn begin_rollback(&mut self) -> Result<()> {
+    pub(super) async fn begin_rollback(&mut self) -> Result<()> {
         let (schema, mut table) = self.own_table().await?;
         rollback_alter(&mut table, &self.job.subjobs);
         self.names.update_table(self.txn, &schema, &table).await?;
@@ -496,7 +496,7 @@ impl<'a> Step<'a> {
     }
 
     /// One state further out; at the end the entries already written are put down for deletion.
-    pub async fn roll_back_further(&mut self) -> Result<()> {
+    pub(super) async fn roll_back_further(&mut self) -> Result<()> {
         let (schema, mut table) = self.own_table().await?;
         let reached = rollback_step(&mut table, &self.job.subjobs)?;
         if reached.is_some() {
@@ -513,7 +513,7 @@ impl<'a> Step<'a> {
 
     /// Straight back from the very first state, in which nothing was written yet: `none` and the version before the
     /// job are one and the same, so nobody has to be waited for.
-    pub async fn roll_back_at_once(&mut self) -> Result<()> {
+    pub(super) async fn roll_back_at_once(&mut self) -> Result<()> {
         let (schema, mut table) = self.own_table().await?;
         while !matches!(
             rollback_step(&mut table, &self.job.subjobs)?,

@@ -24,7 +24,7 @@ use ilmenite_task::Tasks;
 use ilmenite_types::{Datum, FieldFlags, FieldType, TypeCode};
 use tokio_util::sync::CancellationToken;
 
-pub struct Node {
+pub(crate) struct Node {
     pub store: StoreRef,
     pub embedded: Arc<EmbeddedStore>,
     pub catalog: Arc<Catalog>,
@@ -33,7 +33,7 @@ pub struct Node {
     pub memory: MemoryBudget,
 }
 
-pub struct Options {
+pub(crate) struct Options {
     pub sync: bool,
     pub memory_bytes: u64,
     pub slots: u32,
@@ -64,11 +64,11 @@ impl Default for Options {
 }
 
 impl Node {
-    pub async fn open(directory: &Path) -> Node {
+    pub(crate) async fn open(directory: &Path) -> Node {
         Node::open_with(directory, Options::default()).await
     }
 
-    pub async fn open_with(directory: &Path, options: Options) -> Node {
+    pub(crate) async fn open_with(directory: &Path, options: Options) -> Node {
         let engine = EmbeddedOptions {
             sync: options.sync,
             cache_bytes: 16 << 20,
@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// As a process ends: nothing is finished, nothing is handed over.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.ddl.shutdown(Duration::from_secs(10)).await;
         self.tasks.shutdown(Duration::from_secs(10)).await;
         self.catalog.shutdown().await;
@@ -120,11 +120,15 @@ impl Node {
         self.store.close().await.unwrap();
     }
 
-    pub async fn run(&self, statement: DdlStatement) -> Result<JobOutcome> {
+    pub(crate) async fn run(&self, statement: DdlStatement) -> Result<JobOutcome> {
         self.run_with(statement, JobSettings::default()).await
     }
 
-    pub async fn run_with(&self, statement: DdlStatement, settings: JobSettings) -> Result<JobOutcome> {
+    pub(crate) async fn run_with(
+        &self,
+        statement: DdlStatement,
+        settings: JobSettings,
+    ) -> Result<JobOutcome> {
         let request = JobRequest {
             query: format!("{statement:?}"),
             statement,
@@ -137,7 +141,7 @@ impl Node {
             .expect("the job ends")
     }
 
-    pub async fn submit(&self, statement: DdlStatement, settings: JobSettings) -> JobId {
+    pub(crate) async fn submit(&self, statement: DdlStatement, settings: JobSettings) -> JobId {
         let request = JobRequest {
             query: String::new(),
             statement,
@@ -146,7 +150,7 @@ impl Node {
         self.ddl.submit(request).await.unwrap()
     }
 
-    pub async fn wait(&self, id: JobId) -> Result<JobOutcome> {
+    pub(crate) async fn wait(&self, id: JobId) -> Result<JobOutcome> {
         let cancel = CancellationToken::new();
         let waited = self.ddl.wait(id, &cancel);
         tokio::time::timeout(Duration::from_secs(60), waited)
@@ -154,15 +158,15 @@ impl Node {
             .expect("the job ends")
     }
 
-    pub fn table(&self, name: &str) -> TableRef {
+    pub(crate) fn table(&self, name: &str) -> TableRef {
         self.find(name).unwrap_or_else(|| panic!("no table {name}"))
     }
 
-    pub fn find(&self, name: &str) -> Option<TableRef> {
+    pub(crate) fn find(&self, name: &str) -> Option<TableRef> {
         self.catalog.view().table("test", name).cloned()
     }
 
-    pub async fn create(&self, create: CreateTable) -> TableRef {
+    pub(crate) async fn create(&self, create: CreateTable) -> TableRef {
         let name = create.table.name.original.clone();
         self.run(DdlStatement::CreateTable(Box::new(create)))
             .await
@@ -170,12 +174,12 @@ impl Node {
         self.table(&name)
     }
 
-    pub async fn alter(&self, table: &str, actions: Vec<AlterAction>) -> Result<JobOutcome> {
+    pub(crate) async fn alter(&self, table: &str, actions: Vec<AlterAction>) -> Result<JobOutcome> {
         self.run(alter(table, actions)).await
     }
 
     /// Inserts rows in one transaction, with the table as it now is.
-    pub async fn insert(&self, table: &str, rows: &[Vec<Datum>]) {
+    pub(crate) async fn insert(&self, table: &str, rows: &[Vec<Datum>]) {
         for chunk in rows.chunks(500) {
             let outcomes = self
                 .write(table, chunk.iter().map(|r| Op::Insert(r.clone())).collect())
@@ -186,7 +190,7 @@ impl Node {
     }
 
     /// One transaction, as DML makes it: pinned, locked, maintained, committed within the lease.
-    pub async fn write(&self, table: &str, ops: Vec<Op>) -> Result<Vec<RowOutcome>> {
+    pub(crate) async fn write(&self, table: &str, ops: Vec<Op>) -> Result<Vec<RowOutcome>> {
         let mut pins = self.catalog.pins(1, "root");
         let mut txn = Transaction::begin(&self.store, TxnMode::Pessimistic).await?;
         let outcomes = self.write_in(&mut txn, &mut pins, table, ops).await?;
@@ -194,7 +198,7 @@ impl Node {
         Ok(outcomes)
     }
 
-    pub async fn write_in(
+    pub(crate) async fn write_in(
         &self,
         txn: &mut Transaction,
         pins: &mut TransactionPins,
@@ -275,7 +279,7 @@ impl Node {
     }
 
     /// All rows, by handle.
-    pub async fn rows(&self, name: &str) -> Vec<(Handle, Vec<Datum>)> {
+    pub(crate) async fn rows(&self, name: &str) -> Vec<(Handle, Vec<Datum>)> {
         let table = self.table(name);
         let columns: Vec<_> = table.public_columns().map(|c| row_column(c).unwrap()).collect();
         let decoder = RowDecoder::new(&columns, &handle_layout(&table).unwrap()).unwrap();
@@ -294,7 +298,7 @@ impl Node {
         rows
     }
 
-    pub async fn scan(&self, range: KeyRange) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(crate) async fn scan(&self, range: KeyRange) -> Vec<(Vec<u8>, Vec<u8>)> {
         let ts = self.store.timestamp().await.unwrap();
         let mut scan = self.store.scan(range, ts, ScanOptions::default()).unwrap();
         let (mut batch, mut pairs) = (KvBatch::new(), Vec::new());
@@ -304,23 +308,23 @@ impl Node {
         pairs
     }
 
-    pub async fn entries(&self, table: i64, index: i64) -> usize {
+    pub(crate) async fn entries(&self, table: i64, index: i64) -> usize {
         let (start, end) = ilmenite_codec::key::index_range(table, index);
         self.scan(KeyRange::new(start, end)).await.len()
     }
 
-    pub async fn check(&self, name: &str) {
+    pub(crate) async fn check(&self, name: &str) {
         self.check_now(&self.table(name)).await.unwrap();
     }
 
     /// ADMIN CHECK TABLE.
-    pub async fn check_now(&self, table: &TableInfo) -> Result<()> {
+    pub(crate) async fn check_now(&self, table: &TableInfo) -> Result<()> {
         let ts = self.store.timestamp().await?;
         Ok(check_table_at(&self.store, table, ts, &CancellationToken::new()).await?)
     }
 
     /// ADMIN CHECKSUM TABLE.
-    pub async fn checksum_now(&self, table: &TableInfo) -> TableChecksum {
+    pub(crate) async fn checksum_now(&self, table: &TableInfo) -> TableChecksum {
         let ts = self.store.timestamp().await.unwrap();
         checksum_table_at(&self.store, table, ts, &CancellationToken::new())
             .await
@@ -329,7 +333,7 @@ impl Node {
 
     /// Nothing of any job is left: no live row, task, question, hold, note, range to delete, object, lock, transaction
     /// or ingest.
-    pub async fn assert_nothing_left(&self, directory: &Path) {
+    pub(crate) async fn assert_nothing_left(&self, directory: &Path) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
         loop {
             let mut left = Vec::new();
@@ -378,13 +382,13 @@ impl Node {
 
 /// One row's change; values of public columns.
 #[derive(Debug, Clone)]
-pub enum Op {
+pub(crate) enum Op {
     Insert(Vec<Datum>),
     Delete(Handle),
     Update(Handle, Vec<Datum>),
 }
 
-pub fn handle_of(table: &TableInfo, datums: &[Datum]) -> Handle {
+pub(crate) fn handle_of(table: &TableInfo, datums: &[Datum]) -> Handle {
     if let Some(column) = table.handle_column() {
         return match &datums[column.offset] {
             Datum::Int(n) => Handle::Int(*n),
@@ -409,18 +413,18 @@ pub fn handle_of(table: &TableInfo, datums: &[Datum]) -> Handle {
     Handle::Int(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-pub fn name(table: &str) -> TableName {
+pub(crate) fn name(table: &str) -> TableName {
     TableName::new("test", table)
 }
 
-pub fn alter(table: &str, actions: Vec<AlterAction>) -> DdlStatement {
+pub(crate) fn alter(table: &str, actions: Vec<AlterAction>) -> DdlStatement {
     DdlStatement::AlterTable {
         table: name(table),
         actions,
     }
 }
 
-pub fn int(name: &str) -> ColumnInfo {
+pub(crate) fn int(name: &str) -> ColumnInfo {
     column(
         name,
         FieldType {
@@ -430,7 +434,7 @@ pub fn int(name: &str) -> ColumnInfo {
     )
 }
 
-pub fn varchar(name: &str, len: i32) -> ColumnInfo {
+pub(crate) fn varchar(name: &str, len: i32) -> ColumnInfo {
     column(
         name,
         FieldType {
@@ -440,12 +444,12 @@ pub fn varchar(name: &str, len: i32) -> ColumnInfo {
     )
 }
 
-pub fn not_null(mut column: ColumnInfo) -> ColumnInfo {
+pub(crate) fn not_null(mut column: ColumnInfo) -> ColumnInfo {
     column.field_type.flags.set(FieldFlags::NOT_NULL, true);
     column
 }
 
-pub fn column(name: &str, field_type: FieldType) -> ColumnInfo {
+pub(crate) fn column(name: &str, field_type: FieldType) -> ColumnInfo {
     ColumnInfo {
         id: 0,
         name: Name::new(name),
@@ -459,7 +463,7 @@ pub fn column(name: &str, field_type: FieldType) -> ColumnInfo {
     }
 }
 
-pub fn create(table: &str, columns: Vec<ColumnInfo>, indexes: Vec<IndexSpec>) -> CreateTable {
+pub(crate) fn create(table: &str, columns: Vec<ColumnInfo>, indexes: Vec<IndexSpec>) -> CreateTable {
     CreateTable {
         schema: Name::new("test"),
         table: TableInfo {
@@ -485,7 +489,7 @@ pub fn create(table: &str, columns: Vec<ColumnInfo>, indexes: Vec<IndexSpec>) ->
     }
 }
 
-pub fn key(name: &str, columns: &[&str]) -> IndexSpec {
+pub(crate) fn key(name: &str, columns: &[&str]) -> IndexSpec {
     IndexSpec {
         name: (!name.is_empty()).then(|| Name::new(name)),
         columns: columns
@@ -509,14 +513,14 @@ pub fn key(name: &str, columns: &[&str]) -> IndexSpec {
     }
 }
 
-pub fn unique(name: &str, columns: &[&str]) -> IndexSpec {
+pub(crate) fn unique(name: &str, columns: &[&str]) -> IndexSpec {
     IndexSpec {
         unique: true,
         ..key(name, columns)
     }
 }
 
-pub fn primary(columns: &[&str]) -> IndexSpec {
+pub(crate) fn primary(columns: &[&str]) -> IndexSpec {
     IndexSpec {
         primary: true,
         unique: true,
@@ -524,11 +528,11 @@ pub fn primary(columns: &[&str]) -> IndexSpec {
     }
 }
 
-pub fn add(spec: IndexSpec) -> AlterAction {
+pub(crate) fn add(spec: IndexSpec) -> AlterAction {
     AlterAction::AddIndex(spec)
 }
 
-pub fn drop_index(name: &str) -> AlterAction {
+pub(crate) fn drop_index(name: &str) -> AlterAction {
     AlterAction::DropIndex {
         name: Name::new(name),
         if_exists: false,
@@ -536,7 +540,7 @@ pub fn drop_index(name: &str) -> AlterAction {
 }
 
 /// `id INT PRIMARY KEY, a INT, b VARCHAR(20)`
-pub fn plain(table: &str) -> CreateTable {
+pub(crate) fn plain(table: &str) -> CreateTable {
     create(
         table,
         vec![int("id"), int("a"), varchar("b", 20)],
@@ -544,10 +548,10 @@ pub fn plain(table: &str) -> CreateTable {
     )
 }
 
-pub fn row(id: i64, a: Option<i64>, b: &str) -> Vec<Datum> {
+pub(crate) fn row(id: i64, a: Option<i64>, b: &str) -> Vec<Datum> {
     vec![Datum::Int(id), a.map_or(Datum::Null, Datum::Int), Datum::text(b)]
 }
 
-pub fn is_transient(error: &DdlError) -> bool {
+pub(crate) fn is_transient(error: &DdlError) -> bool {
     error.class() == ErrorClass::Transient
 }

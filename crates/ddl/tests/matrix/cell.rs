@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 
 /// Before and after every write of state: jobs, tasks, schema versions, whatever is committed to the store (leases, holds
 /// and rows of tables among it), ingests, and the dropping of ranges.
-pub const STATE_WRITES: [&str; 14] = [
+pub(crate) const STATE_WRITES: [&str; 14] = [
     "ddl::submit::before",
     "ddl::step::before",
     "ddl::step::after",
@@ -29,7 +29,7 @@ pub const STATE_WRITES: [&str; 14] = [
 ];
 
 /// Those, and before and after every request to an object store.
-pub fn points() -> Vec<&'static str> {
+pub(crate) fn points() -> Vec<&'static str> {
     let requests = Op::ALL
         .into_iter()
         .flat_map(|op| [op.failpoint_before(), op.failpoint_after()]);
@@ -104,13 +104,13 @@ axis! {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     pub size: Size,
     pub kind: Kind,
 }
 
 impl Scenario {
-    pub fn all() -> Vec<Scenario> {
+    pub(crate) fn all() -> Vec<Scenario> {
         let sizes = Size::ALL.iter();
         let both = sizes.flat_map(|&size| Kind::ALL.iter().map(move |&kind| Scenario { size, kind }));
         // Over no rows there is no duplicate, and no time to cancel anything.
@@ -120,11 +120,11 @@ impl Scenario {
 }
 
 /// How often each point is passed in an undisturbed run of a scenario.
-pub type Counts = BTreeMap<&'static str, u64>;
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 /// Something happens at one passage of one point in one scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     pub point: &'static str,
     /// From 1.
     pub passage: u64,
@@ -163,7 +163,7 @@ impl FromStr for Cell {
 }
 
 /// All cells: of each point the first passage, the last, and `between` of those between, by lot.
-pub fn cells(counts: &[(Scenario, Counts)], between: usize, rng: &mut StdRng) -> Vec<Cell> {
+pub(crate) fn cells(counts: &[(Scenario, Counts)], between: usize, rng: &mut StdRng) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (scenario, counts) in counts {
         for (&point, &count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -185,7 +185,7 @@ pub fn cells(counts: &[(Scenario, Counts)], between: usize, rng: &mut StdRng) ->
 }
 
 /// By lot one cell of each action in each scenario.
-pub fn sample(mut cells: Vec<Cell>, rng: &mut StdRng) -> Vec<Cell> {
+pub(crate) fn sample(mut cells: Vec<Cell>, rng: &mut StdRng) -> Vec<Cell> {
     cells.shuffle(rng);
     let mut chosen: Vec<Cell> = Vec::new();
     for cell in cells {

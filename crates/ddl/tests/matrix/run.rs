@@ -34,7 +34,7 @@ const CHILD_DIRECTORY: &str = "ILMENITE_MATRIX_DIRECTORY";
 
 /// What became of a cell.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// The passage was reached, and it happened.
     pub happened: bool,
     pub ended: &'static str,
@@ -51,7 +51,7 @@ struct Ended {
     stopped_after: Option<Duration>,
 }
 
-pub async fn run(world: &mut World, cell: &Cell) -> Report {
+pub(crate) async fn run(world: &mut World, cell: &Cell) -> Report {
     let ended = match cell.action {
         Action::Kill => kill(world, cell).await,
         _ => disturbed(world, cell).await,
@@ -381,7 +381,7 @@ async fn kill(world: &mut World, cell: &Cell) -> Ended {
 }
 
 /// What `kill` starts; nothing in any other process.
-pub async fn die() {
+pub(crate) async fn die() {
     let Ok(name) = std::env::var(CHILD) else {
         return;
     };

@@ -22,7 +22,7 @@ const CHANGED: std::ops::Range<i64> = 10..60;
 /// Rows that tell where a finished task may yet leave objects.
 const SWEEPS: &[u8] = b"i/ddl/sweep/";
 
-pub struct World {
+pub(crate) struct World {
     pub dir: TempDir,
     pub size: Size,
     node: Option<Node>,
@@ -31,7 +31,7 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new(size: Size) -> World {
+    pub(crate) async fn new(size: Size) -> World {
         let dir = TempDir::new().unwrap();
         let node = open(dir.path(), false).await;
         let columns = vec![int("id"), int("a"), varchar("b", 700)];
@@ -67,30 +67,30 @@ impl World {
         world
     }
 
-    pub fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         self.node.as_ref().expect("the node runs")
     }
 
     /// Lets go of the directory.
-    pub async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         if let Some(node) = self.node.take() {
             node.stop().await;
         }
     }
 
-    pub async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         if self.node.is_none() {
             self.node = Some(open(self.dir.path(), false).await);
         }
     }
 
-    pub async fn newest_job(&self) -> JobId {
+    pub(crate) async fn newest_job(&self) -> JobId {
         let jobs = self.node().ddl.jobs(1).await.unwrap();
         jobs.iter().map(|job| job.job_id).max().unwrap_or(0)
     }
 
     /// How often each point is passed when nothing happens there, until nothing is left of the job.
-    pub async fn count(&mut self, kind: Kind) -> Counts {
+    pub(crate) async fn count(&mut self, kind: Kind) -> Counts {
         let counters: Vec<_> = points()
             .into_iter()
             .map(|point| (point, Arc::new(AtomicU64::new(0))))
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// As it was before a cell.
-    pub async fn clear(&mut self) {
+    pub(crate) async fn clear(&mut self) {
         let node = self.node();
         if self.has_index() {
             node.alter("t", vec![drop_index("i")]).await.unwrap();
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Has the sweeper look now where objects may turn up late, instead of some seconds later.
-    pub async fn hurry_sweeps(&self) {
+    pub(crate) async fn hurry_sweeps(&self) {
         let node = self.node();
         let mut txn = Transaction::begin(&node.store, TxnMode::Optimistic)
             .await
@@ -160,12 +160,12 @@ impl World {
         txn.commit(CommitOptions::default()).await.unwrap();
     }
 
-    pub fn has_index(&self) -> bool {
+    pub(crate) fn has_index(&self) -> bool {
         !self.node().table("t").indexes.is_empty()
     }
 }
 
-pub async fn open(directory: &Path, sync: bool) -> Node {
+pub(crate) async fn open(directory: &Path, sync: bool) -> Node {
     let options = Options {
         sync,
         memory_bytes: 12 << 20,
@@ -175,7 +175,7 @@ pub async fn open(directory: &Path, sync: bool) -> Node {
 }
 
 /// The cell's ALTER TABLE. A unique index has a key that no two rows share, by their ids.
-pub fn request(directory: &Path, scenario: Scenario) -> JobRequest {
+pub(crate) fn request(directory: &Path, scenario: Scenario) -> JobRequest {
     let spec = match scenario.kind {
         Kind::Plain => key("i", &["b", "a"]),
         Kind::Unique | Kind::Cancelled => unique("i", &["b", "id"]),
@@ -197,7 +197,7 @@ pub fn request(directory: &Path, scenario: Scenario) -> JobRequest {
 }
 
 /// The whole of a cell in which nothing happens.
-pub async fn undisturbed(
+pub(crate) async fn undisturbed(
     node: &Node,
     directory: &Path,
     scenario: Scenario,
@@ -221,7 +221,7 @@ pub async fn undisturbed(
 }
 
 /// ADMIN CANCEL in the middle of reading the table, if it is that kind. Tells whether it was taken.
-pub fn cancel_if_asked(node: &Node, id: JobId, scenario: Scenario) -> JoinHandle<bool> {
+pub(crate) fn cancel_if_asked(node: &Node, id: JobId, scenario: Scenario) -> JoinHandle<bool> {
     let ddl = node.ddl.clone();
     // Some objects are there by then, and some are being written.
     let middle = Duration::from_millis(if scenario.size == Size::Large { 120 } else { 0 });
@@ -241,7 +241,7 @@ pub fn cancel_if_asked(node: &Node, id: JobId, scenario: Scenario) -> JoinHandle
 }
 
 /// DML on a few rows, for as long as it is polled: what it fails with is the cell's doing.
-pub async fn write_meanwhile(node: &Node, size: Size) -> std::convert::Infallible {
+pub(crate) async fn write_meanwhile(node: &Node, size: Size) -> std::convert::Infallible {
     if size == Size::Empty {
         return std::future::pending().await;
     }

@@ -367,3 +367,28 @@ async fn a_full_disk_is_told_before_anything_is_written() {
     drop(s);
     write(&open(&dir), &[("a", Some("2"))]).await;
 }
+
+/// And nothing in it is changed: the program that is named opens it afterwards.
+#[tokio::test]
+async fn a_directory_of_a_newer_format_is_refused_with_the_program_to_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let store = EmbeddedStore::open(&path, test_options()).unwrap();
+    write(&store, &[("k", Some("v"))]).await;
+    let of_newer = |format: &str| {
+        let meta = &store.core.keyspaces.meta;
+        meta.insert(crate::meta::FORMAT, format.as_bytes()).unwrap();
+    };
+    of_newer("2 9.8.7");
+    store.close().await.unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let Err(error) = EmbeddedStore::open(&path, test_options()) else {
+            panic!("a newer directory was opened");
+        };
+        assert_eq!(error.class(), ErrorClass::Permanent);
+        let text = error.to_string();
+        assert!(text.starts_with("the data directory has format 2"), "{text}");
+        assert!(text.ends_with("use ilmenite 9.8.7 or newer"), "{text}");
+    }
+}

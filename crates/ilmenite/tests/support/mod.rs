@@ -101,20 +101,25 @@ impl Server {
 
     /// A node on a store that others share.
     pub(crate) async fn on(store: Option<String>, args: &[&str]) -> Server {
+        let mut server = Server::stopped(store, args);
+        server.restart().await;
+        server
+    }
+
+    /// Not started yet, without data.
+    pub(crate) fn stopped(store: Option<String>, args: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(dir.path().join("objects")).expect("a directory for objects");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let args = args.iter().map(ToString::to_string).collect();
-        let mut server = Server {
+        Server {
             dir,
             store,
             args,
             child: None,
             address: nowhere,
             status_address: nowhere,
-        };
-        server.restart().await;
-        server
+        }
     }
 
     /// Starts the process again on the same directory. Panics with the log when it does not come up.

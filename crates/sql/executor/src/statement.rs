@@ -117,12 +117,4 @@ impl MemoryTracker {
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
-
-    /// What may still be taken; `u64::MAX` without a quota. Operators that can spill do so before it is gone.
-    pub(crate) fn available_bytes(&self) -> u64 {
-        match self.quota_bytes {
-            0 => u64::MAX,
-            quota => quota.saturating_sub(self.used_bytes()),
-        }
-    }
 }

@@ -19,22 +19,22 @@ use ilmenite_tikv_server::{Server, ServerOptions};
 use tonic::transport::{Channel, Endpoint};
 
 /// As in the real thing: keys of tables have keyspaces of their own.
-pub fn partition(key: &[u8]) -> Option<usize> {
+pub(crate) fn partition(key: &[u8]) -> Option<usize> {
     ilmenite_codec::key::partition_prefix_len(key)
 }
 
-pub fn b(s: impl AsRef<[u8]>) -> Bytes {
+pub(crate) fn b(s: impl AsRef<[u8]>) -> Bytes {
     Bytes::copy_from_slice(s.as_ref())
 }
 
-pub struct Served {
+pub(crate) struct Served {
     pub dir: PathBuf,
     pub store: Arc<EmbeddedStore>,
     pub server: Server,
     _temp: Option<tempfile::TempDir>,
 }
 
-pub fn options() -> EmbeddedOptions {
+pub(crate) fn options() -> EmbeddedOptions {
     EmbeddedOptions {
         cache_bytes: 8 << 20,
         partition,
@@ -43,7 +43,7 @@ pub fn options() -> EmbeddedOptions {
     }
 }
 
-pub fn server_options() -> ServerOptions {
+pub(crate) fn server_options() -> ServerOptions {
     ServerOptions {
         address: "127.0.0.1:0".into(),
         testing: true,
@@ -53,7 +53,7 @@ pub fn server_options() -> ServerOptions {
 }
 
 impl Served {
-    pub async fn new() -> Served {
+    pub(crate) async fn new() -> Served {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = temp.path().join("db");
         let mut served = Served::open(&dir, server_options()).await;
@@ -61,7 +61,7 @@ impl Served {
         served
     }
 
-    pub async fn open(dir: &Path, server_options: ServerOptions) -> Served {
+    pub(crate) async fn open(dir: &Path, server_options: ServerOptions) -> Served {
         let store = Arc::new(EmbeddedStore::open(dir, options()).expect("opens"));
         let server = Server::start(store.clone(), "127.0.0.1:0", server_options)
             .await
@@ -75,7 +75,7 @@ impl Served {
     }
 
     /// As after a crash of nothing: all closed and opened again.
-    pub async fn reopen(self) -> Served {
+    pub(crate) async fn reopen(self) -> Served {
         let Served {
             dir,
             store,
@@ -118,18 +118,18 @@ impl Served {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.server.address())
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::connect(self.url()).await
     }
 }
 
 /// A client without a region cache: it asks PD each time.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pub pd: PdClient<Channel>,
     pub kv: TikvClient<Channel>,
     pub import: ImportSstClient<Channel>,
@@ -138,7 +138,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn connect(url: String) -> Client {
+    pub(crate) async fn connect(url: String) -> Client {
         let channel = Endpoint::from_shared(url)
             .expect("a url")
             .tcp_nodelay(true)
@@ -162,14 +162,14 @@ impl Client {
         }
     }
 
-    pub fn header(&self) -> Option<RequestHeader> {
+    pub(crate) fn header(&self) -> Option<RequestHeader> {
         Some(RequestHeader {
             cluster_id: self.cluster_id,
             ..Default::default()
         })
     }
 
-    pub async fn timestamps(&self, count: u32) -> u64 {
+    pub(crate) async fn timestamps(&self, count: u32) -> u64 {
         let request = TsoRequest {
             header: self.header(),
             count,
@@ -185,11 +185,11 @@ impl Client {
         ((ts.physical as u64) << 18) + ts.logical as u64
     }
 
-    pub async fn ts(&self) -> u64 {
+    pub(crate) async fn ts(&self) -> u64 {
         self.timestamps(1).await
     }
 
-    pub async fn region(&self, key: &[u8]) -> (metapb::Region, metapb::Peer) {
+    pub(crate) async fn region(&self, key: &[u8]) -> (metapb::Region, metapb::Peer) {
         let request = GetRegionRequest {
             header: self.header(),
             region_key: encoded(key),
@@ -204,7 +204,7 @@ impl Client {
         (answer.region.expect("a region"), answer.leader.expect("a leader"))
     }
 
-    pub async fn context(&self, key: &[u8]) -> Option<Context> {
+    pub(crate) async fn context(&self, key: &[u8]) -> Option<Context> {
         let (region, leader) = self.region(key).await;
         Some(Context {
             region_id: region.id,
@@ -214,7 +214,7 @@ impl Client {
         })
     }
 
-    pub async fn get(&self, key: &str, ts: u64) -> GetResponse {
+    pub(crate) async fn get(&self, key: &str, ts: u64) -> GetResponse {
         let request = GetRequest {
             context: self.context(key.as_bytes()).await,
             key: b(key),
@@ -224,13 +224,20 @@ impl Client {
     }
 
     /// The value, where nothing must stand in the way.
-    pub async fn value(&self, key: &str, ts: u64) -> Option<String> {
+    pub(crate) async fn value(&self, key: &str, ts: u64) -> Option<String> {
         let answer = self.get(key, ts).await;
         assert_eq!((answer.region_error, answer.error), (None, None), "{key}");
         (!answer.not_found).then(|| String::from_utf8_lossy(&answer.value).into_owned())
     }
 
-    pub async fn scan(&self, start: &str, end: &str, ts: u64, reverse: bool, limit: u32) -> ScanResponse {
+    pub(crate) async fn scan(
+        &self,
+        start: &str,
+        end: &str,
+        ts: u64,
+        reverse: bool,
+        limit: u32,
+    ) -> ScanResponse {
         let (from, to) = if reverse { (end, start) } else { (start, end) };
         let request = ScanRequest {
             context: self.context(start.as_bytes()).await,
@@ -244,7 +251,7 @@ impl Client {
         self.kv.clone().kv_scan(request).await.expect("scan").into_inner()
     }
 
-    pub async fn prewrite(&self, request: PrewriteRequest) -> PrewriteResponse {
+    pub(crate) async fn prewrite(&self, request: PrewriteRequest) -> PrewriteResponse {
         let request = PrewriteRequest {
             context: self.context(&request.mutations[0].key).await,
             ..request
@@ -257,7 +264,7 @@ impl Client {
             .into_inner()
     }
 
-    pub async fn commit(&self, keys: &[&str], start_ts: u64, commit_ts: u64) -> CommitResponse {
+    pub(crate) async fn commit(&self, keys: &[&str], start_ts: u64, commit_ts: u64) -> CommitResponse {
         let request = CommitRequest {
             context: self.context(keys[0].as_bytes()).await,
             start_version: start_ts,
@@ -273,7 +280,7 @@ impl Client {
             .into_inner()
     }
 
-    pub async fn rollback(&self, keys: &[&str], start_ts: u64) -> BatchRollbackResponse {
+    pub(crate) async fn rollback(&self, keys: &[&str], start_ts: u64) -> BatchRollbackResponse {
         let request = BatchRollbackRequest {
             context: self.context(keys[0].as_bytes()).await,
             start_version: start_ts,
@@ -283,7 +290,7 @@ impl Client {
         answer.expect("rollback").into_inner()
     }
 
-    pub async fn check_status(&self, request: CheckTxnStatusRequest) -> CheckTxnStatusResponse {
+    pub(crate) async fn check_status(&self, request: CheckTxnStatusRequest) -> CheckTxnStatusResponse {
         let request = CheckTxnStatusRequest {
             context: self.context(&request.primary_key).await,
             ..request
@@ -292,7 +299,7 @@ impl Client {
         answer.expect("status").into_inner()
     }
 
-    pub async fn lock(&self, request: PessimisticLockRequest) -> PessimisticLockResponse {
+    pub(crate) async fn lock(&self, request: PessimisticLockRequest) -> PessimisticLockResponse {
         let request = PessimisticLockRequest {
             context: self.context(&request.mutations[0].key).await,
             ..request
@@ -301,7 +308,7 @@ impl Client {
         answer.expect("lock").into_inner()
     }
 
-    pub async fn unlock(&self, keys: &[&str], start_ts: u64, for_update_ts: u64) {
+    pub(crate) async fn unlock(&self, keys: &[&str], start_ts: u64, for_update_ts: u64) {
         let request = PessimisticRollbackRequest {
             context: self.context(keys[0].as_bytes()).await,
             start_version: start_ts,
@@ -314,7 +321,7 @@ impl Client {
     }
 
     /// Writes in one phase; a `None` deletes.
-    pub async fn write(&self, pairs: &[(&str, Option<&str>)]) -> u64 {
+    pub(crate) async fn write(&self, pairs: &[(&str, Option<&str>)]) -> u64 {
         let start_ts = self.ts().await;
         let answer = self
             .prewrite(PrewriteRequest {
@@ -327,7 +334,7 @@ impl Client {
         answer.one_pc_commit_ts
     }
 
-    pub async fn all_regions(&self) -> Vec<pdpb::Region> {
+    pub(crate) async fn all_regions(&self) -> Vec<pdpb::Region> {
         let request = pdpb::ScanRegionsRequest {
             header: self.header(),
             ..Default::default()
@@ -337,7 +344,7 @@ impl Client {
     }
 }
 
-pub fn encoded(key: &[u8]) -> Bytes {
+pub(crate) fn encoded(key: &[u8]) -> Bytes {
     if key.is_empty() {
         return Bytes::new();
     }
@@ -346,7 +353,7 @@ pub fn encoded(key: &[u8]) -> Bytes {
     out.into()
 }
 
-pub fn mutation(op: Op, key: &str, value: &str) -> Mutation {
+pub(crate) fn mutation(op: Op, key: &str, value: &str) -> Mutation {
     Mutation {
         op: op.into(),
         key: b(key),
@@ -356,7 +363,7 @@ pub fn mutation(op: Op, key: &str, value: &str) -> Mutation {
 }
 
 /// A prewrite in two phases of an optimistic transaction; the first key is the primary.
-pub fn prewrite(start_ts: u64, pairs: &[(&str, Option<&str>)]) -> PrewriteRequest {
+pub(crate) fn prewrite(start_ts: u64, pairs: &[(&str, Option<&str>)]) -> PrewriteRequest {
     let of = |(key, value): &(&str, Option<&str>)| match value {
         Some(value) => mutation(Op::Put, key, value),
         None => mutation(Op::Del, key, ""),
@@ -373,7 +380,7 @@ pub fn prewrite(start_ts: u64, pairs: &[(&str, Option<&str>)]) -> PrewriteReques
 }
 
 /// A request for pessimistic locks; the first key is the primary.
-pub fn lock(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLockRequest {
+pub(crate) fn lock(start_ts: u64, for_update_ts: u64, keys: &[&str]) -> PessimisticLockRequest {
     PessimisticLockRequest {
         mutations: keys
             .iter()

@@ -41,7 +41,7 @@ use check::{check_not_too_late, check_required};
 use plan::Plan;
 
 impl Engine {
-    pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Timestamp> {
+    pub(crate) async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<Timestamp> {
         plan::check(&request, self.cluster.options.max_transaction_bytes)?;
         let engine = self.clone();
         let committing = self.cluster.background.spawn(async move {

@@ -54,7 +54,7 @@ enum Primary {
 }
 
 impl Phases {
-    pub fn new(engine: Arc<Engine>, txn: Arc<Txn>, plan: Plan) -> Self {
+    pub(super) fn new(engine: Arc<Engine>, txn: Arc<Txn>, plan: Plan) -> Self {
         let backoff = engine.cluster.backoff("commit");
         Phases {
             engine,
@@ -68,7 +68,7 @@ impl Phases {
     }
 
     /// After an error: the store holds no trace of the attempt, so the transaction may try another way.
-    pub fn nothing_touched(&self) -> bool {
+    pub(super) fn nothing_touched(&self) -> bool {
         !self.unknown && !self.rolled_back
     }
 
@@ -76,7 +76,7 @@ impl Phases {
         &self.engine.cluster
     }
 
-    pub async fn run(&mut self) -> Result<Timestamp> {
+    pub(super) async fn run(&mut self) -> Result<Timestamp> {
         let prewritten = self.prewrite().await;
         let prewritten = match prewritten {
             Err(e) if self.unknown => match self.decide().await? {

@@ -21,7 +21,7 @@ pub(super) struct Write {
 }
 
 impl Write {
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.key.len() + self.value.len() + 32
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn check(request: &CommitRequest, max_transaction_bytes: usize) -> Re
 
 impl Plan {
     /// `now`: a timestamp taken after the request came.
-    pub fn new(request: CommitRequest, locks: &Locks, now: Timestamp) -> Result<Self> {
+    pub(super) fn new(request: CommitRequest, locks: &Locks, now: Timestamp) -> Result<Self> {
         let CommitRequest {
             mutations,
             preconditions,
@@ -165,7 +165,7 @@ impl Plan {
 
     /// When every required key is one the transaction writes, and `required` held at a timestamp after its start: the same
     /// with the checks of a prewrite in place of them, so that it can be committed in one phase.
-    pub fn with_required_as_checks(&self) -> Option<Plan> {
+    pub(super) fn with_required_as_checks(&self) -> Option<Plan> {
         if self.required.is_empty() {
             return None;
         }
@@ -186,7 +186,7 @@ impl Plan {
         })
     }
 
-    pub fn primary_key(&self) -> &Bytes {
+    pub(super) fn primary_key(&self) -> &Bytes {
         &self.writes[self.primary].key
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct TikvIngest {
 }
 
 impl TikvIngest {
-    pub async fn open(engine: Arc<Engine>, range: KeyRange, ts: Timestamp) -> Result<Self> {
+    pub(crate) async fn open(engine: Arc<Engine>, range: KeyRange, ts: Timestamp) -> Result<Self> {
         let hold = Hold {
             id: engine.registry.begin_ingest(ts),
             registry: engine.registry.clone(),
@@ -184,21 +184,21 @@ impl Ingest for TikvIngest {
 }
 
 impl Pairs {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub fn key(&self, i: usize) -> Bytes {
+    pub(crate) fn key(&self, i: usize) -> Bytes {
         let (start, mid, _) = self.entries[i];
         self.data.slice(start as usize..mid as usize)
     }
 
-    pub fn value(&self, i: usize) -> Bytes {
+    pub(crate) fn value(&self, i: usize) -> Bytes {
         let (_, mid, end) = self.entries[i];
         self.data.slice(mid as usize..end as usize)
     }
 
-    pub fn bytes(&self, i: usize) -> usize {
+    pub(crate) fn bytes(&self, i: usize) -> usize {
         let (start, _, end) = self.entries[i];
         (end - start) as usize
     }

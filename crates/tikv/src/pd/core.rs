@@ -98,7 +98,7 @@ fn same_host(a: &str, b: &str) -> bool {
 
 impl PdCore {
     /// Within `options.connect_timeout`, or an error that names what each endpoint said.
-    pub async fn connect(endpoints: Vec<String>, options: Arc<TikvOptions>) -> Result<Arc<Self>> {
+    pub(super) async fn connect(endpoints: Vec<String>, options: Arc<TikvOptions>) -> Result<Arc<Self>> {
         let mut attempts = RetryPolicy {
             max_attempts: u32::MAX,
             max_elapsed: options.connect_timeout,
@@ -139,11 +139,11 @@ impl PdCore {
         )))
     }
 
-    pub fn leader(&self) -> Leader {
+    pub(super) fn leader(&self) -> Leader {
         self.state.lock().leader.clone()
     }
 
-    pub fn header(&self) -> RequestHeader {
+    pub(super) fn header(&self) -> RequestHeader {
         RequestHeader {
             cluster_id: self.cluster_id,
             caller_component: "ilmenite".into(),
@@ -152,7 +152,7 @@ impl PdCore {
     }
 
     /// Looks for the leader. Callers that come while one looks share what it finds.
-    pub async fn rediscover(&self) {
+    pub(super) async fn rediscover(&self) {
         let came = Instant::now();
         let mut last = self.search.lock().await;
         if last.is_some_and(|at| at > came || at.elapsed() < REDISCOVER_INTERVAL) {
@@ -180,7 +180,7 @@ impl PdCore {
     }
 
     /// One call to the leader, made again within the bounds while it may help.
-    pub async fn call<Q, R, F, Fut>(&self, name: &'static str, mut request: Q, call: F) -> Result<R>
+    pub(super) async fn call<Q, R, F, Fut>(&self, name: &'static str, mut request: Q, call: F) -> Result<R>
     where
         Q: PdRequest,
         R: PdResponse,

@@ -44,23 +44,23 @@ pub(crate) struct Pd {
 
 impl Pd {
     /// Within `options.connect_timeout`, or an error that names what each endpoint said.
-    pub async fn connect(endpoints: Vec<String>, options: Arc<TikvOptions>) -> Result<Self> {
+    pub(crate) async fn connect(endpoints: Vec<String>, options: Arc<TikvOptions>) -> Result<Self> {
         let core = PdCore::connect(endpoints, options).await?;
         let tso = Tso::start(core.clone());
         Ok(Pd { core, tso })
     }
 
     /// A timestamp nobody else gets, greater than every one given before.
-    pub async fn timestamp(&self) -> Result<Timestamp> {
+    pub(crate) async fn timestamp(&self) -> Result<Timestamp> {
         self.tso.get(self.core.options.retry_time).await
     }
 
     /// The greatest timestamp seen so far, without asking.
-    pub fn last_timestamp(&self) -> Timestamp {
+    pub(crate) fn last_timestamp(&self) -> Timestamp {
         self.tso.last()
     }
 
-    pub async fn region(&self, encoded_key: Bytes) -> Result<Option<PdRegion>> {
+    pub(crate) async fn region(&self, encoded_key: Bytes) -> Result<Option<PdRegion>> {
         METRICS.region_lookups.inc();
         let request = pdpb::GetRegionRequest {
             region_key: encoded_key,
@@ -72,7 +72,7 @@ impl Pd {
     }
 
     /// The region before the one that holds the key.
-    pub async fn previous_region(&self, encoded_key: Bytes) -> Result<Option<PdRegion>> {
+    pub(crate) async fn previous_region(&self, encoded_key: Bytes) -> Result<Option<PdRegion>> {
         METRICS.region_lookups.inc();
         let request = pdpb::GetRegionRequest {
             region_key: encoded_key,
@@ -84,7 +84,7 @@ impl Pd {
     }
 
     /// One page of the regions from `start` to `end`, in key order.
-    pub async fn scan_regions(&self, start: Bytes, end: Bytes) -> Result<Vec<PdRegion>> {
+    pub(crate) async fn scan_regions(&self, start: Bytes, end: Bytes) -> Result<Vec<PdRegion>> {
         METRICS.region_lookups.inc();
         let request = pdpb::ScanRegionsRequest {
             start_key: start,
@@ -105,7 +105,7 @@ impl Pd {
             .collect())
     }
 
-    pub async fn store(&self, store_id: u64) -> Result<Store> {
+    pub(crate) async fn store(&self, store_id: u64) -> Result<Store> {
         let request = pdpb::GetStoreRequest {
             store_id,
             ..Default::default()
@@ -117,7 +117,7 @@ impl Pd {
             .ok_or_else(|| Error::Unavailable(format!("PD knows no store {store_id}")))
     }
 
-    pub async fn stores(&self) -> Result<Vec<Store>> {
+    pub(crate) async fn stores(&self) -> Result<Vec<Store>> {
         let request = pdpb::GetAllStoresRequest {
             exclude_tombstone_stores: true,
             ..Default::default()
@@ -128,7 +128,7 @@ impl Pd {
     }
 
     /// Asks PD to move regions that were just split off to stores of their own choice. Nothing rests on it.
-    pub async fn scatter(&self, region_ids: Vec<u64>) -> Result<()> {
+    pub(crate) async fn scatter(&self, region_ids: Vec<u64>) -> Result<()> {
         let request = pdpb::ScatterRegionRequest {
             // For a PD that does not know the list.
             region_id: region_ids.first().copied().unwrap_or_default(),
@@ -141,7 +141,7 @@ impl Pd {
         Ok(())
     }
 
-    pub async fn gc_safe_point(&self) -> Result<Timestamp> {
+    pub(crate) async fn gc_safe_point(&self) -> Result<Timestamp> {
         let request = pdpb::GetGcSafePointRequest::default();
         let call = |mut c: PdClient<_>, r| async move { c.get_gc_safe_point(r).await };
         let answer: pdpb::GetGcSafePointResponse = self.core.call("GetGCSafePoint", request, call).await?;
@@ -149,7 +149,7 @@ impl Pd {
     }
 
     /// Returns the safe point that holds now: this one, or a later one.
-    pub async fn update_gc_safe_point(&self, safe_point: Timestamp) -> Result<Timestamp> {
+    pub(crate) async fn update_gc_safe_point(&self, safe_point: Timestamp) -> Result<Timestamp> {
         let request = pdpb::UpdateGcSafePointRequest {
             safe_point: safe_point.0,
             ..Default::default()
@@ -162,7 +162,7 @@ impl Pd {
 
     /// Holds the safe point at or before `safe_point` for `ttl_seconds` (0: no longer; the greatest: for ever), in the
     /// name of `service_id`. It took effect if the minimum returned is not greater.
-    pub async fn update_service_safe_point(
+    pub(crate) async fn update_service_safe_point(
         &self,
         service_id: &str,
         safe_point: Timestamp,

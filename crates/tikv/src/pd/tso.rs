@@ -38,14 +38,14 @@ struct Shared {
 
 impl Tso {
     /// The task ends when the `Tso` is dropped.
-    pub fn start(core: Arc<PdCore>) -> Self {
+    pub(super) fn start(core: Arc<PdCore>) -> Self {
         let (waiters, queue) = mpsc::channel(MAX_WAITERS);
         let shared = Arc::new(Shared::default());
         tokio::spawn(run(core, queue, shared.clone()));
         Tso { waiters, shared }
     }
 
-    pub async fn get(&self, within: Duration) -> Result<Timestamp> {
+    pub(super) async fn get(&self, within: Duration) -> Result<Timestamp> {
         let (tx, rx) = oneshot::channel();
         let asked = async {
             self.waiters.send(tx).await.ok()?;
@@ -62,7 +62,7 @@ impl Tso {
         }
     }
 
-    pub fn last(&self) -> Timestamp {
+    pub(super) fn last(&self) -> Timestamp {
         Timestamp(self.shared.last.load(Ordering::SeqCst))
     }
 }

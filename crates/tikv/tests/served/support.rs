@@ -17,7 +17,7 @@ use ilmenite_tikv::{TikvOptions, TikvStore};
 use ilmenite_tikv_server::{Server, ServerOptions};
 use tokio_util::sync::CancellationToken;
 
-pub struct Served {
+pub(crate) struct Served {
     dir: PathBuf,
     _temp: tempfile::TempDir,
     running: Option<Running>,
@@ -69,7 +69,7 @@ async fn serve(dir: PathBuf, listen: String) -> (String, Running) {
     (address.await.unwrap(), Running { stop, thread })
 }
 
-pub fn options() -> TikvOptions {
+pub(crate) fn options() -> TikvOptions {
     TikvOptions {
         call_timeout: Duration::from_secs(5),
         gc: false,
@@ -78,7 +78,7 @@ pub fn options() -> TikvOptions {
 }
 
 impl Served {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("db");
         let (address, running) = serve(dir.clone(), "127.0.0.1:0".into()).await;
@@ -90,17 +90,17 @@ impl Served {
         }
     }
 
-    pub async fn connect(&self) -> StoreRef {
+    pub(crate) async fn connect(&self) -> StoreRef {
         self.connect_with(options()).await
     }
 
-    pub async fn connect_with(&self, options: TikvOptions) -> Arc<TikvStore> {
+    pub(crate) async fn connect_with(&self, options: TikvOptions) -> Arc<TikvStore> {
         let url = format!("tikv://{}", self.address);
         Arc::new(TikvStore::connect(&url, options).await.unwrap())
     }
 
     /// Cuts all connections off, closes the store, and serves it again at the same address.
-    pub async fn restart(&mut self, pause: Duration) {
+    pub(crate) async fn restart(&mut self, pause: Duration) {
         if let Some(running) = self.running.take() {
             running.stop.cancel();
             let ended = tokio::task::spawn_blocking(|| running.thread.join());
@@ -111,7 +111,7 @@ impl Served {
         self.running = Some(running);
     }
 
-    pub async fn chaos(&self) -> Chaos {
+    pub(crate) async fn chaos(&self) -> Chaos {
         Chaos(
             IlmeniteClient::connect(format!("http://{}", self.address))
                 .await
@@ -120,11 +120,11 @@ impl Served {
     }
 
     /// Returns the id of the region that begins at `at`.
-    pub async fn split(&self, at: &str) -> u64 {
+    pub(crate) async fn split(&self, at: &str) -> u64 {
         self.chaos().await.split(at.as_bytes()).await.unwrap()
     }
 
-    pub async fn lead(&self, region_id: u64, store_id: u64) {
+    pub(crate) async fn lead(&self, region_id: u64, store_id: u64) {
         self.chaos().await.lead(region_id, store_id).await.unwrap();
     }
 }
@@ -138,7 +138,7 @@ impl Drop for Served {
 }
 
 #[derive(Clone)]
-pub struct Chaos(IlmeniteClient<tonic::transport::Channel>);
+pub(crate) struct Chaos(IlmeniteClient<tonic::transport::Channel>);
 
 fn encode(raw: &[u8]) -> Bytes {
     let mut out = Vec::new();
@@ -152,7 +152,7 @@ impl Chaos {
         Ok(self.0.chaos(request).await?.into_inner())
     }
 
-    pub async fn split(&mut self, at: &[u8]) -> Result<u64, tonic::Status> {
+    pub(crate) async fn split(&mut self, at: &[u8]) -> Result<u64, tonic::Status> {
         let key = encode(at);
         let answer = self
             .act(Action::SplitRegion(SplitRegion { key: key.clone() }))
@@ -161,7 +161,7 @@ impl Chaos {
         Ok(region.map_or(0, |r| r.id))
     }
 
-    pub async fn merge(&mut self, source: u64, target: u64) -> Result<(), tonic::Status> {
+    pub(crate) async fn merge(&mut self, source: u64, target: u64) -> Result<(), tonic::Status> {
         let merge = MergeRegions {
             source_region_id: source,
             target_region_id: target,
@@ -169,17 +169,17 @@ impl Chaos {
         self.act(Action::MergeRegions(merge)).await.map(drop)
     }
 
-    pub async fn lead(&mut self, region_id: u64, store_id: u64) -> Result<(), tonic::Status> {
+    pub(crate) async fn lead(&mut self, region_id: u64, store_id: u64) -> Result<(), tonic::Status> {
         let to = TransferLeader { region_id, store_id };
         self.act(Action::TransferLeader(to)).await.map(drop)
     }
 
-    pub async fn fault(&mut self, fault: Fault) -> Result<(), tonic::Status> {
+    pub(crate) async fn fault(&mut self, fault: Fault) -> Result<(), tonic::Status> {
         self.act(Action::AddFault(fault)).await.map(drop)
     }
 
     /// Returns how often faults had struck.
-    pub async fn clear(&mut self) -> Result<u64, tonic::Status> {
+    pub(crate) async fn clear(&mut self) -> Result<u64, tonic::Status> {
         let answer = self.act(Action::ClearFaults(ClearFaults { fault_id: 0 })).await?;
         Ok(answer.struck)
     }

@@ -2,7 +2,7 @@
 
 // Errors are the protocol's own, as large as they are.
 #[allow(clippy::result_large_err)]
-pub mod mvcc;
+pub(crate) mod mvcc;
 mod services;
 
 use std::collections::HashMap;
@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use ilmenite_tikv::{TikvOptions, TikvStore};
 use mvcc::Mvcc;
 
-pub const CLUSTER: u64 = 77;
+pub(crate) const CLUSTER: u64 = 77;
 
 #[derive(Clone, Debug)]
-pub struct FakeRegion {
+pub(crate) struct FakeRegion {
     pub id: u64,
     pub start: Bytes,
     pub end: Bytes,
@@ -33,7 +33,7 @@ pub struct FakeRegion {
 }
 
 #[derive(Clone, Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Refused, not done.
     Refuse(Box<errorpb::Error>),
     /// Done, and the call fails.
@@ -51,7 +51,7 @@ struct Planned {
 }
 
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     pub mvcc: Mvcc,
     pub regions: Vec<FakeRegion>,
     /// By id.
@@ -71,7 +71,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn timestamp(&mut self) -> u64 {
+    pub(crate) fn timestamp(&mut self) -> u64 {
         let now = ilmenite_base::clock::wall_ms();
         self.last_ts = (now << 18).max(self.last_ts + 1);
         self.last_ts
@@ -82,11 +82,11 @@ impl World {
         self.next_id + 100
     }
 
-    pub fn region_of(&self, key: &[u8]) -> &FakeRegion {
+    pub(crate) fn region_of(&self, key: &[u8]) -> &FakeRegion {
         self.regions.iter().find(|r| r.contains(key)).unwrap()
     }
 
-    pub fn split(&mut self, at: &[u8]) {
+    pub(crate) fn split(&mut self, at: &[u8]) {
         let id = self.id();
         let i = self.regions.iter().position(|r| r.contains(at)).unwrap();
         if self.regions[i].start == at {
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// The region that begins at `at` goes into the one before it.
-    pub fn merge(&mut self, at: &[u8]) {
+    pub(crate) fn merge(&mut self, at: &[u8]) {
         let i = self.regions.iter().position(|r| r.start == at).unwrap();
         let gone = self.regions.remove(i);
         let into = &mut self.regions[i - 1];
@@ -110,7 +110,7 @@ impl World {
         into.epoch.version = into.epoch.version.max(gone.epoch.version) + 1;
     }
 
-    pub fn lead(&mut self, key: &[u8], store: u64) {
+    pub(crate) fn lead(&mut self, key: &[u8], store: u64) {
         let i = self.regions.iter().position(|r| r.contains(key)).unwrap();
         self.regions[i].leader = store;
     }
@@ -125,7 +125,7 @@ impl World {
         Some(planned.trouble.clone())
     }
 
-    pub fn meta(&self, region: &FakeRegion) -> metapb::Region {
+    pub(crate) fn meta(&self, region: &FakeRegion) -> metapb::Region {
         metapb::Region {
             id: region.id,
             start_key: encode(&region.start),
@@ -169,7 +169,7 @@ impl World {
 }
 
 impl FakeRegion {
-    pub fn contains(&self, key: &[u8]) -> bool {
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
         key >= &self.start[..] && (self.end.is_empty() || key < &self.end[..])
     }
 }
@@ -182,7 +182,7 @@ fn peer(region: u64, store: u64) -> Peer {
     }
 }
 
-pub fn encode(raw: &[u8]) -> Bytes {
+pub(crate) fn encode(raw: &[u8]) -> Bytes {
     let mut out = Vec::new();
     if !raw.is_empty() {
         encode_bytes(raw, &mut out);
@@ -191,7 +191,7 @@ pub fn encode(raw: &[u8]) -> Bytes {
 }
 
 /// The cluster; dropped, its sockets close.
-pub struct Fake {
+pub(crate) struct Fake {
     pub world: Arc<Mutex<World>>,
     stops: Vec<CancellationToken>,
     pd_stops: Vec<CancellationToken>,
@@ -228,11 +228,11 @@ fn serve<F: Future<Output = ()>>(
 }
 
 impl Fake {
-    pub async fn start(stores: usize) -> Self {
+    pub(crate) async fn start(stores: usize) -> Self {
         Self::start_with(stores, 1).await
     }
 
-    pub async fn start_with(stores: usize, pds: usize) -> Self {
+    pub(crate) async fn start_with(stores: usize, pds: usize) -> Self {
         let world = Arc::new(Mutex::new(World {
             regions: vec![FakeRegion {
                 id: 1,
@@ -263,19 +263,19 @@ impl Fake {
         fake
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("tikv://{}", self.world.lock().pds.join(","))
     }
 
-    pub async fn connect(&self) -> Arc<TikvStore> {
+    pub(crate) async fn connect(&self) -> Arc<TikvStore> {
         self.connect_with(options()).await
     }
 
-    pub async fn connect_with(&self, options: TikvOptions) -> Arc<TikvStore> {
+    pub(crate) async fn connect_with(&self, options: TikvOptions) -> Arc<TikvStore> {
         Arc::new(TikvStore::connect(&self.url(), options).await.unwrap())
     }
 
-    pub fn plan(&self, method: &'static str, times: usize, trouble: Trouble) {
+    pub(crate) fn plan(&self, method: &'static str, times: usize, trouble: Trouble) {
         self.world.lock().planned.push(Planned {
             method,
             trouble,
@@ -283,31 +283,31 @@ impl Fake {
         });
     }
 
-    pub fn refuse(&self, method: &'static str, times: usize, fill: impl FnOnce(&mut errorpb::Error)) {
+    pub(crate) fn refuse(&self, method: &'static str, times: usize, fill: impl FnOnce(&mut errorpb::Error)) {
         let mut e = Box::<errorpb::Error>::default();
         fill(&mut e);
         self.plan(method, times, Trouble::Refuse(e));
     }
 
     /// Trouble that has not come yet.
-    pub fn planned(&self) -> usize {
+    pub(crate) fn planned(&self) -> usize {
         self.world.lock().planned.iter().map(|p| p.times).sum()
     }
 
-    pub fn calls(&self, method: &'static str) -> usize {
+    pub(crate) fn calls(&self, method: &'static str) -> usize {
         self.world.lock().calls.get(method).copied().unwrap_or_default()
     }
 
-    pub fn all_calls(&self) -> usize {
+    pub(crate) fn all_calls(&self) -> usize {
         self.world.lock().calls.values().sum()
     }
 
     /// The store's sockets close, those open included. It can be brought back under another address.
-    pub fn kill_store(&self, store: u64) {
+    pub(crate) fn kill_store(&self, store: u64) {
         self.stops[store as usize - 1].cancel();
     }
 
-    pub fn revive_store(&mut self, store: u64) {
+    pub(crate) fn revive_store(&mut self, store: u64) {
         self.start_store(store);
     }
 
@@ -326,12 +326,12 @@ impl Fake {
         }
     }
 
-    pub fn kill_pd(&self, pd: usize) {
+    pub(crate) fn kill_pd(&self, pd: usize) {
         self.pd_stops[pd].cancel();
     }
 }
 
-pub fn options() -> TikvOptions {
+pub(crate) fn options() -> TikvOptions {
     TikvOptions {
         connect_timeout: Duration::from_secs(2),
         call_timeout: Duration::from_secs(2),

@@ -7,7 +7,7 @@ use ilmenite_proto::kvrpcpb::prewrite_request::PessimisticAction;
 use ilmenite_proto::kvrpcpb::{self as pb, Action, KeyError, Op};
 
 #[derive(Clone, Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     pub op: Op,
     pub start_ts: u64,
     pub primary: Bytes,
@@ -19,7 +19,7 @@ pub struct Lock {
 }
 
 #[derive(Clone, Debug)]
-pub struct Write {
+pub(crate) struct Write {
     pub op: Op,
     pub start_ts: u64,
     pub commit_ts: u64,
@@ -27,14 +27,14 @@ pub struct Write {
 }
 
 #[derive(Default, Debug)]
-pub struct Key {
+pub(crate) struct Key {
     pub lock: Option<Lock>,
     /// Newest first.
     pub writes: Vec<Write>,
 }
 
 #[derive(Default)]
-pub struct Mvcc {
+pub(crate) struct Mvcc {
     pub keys: BTreeMap<Bytes, Key>,
     pub max_ts: u64,
     /// Who waits for whom.
@@ -89,7 +89,7 @@ impl Key {
         self.writes.iter().find(|w| matches!(w.op, Op::Put | Op::Del))
     }
 
-    pub fn value(&self) -> Option<Bytes> {
+    pub(crate) fn value(&self) -> Option<Bytes> {
         self.newest().filter(|w| w.op == Op::Put).map(|w| w.value.clone())
     }
 
@@ -104,7 +104,7 @@ impl Mvcc {
         self.keys.entry(key.clone()).or_default()
     }
 
-    pub fn get(&mut self, ctx: &pb::Context, key: &Bytes, ts: u64) -> Result<Option<Bytes>, KeyError> {
+    pub(crate) fn get(&mut self, ctx: &pb::Context, key: &Bytes, ts: u64) -> Result<Option<Bytes>, KeyError> {
         self.max_ts = self.max_ts.max(ts);
         let Some(state) = self.keys.get(key) else {
             return Ok(None);
@@ -200,7 +200,7 @@ impl Mvcc {
         Ok(())
     }
 
-    pub fn prewrite(&mut self, r: pb::PrewriteRequest) -> pb::PrewriteResponse {
+    pub(crate) fn prewrite(&mut self, r: pb::PrewriteRequest) -> pb::PrewriteResponse {
         let mut answer = pb::PrewriteResponse::default();
         // A retry of what was committed in one phase.
         if r.try_one_pc
@@ -253,7 +253,7 @@ impl Mvcc {
         answer
     }
 
-    pub fn commit(&mut self, start_ts: u64, keys: &[Bytes], commit_ts: u64) -> Result<(), KeyError> {
+    pub(crate) fn commit(&mut self, start_ts: u64, keys: &[Bytes], commit_ts: u64) -> Result<(), KeyError> {
         for key in keys {
             let state = self.key(key);
             match &state.lock {
@@ -291,7 +291,7 @@ impl Mvcc {
         Ok(())
     }
 
-    pub fn rollback(&mut self, start_ts: u64, keys: &[Bytes]) {
+    pub(crate) fn rollback(&mut self, start_ts: u64, keys: &[Bytes]) {
         for key in keys {
             let state = self.key(key);
             if state.lock.as_ref().is_some_and(|l| l.start_ts == start_ts) {
@@ -308,7 +308,7 @@ impl Mvcc {
         }
     }
 
-    pub fn pessimistic_rollback(&mut self, start_ts: u64, for_update_ts: u64, keys: &[Bytes]) {
+    pub(crate) fn pessimistic_rollback(&mut self, start_ts: u64, for_update_ts: u64, keys: &[Bytes]) {
         for key in keys {
             let state = self.key(key);
             let own = |l: &Lock| {
@@ -321,7 +321,7 @@ impl Mvcc {
     }
 
     /// All or none. The error `locked` may be waited for.
-    pub fn pessimistic_lock(
+    pub(crate) fn pessimistic_lock(
         &mut self,
         r: &pb::PessimisticLockRequest,
     ) -> Result<Vec<Option<Bytes>>, KeyError> {
@@ -368,7 +368,7 @@ impl Mvcc {
     }
 
     /// Notes a wait; the error if it closes a circle.
-    pub fn wait_for(&mut self, waiter: u64, lock: &pb::LockInfo) -> Result<(), KeyError> {
+    pub(crate) fn wait_for(&mut self, waiter: u64, lock: &pb::LockInfo) -> Result<(), KeyError> {
         let mut at = lock.lock_version;
         while let Some(next) = self.waits.get(&at) {
             if *next == waiter {
@@ -387,7 +387,7 @@ impl Mvcc {
         Ok(())
     }
 
-    pub fn check_txn_status(&mut self, r: &pb::CheckTxnStatusRequest) -> pb::CheckTxnStatusResponse {
+    pub(crate) fn check_txn_status(&mut self, r: &pb::CheckTxnStatusRequest) -> pb::CheckTxnStatusResponse {
         let mut answer = pb::CheckTxnStatusResponse::default();
         let state = self.keys.entry(r.primary_key.clone()).or_default();
         if let Some(lock) = state.lock.as_mut().filter(|l| l.start_ts == r.lock_ts) {
@@ -443,7 +443,13 @@ impl Mvcc {
         answer
     }
 
-    pub fn resolve(&mut self, start_ts: u64, commit_ts: u64, within: impl Fn(&[u8]) -> bool, keys: &[Bytes]) {
+    pub(crate) fn resolve(
+        &mut self,
+        start_ts: u64,
+        commit_ts: u64,
+        within: impl Fn(&[u8]) -> bool,
+        keys: &[Bytes],
+    ) {
         let found: Vec<Bytes> = self
             .keys
             .iter()
@@ -458,7 +464,7 @@ impl Mvcc {
         }
     }
 
-    pub fn mvcc_info(&self, key: &Bytes) -> pb::MvccInfo {
+    pub(crate) fn mvcc_info(&self, key: &Bytes) -> pb::MvccInfo {
         let Some(state) = self.keys.get(key) else {
             return pb::MvccInfo::default();
         };
@@ -499,7 +505,7 @@ impl Mvcc {
         }
     }
 
-    pub fn locks(&self) -> usize {
+    pub(crate) fn locks(&self) -> usize {
         self.keys.values().filter(|k| k.lock.is_some()).count()
     }
 }

@@ -29,7 +29,12 @@ type Shared = Arc<Mutex<World>>;
 type Answer<T> = Result<Response<T>, Status>;
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-pub async fn serve_store(world: Shared, id: u64, listener: TcpListenerStream, stop: CancellationToken) {
+pub(super) async fn serve_store(
+    world: Shared,
+    id: u64,
+    listener: TcpListenerStream,
+    stop: CancellationToken,
+) {
     let store = Store { world, id };
     let serving = tonic::transport::Server::builder()
         .add_service(TikvServer::new(store.clone()).max_decoding_message_size(64 << 20))
@@ -42,7 +47,7 @@ pub async fn serve_store(world: Shared, id: u64, listener: TcpListenerStream, st
     }
 }
 
-pub async fn serve_pd(world: Shared, id: usize, listener: TcpListenerStream, stop: CancellationToken) {
+pub(super) async fn serve_pd(world: Shared, id: usize, listener: TcpListenerStream, stop: CancellationToken) {
     let serving = tonic::transport::Server::builder()
         .add_service(PdServer::new(FakePd { world, id }))
         .serve_with_incoming(listener);
