@@ -41,12 +41,12 @@ macro_rules! axis {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $value:ident = $text:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$of])* $value,)* }
+        pub(crate) enum $name { $($(#[$of])* $value,)* }
 
         impl $name {
-            pub const ALL: &[$name] = &[$($name::$value,)*];
+            pub(crate) const ALL: &[$name] = &[$($name::$value,)*];
 
-            pub fn as_str(self) -> &'static str {
+            pub(crate) fn as_str(self) -> &'static str {
                 match self { $($name::$value => $text,)* }
             }
         }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 use crate::watermark;
+use ilmenite_base::ErrorClass;
 use ilmenite_store::conformance::mutation;
 
 /// Set in the child process: the directory to write to.
