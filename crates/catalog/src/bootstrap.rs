@@ -38,6 +38,7 @@ pub(crate) async fn bootstrap(store: &StoreRef) -> Result<()> {
                     charset: "utf8mb4".into(),
                     collate: "utf8mb4_bin".into(),
                     state: SchemaState::Public,
+                    unknown: Default::default(),
                 })?;
                 diff.affected.push(AffectedTable {
                     schema_id: id,

@@ -13,6 +13,7 @@ use ilmenite_store::{Check, KeyRange, KvBatch, ScanOptions, StoreRef, Timestamp,
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
+use crate::model::null_as_empty;
 use crate::{SchemaId, SchemaInfo, SchemaVersion, TableId, TableInfo};
 
 const DBS: &[u8] = b"DBs";
@@ -41,11 +42,6 @@ pub struct SchemaDiff {
     /// More tables changed by the same version (DROP TABLE a, b).
     #[serde(rename = "affected_options", default, deserialize_with = "null_as_empty")]
     pub affected: Vec<AffectedTable>,
-}
-
-/// Go writes an empty list as null.
-fn null_as_empty<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Vec<AffectedTable>, D::Error> {
-    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

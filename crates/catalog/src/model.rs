@@ -3,13 +3,24 @@
 use std::sync::Arc;
 
 use ilmenite_types::FieldType;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub type SchemaId = i64;
 pub type TableId = i64;
 pub type ColumnId = i64;
 pub type IndexId = i64;
 pub type SchemaVersion = i64;
+
+/// Fields of a row that this program knows nothing of: written by TiDB or by a newer program, and kept when it is
+/// rewritten.
+pub type UnknownFields = serde_json::Map<String, serde_json::Value>;
+
+/// For lists. Go writes an empty one as null.
+pub(crate) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    input: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
+}
 
 /// How much of a schema object is in effect. The numbers are TiDB's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -110,6 +121,8 @@ pub struct SchemaInfo {
     pub charset: String,
     pub collate: String,
     pub state: SchemaState,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +142,8 @@ pub struct ColumnInfo {
     pub origin_default: Option<String>,
     #[serde(default)]
     pub comment: String,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +153,8 @@ pub struct IndexColumn {
     pub offset: usize,
     /// Prefix length in characters (bytes for binary strings); -1 for the whole column.
     pub length: i32,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,7 +162,7 @@ pub struct IndexInfo {
     pub id: IndexId,
     #[serde(rename = "idx_name")]
     pub name: Name,
-    #[serde(rename = "idx_cols")]
+    #[serde(rename = "idx_cols", default, deserialize_with = "null_as_empty")]
     pub columns: Vec<IndexColumn>,
     pub state: SchemaState,
     #[serde(default)]
@@ -169,6 +186,8 @@ pub struct IndexInfo {
         skip_serializing_if = "Option::is_none"
     )]
     pub building_job: Option<i64>,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// A table. Columns and indexes that are not public are in the lists too: go through `public_columns` and the like.
@@ -179,9 +198,9 @@ pub struct TableInfo {
     pub charset: String,
     pub collate: String,
     /// Public columns first, in order; those being added or dropped after them.
-    #[serde(rename = "cols")]
+    #[serde(rename = "cols", default, deserialize_with = "null_as_empty")]
     pub columns: Vec<ColumnInfo>,
-    #[serde(rename = "index_info")]
+    #[serde(rename = "index_info", default, deserialize_with = "null_as_empty")]
     pub indexes: Vec<IndexInfo>,
     pub state: SchemaState,
     /// The primary key is one integer column, and its value is the row's handle.
@@ -202,6 +221,8 @@ pub struct TableInfo {
     /// Version of the schema at the last change of this table.
     #[serde(rename = "update_timestamp", default)]
     pub update_ts: u64,
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// The handle's id in rows of tables without a usable primary key: `_tidb_rowid`.

@@ -54,6 +54,7 @@ fn column(name: &str, field_type: FieldType) -> ColumnInfo {
         default_is_expr: false,
         origin_default: None,
         comment: String::new(),
+        unknown: Default::default(),
     }
 }
 
@@ -87,6 +88,7 @@ pub fn create_table(name: &str) -> DdlStatement {
             max_col_id: 0,
             max_idx_id: 0,
             update_ts: 0,
+            unknown: Default::default(),
         },
         indexes: vec![IndexSpec {
             primary: true,

@@ -21,7 +21,7 @@ const LONG_FUNCTIONS: &[(&str, &str, usize, &str)] = &[(
 const LONG_FILES: &[(&str, usize, &str)] = &[
     (
         "crates/ddl/src/model/mod.rs",
-        676,
+        678,
         "one model: its state, its moves and what must hold, read together",
     ),
     ("crates/ddl/tests/jobs.rs", 759, "a list of independent cases"),
@@ -42,7 +42,7 @@ const LONG_FILES: &[(&str, usize, &str)] = &[
     ),
     (
         "crates/tikv/tests/engine/fake/services.rs",
-        891,
+        896,
         "one fake of TiKV, method by method",
     ),
     (
@@ -143,7 +143,8 @@ fn files_are_of_a_readable_size() {
     let mut met = vec![false; LONG_FILES.len()];
     for file in files(&root().join("crates"), ".rs") {
         let (path, lines) = (shown(&file), read(&file).lines().count());
-        if lines <= MAX_FILE_LINES {
+        // Code that nobody reads or writes.
+        if lines <= MAX_FILE_LINES || path.starts_with("crates/proto/generated/") {
             continue;
         }
         match LONG_FILES.iter().position(|(known, ..)| *known == path) {

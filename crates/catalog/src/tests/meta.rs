@@ -12,6 +12,7 @@ async fn what_is_written_is_read_back() {
         charset: "utf8mb4".into(),
         collate: "utf8mb4_bin".into(),
         state: SchemaState::Public,
+        unknown: Default::default(),
     };
     let mut txn = begin(&t.store).await;
     let mut meta = Meta::new(&mut txn);
@@ -163,4 +164,76 @@ async fn a_damaged_row_is_an_error_and_not_an_empty_result() {
     assert!(matches!(meta.tables(5).await, Err(Error::Damaged(_))));
     let error = meta.schema_version().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Permanent);
+}
+
+#[tokio::test]
+async fn what_this_program_does_not_know_survives_a_rewrite() {
+    let t = TestStore::new();
+    // What TiDB and later programs write beside our fields, at every level.
+    let mut json = serde_json::to_value(table(11, "Orders")).unwrap();
+    for place in ["", "/cols/0", "/index_info/1", "/index_info/1/idx_cols/0"] {
+        let fields = json.pointer_mut(place).unwrap().as_object_mut().unwrap();
+        fields.insert(
+            "partition".into(),
+            serde_json::json!({"num": 18446744073709551615u64}),
+        );
+        fields.insert("ratio".into(), serde_json::json!([0.25, null]));
+    }
+    let mut schema = serde_json::to_value(SchemaInfo {
+        id: 10,
+        name: Name::new("Shop"),
+        charset: "utf8mb4".into(),
+        collate: "utf8mb4_bin".into(),
+        state: SchemaState::Public,
+        unknown: Default::default(),
+    })
+    .unwrap();
+    schema["policy_ref_info"] = serde_json::json!({"ID": 7});
+
+    let mut txn = begin(&t.store).await;
+    let mut meta = Meta::new(&mut txn);
+    let mut changed: TableInfo = serde_json::from_value(json.clone()).unwrap();
+    changed.comment = "new".into();
+    meta.put_table(10, &changed).unwrap();
+    meta.put_schema(&serde_json::from_value(schema.clone()).unwrap())
+        .unwrap();
+    txn.commit(CommitOptions::default()).await.unwrap();
+    json["comment"] = "new".into();
+
+    let ts = now(&t.store).await;
+    let stored = |key: Vec<u8>| {
+        let store = t.store.clone();
+        async move { serde_json::from_slice::<serde_json::Value>(&store.get(&key, ts).await.unwrap().unwrap()) }
+    };
+    assert_eq!(stored(crate::meta::table_key(10, 11)).await.unwrap(), json);
+    let reader = MetaReader::at(&t.store, ts);
+    let read = reader.schema(10).await.unwrap().unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), schema);
+    assert_eq!(reader.table(10, 11).await.unwrap(), Some(changed));
+}
+
+#[test]
+fn a_list_that_is_null_is_empty_and_so_is_one_that_is_absent() {
+    let json = serde_json::to_value(table(11, "Orders")).unwrap();
+    let null = serde_json::Value::Null;
+    for absent in [false, true] {
+        let mut json = json.clone();
+        let clear = |json: &mut serde_json::Value, place: &str, name: &str| {
+            let fields = json.pointer_mut(place).unwrap().as_object_mut().unwrap();
+            match absent {
+                true => fields.remove(name),
+                false => fields.insert(name.into(), null.clone()),
+            }
+            .unwrap();
+        };
+        clear(&mut json, "/index_info/0", "idx_cols");
+        clear(&mut json, "", "cols");
+        let table: TableInfo = serde_json::from_value(json.clone()).unwrap();
+        assert!(table.columns.is_empty() && table.indexes[0].columns.is_empty());
+        clear(&mut json, "", "index_info");
+        let table: TableInfo = serde_json::from_value(json).unwrap();
+        assert!(table.indexes.is_empty());
+        // As though they had been there: nothing of them is left among what is not known.
+        assert!(table.unknown.is_empty());
+    }
 }

@@ -67,6 +67,7 @@ fn column(id: ColumnId, name: &str, tp: TypeCode) -> ColumnInfo {
         default_is_expr: false,
         origin_default: None,
         comment: String::new(),
+        unknown: Default::default(),
     }
 }
 
@@ -78,6 +79,7 @@ fn index(id: IndexId, name: &str, column: usize) -> IndexInfo {
             name: Name::new(format!("c{column}")),
             offset: column,
             length: -1,
+            unknown: Default::default(),
         }],
         state: SchemaState::Public,
         comment: String::new(),
@@ -87,6 +89,7 @@ fn index(id: IndexId, name: &str, column: usize) -> IndexInfo {
         building_job: None,
         value_version: 1,
         readable_since: 0,
+        unknown: Default::default(),
     }
 }
 
@@ -114,6 +117,7 @@ fn table(id: TableId, name: &str) -> TableInfo {
         max_col_id: 3,
         max_idx_id: 3,
         update_ts: 0,
+        unknown: Default::default(),
     }
 }
 

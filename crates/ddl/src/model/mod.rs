@@ -129,6 +129,7 @@ fn table_of(model: Model, state: SchemaState) -> TableInfo {
         default_is_expr: false,
         origin_default: None,
         comment: String::new(),
+        unknown: Default::default(),
     };
     let index = |name: &str, columns: &[&str], primary: bool, unique: bool| IndexSpec {
         name: Some(Name::new(name)),
@@ -164,6 +165,7 @@ fn table_of(model: Model, state: SchemaState) -> TableInfo {
             max_col_id: 0,
             max_idx_id: 0,
             update_ts: 0,
+            unknown: Default::default(),
         },
         indexes: vec![
             index("PRIMARY", &["id"], true, true),

@@ -47,6 +47,7 @@ pub fn build_index(table: &TableInfo, spec: &IndexSpec, state: SchemaState) -> R
         value_version: 1,
         readable_since: 0,
         building_job: None,
+        unknown: Default::default(),
     })
 }
 
@@ -118,6 +119,7 @@ fn index_columns(table: &TableInfo, parts: &[IndexPart], primary: bool) -> Resul
             name: column.name.clone(),
             offset: column.offset,
             length,
+            unknown: Default::default(),
         });
     }
     if total_bytes > MAX_KEY_BYTES {

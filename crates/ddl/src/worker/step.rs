@@ -56,6 +56,7 @@ impl<'a> Step<'a> {
                     charset,
                     collate,
                     state: SchemaState::Public,
+                    unknown: Default::default(),
                 };
                 self.names.create_schema(self.txn, &info).await?;
                 self.job.schema_id = id;

@@ -460,6 +460,7 @@ pub(crate) fn column(name: &str, field_type: FieldType) -> ColumnInfo {
         default_is_expr: false,
         origin_default: None,
         comment: String::new(),
+        unknown: Default::default(),
     }
 }
 
@@ -482,6 +483,7 @@ pub(crate) fn create(table: &str, columns: Vec<ColumnInfo>, indexes: Vec<IndexSp
             max_col_id: 0,
             max_idx_id: 0,
             update_ts: 0,
+            unknown: Default::default(),
         },
         indexes,
         clustered: None,

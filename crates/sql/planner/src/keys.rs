@@ -97,7 +97,7 @@ impl KeyBuilder {
     }
 
     /// The whole table or index.
-    pub(crate) fn everything(&self) -> BytesRange {
+    pub fn everything(&self) -> BytesRange {
         BytesRange {
             start: self.prefix.clone(),
             end: ilmenite_codec::prefix_next(&self.prefix),

@@ -105,7 +105,7 @@ pub(crate) fn keys(planned: &Planned, eval: &EvalContext) -> Result<String> {
         }
     };
     let builder = &scan.readers.keys;
-    let prefix = builder.ranges(&[], &[], eval)?[0].start.len();
+    let prefix = builder.everything().start.len();
     let mut text = String::new();
     for range in builder.ranges(bounds, &[], eval)? {
         let (start, end) = (range.start.get(prefix..), range.end.get(prefix..));

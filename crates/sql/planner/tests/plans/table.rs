@@ -34,6 +34,7 @@ pub(crate) fn table(create: &CreateTable, id: i64) -> TableInfo {
         auto_inc_id: 0,
         max_idx_id: 0,
         update_ts: 0,
+        unknown: Default::default(),
     };
     let mut clustered = None;
     for def in &create.columns {
@@ -83,6 +84,7 @@ fn index(
             name: column.name.clone(),
             offset: column.offset,
             length: length.map_or(-1, |length| length as i32),
+            unknown: Default::default(),
         }
     };
     let name = if primary {
@@ -102,6 +104,7 @@ fn index(
         value_version: 1,
         readable_since: 0,
         building_job: None,
+        unknown: Default::default(),
     }
 }
 
@@ -154,6 +157,7 @@ fn column(def: &ColumnDef, offset: usize, default: Collation) -> ColumnInfo {
         default_is_expr,
         origin_default: None,
         comment: String::new(),
+        unknown: Default::default(),
     }
 }
 

@@ -75,6 +75,7 @@ pub(super) fn column_info(def: &ColumnDef, ctx: &ColumnContext) -> Result<Column
         default_is_expr,
         origin_default: None,
         comment: def.comment.clone(),
+        unknown: Default::default(),
     })
 }
 

@@ -82,6 +82,7 @@ pub(super) fn create_table(
         max_col_id: 0,
         max_idx_id: 0,
         update_ts: 0,
+        unknown: Default::default(),
     };
     Ok(DdlStatement::CreateTable(Box::new(NewTable {
         schema: target.schema,

@@ -83,6 +83,7 @@ fn virtual_info(table: &dyn VirtualTable) -> TableInfo {
             default_is_expr: false,
             origin_default: None,
             comment: String::new(),
+            unknown: Default::default(),
         }
     });
     let columns: Vec<ColumnInfo> = columns.collect();
@@ -102,6 +103,7 @@ fn virtual_info(table: &dyn VirtualTable) -> TableInfo {
         auto_inc_id: 0,
         max_idx_id: 0,
         update_ts: 0,
+        unknown: Default::default(),
     }
 }
 
