@@ -35,8 +35,14 @@ pub(crate) fn open(path: PathBuf, options: EmbeddedOptions, clock: Clock) -> Res
     let path: Arc<Path> = path.into();
     let opened = watermark::before_open(&path)?;
     let keyspaces = open_engine(&path, &options)?;
-    check_format(&path, &keyspaces)?;
+    let has_format = check_format(&path, &keyspaces)?;
     let batches = check_batches(&path, &keyspaces, &opened)?;
+    if !has_format {
+        // New, or of a program that kept no such row. It need not be there after a crash: then it is written again.
+        let format = Format::of_this_program(FORMAT).encode();
+        let written = keyspaces.meta.insert(meta::FORMAT, &format[..]);
+        written.map_err(|e| keyspaces.map_error(e))?;
+    }
 
     let bound = Timestamp(keyspaces.meta_u64(meta::TIMESTAMP_BOUND)?.unwrap_or(0));
     // Clients over the network outlive a crash of this machine, and must not see their timestamps again.
@@ -92,20 +98,17 @@ fn open_engine(path: &Arc<Path>, options: &EmbeddedOptions) -> Result<Arc<Keyspa
 /// The directory's format, as this program writes it. 1: as of 0.1.0.
 const FORMAT: u32 = 1;
 
-/// Before anything is read that another format may have otherwise. Errors: `NewerFormat`.
-fn check_format(path: &Path, keyspaces: &Keyspaces) -> Result<()> {
+/// Before anything is read that another format may have otherwise; nothing is written, since the directory may yet turn out
+/// to be damaged. `false`: there is no row of it. Errors: `NewerFormat`.
+fn check_format(path: &Path, keyspaces: &Keyspaces) -> Result<bool> {
     let row = keyspaces
         .meta
         .get(meta::FORMAT)
         .map_err(|e| keyspaces.map_error(e))?;
-    match row {
-        Some(row) => Format::decode(&path.display().to_string(), &row)?.check("the data directory", FORMAT),
-        // New, or of a program that kept no such row. It need not be there after a crash: then it is written again.
-        None => keyspaces
-            .meta
-            .insert(meta::FORMAT, &Format::of_this_program(FORMAT).encode()[..])
-            .map_err(|e| keyspaces.map_error(e)),
+    if let Some(row) = &row {
+        Format::decode(&path.display().to_string(), row)?.check("the data directory", FORMAT)?;
     }
+    Ok(row.is_some())
 }
 
 /// Whether all batches are there that are known to be synced.
