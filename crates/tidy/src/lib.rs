@@ -71,7 +71,7 @@ pub fn shown(path: &Path) -> String {
     path.strip_prefix(&root).unwrap_or(&path).display().to_string()
 }
 
-/// Names in backquotes, each with the file of the link that follows it: "`a`, `b` in [file](path); `c` in [other](path)".
+/// Names in backquotes, each with the file of the link that follows it: "`a`, `b` in `[file](path)`; `c` in `[other](path)`".
 /// `prefix`: what the links of that document begin with; it is taken off.
 pub fn names_with_files(text: &str, prefix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
