@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ilmenite_base::RetryPolicy;
 use ilmenite_catalog::{Catalog, CatalogConfig, Error};
 use ilmenite_ddl::{Backfill, BackfillConfig, Ddl, DdlConfig, OpenStorage, task_kinds};
@@ -81,55 +82,59 @@ pub struct Node {
 
 impl Node {
     /// Joins the cluster and begins to work.
-    pub async fn open(config: NodeConfig) -> Result<Node, Error> {
-        let store = config.catalog.store.clone();
-        let slots = config.catalog.slots;
-        let catalog = Catalog::open(config.catalog).await?;
-        let backfill = Backfill::new(BackfillConfig {
-            store: store.clone(),
-            catalog: catalog.clone(),
-            slots,
-            memory: config.memory.clone(),
-            scratch_directory: config.scratch_directory,
-            cluster_id: config.cluster_id,
-            open_storage: config.open_storage,
-        });
-        let mut kinds = task_kinds(&backfill);
-        if let Some(wrap) = config.wrap_kinds {
-            kinds = wrap(kinds);
-        }
-        let tasks = Tasks::start(
-            TasksConfig {
+    pub fn open(config: NodeConfig) -> BoxFuture<'static, Result<Node, Error>> {
+        Box::pin(async move {
+            let store = config.catalog.store.clone();
+            let slots = config.catalog.slots;
+            let catalog = Catalog::open(config.catalog).await?;
+            let backfill = Backfill::new(BackfillConfig {
                 store: store.clone(),
                 catalog: catalog.clone(),
                 slots,
+                memory: config.memory.clone(),
+                scratch_directory: config.scratch_directory,
+                cluster_id: config.cluster_id,
+                open_storage: config.open_storage,
+            });
+            let mut kinds = task_kinds(&backfill);
+            if let Some(wrap) = config.wrap_kinds {
+                kinds = wrap(kinds);
+            }
+            let tasks = Tasks::start(
+                TasksConfig {
+                    store: store.clone(),
+                    catalog: catalog.clone(),
+                    slots,
+                    retry: config.retry,
+                    poll: config.poll,
+                    place: config.place,
+                },
+                kinds,
+            );
+            let ddl = Ddl::start(DdlConfig {
+                store: store.clone(),
+                catalog: catalog.clone(),
+                tasks: tasks.clone(),
+                backfill,
                 retry: config.retry,
                 poll: config.poll,
-                place: config.place,
-            },
-            kinds,
-        );
-        let ddl = Ddl::start(DdlConfig {
-            store: store.clone(),
-            catalog: catalog.clone(),
-            tasks: tasks.clone(),
-            backfill,
-            retry: config.retry,
-            poll: config.poll,
-            pause_hold: config.pause_hold,
-        });
-        Ok(Node {
-            store,
-            catalog,
-            tasks,
-            ddl,
-            memory: config.memory,
+                pause_hold: config.pause_hold,
+            });
+            Ok(Node {
+                store,
+                catalog,
+                tasks,
+                ddl,
+                memory: config.memory,
+            })
         })
     }
 
     /// Hands over what runs here and leaves the cluster. Steps of jobs and subtasks have `timeout` to stop.
-    pub async fn shutdown(&self, timeout: Duration) {
-        tokio::join!(self.ddl.shutdown(timeout), self.tasks.shutdown(timeout));
-        self.catalog.shutdown().await;
+    pub fn shutdown(&self, timeout: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            tokio::join!(self.ddl.shutdown(timeout), self.tasks.shutdown(timeout));
+            self.catalog.shutdown().await;
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ilmenite_error::Error;
 use ilmenite_session::{ConnectionInfo, Engine, Session};
 use thiserror::Error as ThisError;
@@ -69,49 +70,54 @@ struct Shared {
 }
 
 impl Server {
-    pub async fn start(engine: Arc<Engine>, config: ServerConfig) -> Result<Server, ServerError> {
-        let files = config
-            .tls_files
-            .as_ref()
-            .map(|(cert, key)| (cert.as_path(), key.as_path()));
-        let tls = tls_acceptor(files).map_err(ServerError::Tls)?;
-        let listener = bind(&config.host, config.port).await?;
-        let status_listener = bind(&config.host, config.status_port).await?;
-        let of = |listener: &TcpListener| {
-            listener.local_addr().map_err(|source| ServerError::Bind {
-                address: config.host.clone(),
-                source,
+    pub fn start(
+        engine: Arc<Engine>,
+        config: ServerConfig,
+    ) -> BoxFuture<'static, Result<Server, ServerError>> {
+        Box::pin(async move {
+            let files = config
+                .tls_files
+                .as_ref()
+                .map(|(cert, key)| (cert.as_path(), key.as_path()));
+            let tls = tls_acceptor(files).map_err(ServerError::Tls)?;
+            let listener = bind(&config.host, config.port).await?;
+            let status_listener = bind(&config.host, config.status_port).await?;
+            let of = |listener: &TcpListener| {
+                listener.local_addr().map_err(|source| ServerError::Bind {
+                    address: config.host.clone(),
+                    source,
+                })
+            };
+            let (address, status_address) = (of(&listener)?, of(&status_listener)?);
+            let stop = CancellationToken::new();
+            let connections = TaskTracker::new();
+            let shared = Arc::new(Shared {
+                engine: engine.clone(),
+                tls,
+                key: Arc::default(),
+                stop: stop.clone(),
+                open: AtomicUsize::new(0),
+            });
+            tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
+            tokio::spawn(accept(listener, shared, connections.clone()));
+            let advertised = config.advertise_address.as_deref().unwrap_or(&config.host);
+            engine.catalog.set_addresses(
+                &format!("{advertised}:{}", address.port()),
+                &format!("{advertised}:{}", status_address.port()),
+            );
+            // A node with the store to itself has nobody to wake.
+            if !engine.store.exclusive() {
+                let transport = HttpWake::new().map_err(ServerError::Wake)?;
+                engine.catalog.set_wake_transport(Arc::new(transport));
+            }
+            tracing::info!(%address, %status_address, "server is ready for connections");
+            Ok(Server {
+                engine,
+                address,
+                status_address,
+                stop,
+                connections,
             })
-        };
-        let (address, status_address) = (of(&listener)?, of(&status_listener)?);
-        let stop = CancellationToken::new();
-        let connections = TaskTracker::new();
-        let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            tls,
-            key: Arc::default(),
-            stop: stop.clone(),
-            open: AtomicUsize::new(0),
-        });
-        tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
-        tokio::spawn(accept(listener, shared, connections.clone()));
-        let advertised = config.advertise_address.as_deref().unwrap_or(&config.host);
-        engine.catalog.set_addresses(
-            &format!("{advertised}:{}", address.port()),
-            &format!("{advertised}:{}", status_address.port()),
-        );
-        // A node with the store to itself has nobody to wake.
-        if !engine.store.exclusive() {
-            let transport = HttpWake::new().map_err(ServerError::Wake)?;
-            engine.catalog.set_wake_transport(Arc::new(transport));
-        }
-        tracing::info!(%address, %status_address, "server is ready for connections");
-        Ok(Server {
-            engine,
-            address,
-            status_address,
-            stop,
-            connections,
         })
     }
 

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ilmenite_embedded::EmbeddedStore;
 use ilmenite_proto::debugpb::debug_server::DebugServer;
 use ilmenite_proto::ilmenitepb::ilmenite_server::IlmeniteServer;
@@ -66,36 +67,38 @@ pub struct Server {
 impl Server {
     /// Serves the store, which was opened with `two_phase`, on `listen` (HOST:PORT; port 0: any free one). Where
     /// `options.address` has port 0, it gets the real one.
-    pub async fn start(
+    pub fn start(
         store: Arc<EmbeddedStore>,
         listen: &str,
         mut options: ServerOptions,
-    ) -> Result<Server, ServeError> {
-        let failed = |error| ServeError::Listen {
-            address: listen.to_owned(),
-            error,
-        };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        if let Some(host) = options.address.strip_suffix(":0") {
-            options.address = format!("{host}:{}", address.port());
-        }
-        let opened = tokio::task::spawn_blocking(move || Cluster::open(store, options)).await;
-        let cluster = opened.map_err(|e| ServeError::Failed(e.to_string()))??;
-        let cluster = Arc::new(cluster);
-        tracing::info!(
-            address = cluster.options.address,
-            cluster_id = cluster.cluster_id,
-            regions = cluster.regions.count(),
-            "serving the store"
-        );
+    ) -> BoxFuture<'_, Result<Server, ServeError>> {
+        Box::pin(async move {
+            let failed = |error| ServeError::Listen {
+                address: listen.to_owned(),
+                error,
+            };
+            let listener = TcpListener::bind(listen).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            if let Some(host) = options.address.strip_suffix(":0") {
+                options.address = format!("{host}:{}", address.port());
+            }
+            let opened = tokio::task::spawn_blocking(move || Cluster::open(store, options)).await;
+            let cluster = opened.map_err(|e| ServeError::Failed(e.to_string()))??;
+            let cluster = Arc::new(cluster);
+            tracing::info!(
+                address = cluster.options.address,
+                cluster_id = cluster.cluster_id,
+                regions = cluster.regions.count(),
+                "serving the store"
+            );
 
-        let (stop, stopped) = watch::channel(false);
-        let tasks = vec![
-            tokio::spawn(serve(cluster.clone(), listener, stopped.clone())),
-            tokio::spawn(keep_up(cluster, stopped)),
-        ];
-        Ok(Server { address, stop, tasks })
+            let (stop, stopped) = watch::channel(false);
+            let tasks = vec![
+                tokio::spawn(serve(cluster.clone(), listener, stopped.clone())),
+                tokio::spawn(keep_up(cluster, stopped)),
+            ];
+            Ok(Server { address, stop, tasks })
+        })
     }
 
     /// Where it listens.

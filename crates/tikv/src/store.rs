@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use ilmenite_store::{
     CommitRequest, GcHold, Ingest, KeyRange, LockRequest, Region, Result, Scan, ScanOptions, Store, Timestamp,
 };
@@ -31,21 +32,25 @@ pub struct TikvStore {
 impl TikvStore {
     /// `url`: `tikv://HOST:PORT[,HOST:PORT…]`, the PDs' addresses. Within `options.connect_timeout`.
     /// Errors: `Invalid` (the URL), `Unavailable` (no PD answers, with what each said).
-    pub async fn connect(url: &str, options: TikvOptions) -> Result<Self> {
-        let endpoints = parse_url(url)?;
-        let options = Arc::new(options);
-        let pd = Pd::connect(endpoints, options.clone()).await?;
-        let engine = Arc::new(Engine {
-            registry: Arc::new(Registry::new(
-                options.max_transaction_lock_bytes,
-                options.max_lock_bytes,
-            )),
-            cluster: Arc::new(Cluster::new(pd, options)),
-        });
-        let gc = Arc::new(Gc::new(engine.clone()));
-        gc.refresh().await?;
-        engine.cluster.background.spawn(gc.clone().run());
-        Ok(TikvStore { engine, gc })
+    pub fn connect(url: &str, options: TikvOptions) -> BoxFuture<'_, Result<Self>> {
+        // Boxed here, as are the other ways into a crate that the binary awaits: all that an async function awaits is otherwise
+        // compiled with whoever polls it, in the end with the binary.
+        Box::pin(async move {
+            let endpoints = parse_url(url)?;
+            let options = Arc::new(options);
+            let pd = Pd::connect(endpoints, options.clone()).await?;
+            let engine = Arc::new(Engine {
+                registry: Arc::new(Registry::new(
+                    options.max_transaction_lock_bytes,
+                    options.max_lock_bytes,
+                )),
+                cluster: Arc::new(Cluster::new(pd, options)),
+            });
+            let gc = Arc::new(Gc::new(engine.clone()));
+            gc.refresh().await?;
+            engine.cluster.background.spawn(gc.clone().run());
+            Ok(TikvStore { engine, gc })
+        })
     }
 
     fn cluster(&self) -> &Arc<Cluster> {

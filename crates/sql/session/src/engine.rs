@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use ilmenite_base::ErrorClass;
 use ilmenite_catalog::{Catalog, CatalogConfig, Settings};
 use ilmenite_ddl::Ddl;
@@ -88,54 +89,56 @@ pub(crate) const SERVER_VERSION_DETAIL: &str = concat!(
 );
 
 impl Engine {
-    pub async fn open(config: EngineConfig) -> Result<Arc<Engine>> {
-        let globals = Arc::new(Globals::new(&fixed_variables(&config.data_dir)));
-        let spill_dir = config.data_dir.join("tmp");
-        std::fs::create_dir_all(&spill_dir)
-            .map_err(|e| Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display())))?;
-        let catalog = CatalogConfig {
-            address: config.address,
-            version: SERVER_VERSION.into(),
-            service_scope: config.service_scope,
-            local_id: local_id(&config.data_dir)?,
-            slots: config.slots,
-            ..CatalogConfig::new(config.store.clone())
-        };
-        let cluster_id = cluster_id(&config.store).await?;
-        let scratch = config.data_dir.join("sort");
-        let memory = MemoryBudget::new(globals.number("ilmenite_ddl_memory_budget"));
-        let node = Node::open(NodeConfig::new(catalog, cluster_id, scratch, memory)).await?;
-        let engine = Arc::new(Engine {
-            store: node.store.clone(),
-            catalog: node.catalog.clone(),
-            ddl: node.ddl.clone(),
-            node,
-            globals,
-            parses: ParseCache::default(),
-            table_cache: TableCache::default(),
-            row_counts: RowCounts::default(),
-            registry: Registry::default(),
-            statements: AtomicU64::new(0),
-            user_locks: Arc::default(),
-            spill_dir,
-            accounts: Mutex::default(),
-            fast_auth: Arc::default(),
-            started: Instant::now(),
-            next_connection: AtomicU64::new(1),
-            stop: CancellationToken::new(),
-        });
-        engine.load_settings().await?;
-        if engine.accounts().is_empty() {
-            let root = Account::root();
-            Account::store(
-                &engine.catalog,
-                vec![(root.user.clone(), root.host.clone(), Some(root))],
-            )
-            .await?;
+    pub fn open(config: EngineConfig) -> BoxFuture<'static, Result<Arc<Engine>>> {
+        Box::pin(async move {
+            let globals = Arc::new(Globals::new(&fixed_variables(&config.data_dir)));
+            let spill_dir = config.data_dir.join("tmp");
+            std::fs::create_dir_all(&spill_dir)
+                .map_err(|e| Error::other(ErrorClass::Permanent, format!("{}: {e}", spill_dir.display())))?;
+            let catalog = CatalogConfig {
+                address: config.address,
+                version: SERVER_VERSION.into(),
+                service_scope: config.service_scope,
+                local_id: local_id(&config.data_dir)?,
+                slots: config.slots,
+                ..CatalogConfig::new(config.store.clone())
+            };
+            let cluster_id = cluster_id(&config.store).await?;
+            let scratch = config.data_dir.join("sort");
+            let memory = MemoryBudget::new(globals.number("ilmenite_ddl_memory_budget"));
+            let node = Node::open(NodeConfig::new(catalog, cluster_id, scratch, memory)).await?;
+            let engine = Arc::new(Engine {
+                store: node.store.clone(),
+                catalog: node.catalog.clone(),
+                ddl: node.ddl.clone(),
+                node,
+                globals,
+                parses: ParseCache::default(),
+                table_cache: TableCache::default(),
+                row_counts: RowCounts::default(),
+                registry: Registry::default(),
+                statements: AtomicU64::new(0),
+                user_locks: Arc::default(),
+                spill_dir,
+                accounts: Mutex::default(),
+                fast_auth: Arc::default(),
+                started: Instant::now(),
+                next_connection: AtomicU64::new(1),
+                stop: CancellationToken::new(),
+            });
             engine.load_settings().await?;
-        }
-        tokio::spawn(Self::keep_settings(Arc::downgrade(&engine), engine.stop.clone()));
-        Ok(engine)
+            if engine.accounts().is_empty() {
+                let root = Account::root();
+                Account::store(
+                    &engine.catalog,
+                    vec![(root.user.clone(), root.host.clone(), Some(root))],
+                )
+                .await?;
+                engine.load_settings().await?;
+            }
+            tokio::spawn(Self::keep_settings(Arc::downgrade(&engine), engine.stop.clone()));
+            Ok(engine)
+        })
     }
 
     /// Takes over the variables and accounts that are stored.
@@ -242,10 +245,12 @@ impl Engine {
     }
 
     /// Hands over what runs here and leaves the cluster.
-    pub async fn shutdown(&self) {
-        self.stop.cancel();
-        self.interrupt_all();
-        self.node.shutdown(HAND_OVER).await;
+    pub fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.stop.cancel();
+            self.interrupt_all();
+            self.node.shutdown(HAND_OVER).await;
+        })
     }
 }
 

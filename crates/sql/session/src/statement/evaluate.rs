@@ -24,7 +24,7 @@ pub(crate) async fn evaluate(ctx: &mut SessionContext, expr: &Expr, params: &[Da
 
 async fn compute(ctx: &mut SessionContext, expr: &Expr, params: &[Datum]) -> Result<Datum> {
     let work = ctx.txn.statement(&ctx.vars, false).await?;
-    let tables = StatementTables::of(ctx, expr).await?;
+    let tables = StatementTables::of_expr(ctx, expr).await?;
     let eval = eval_context(ctx, false, params);
     let view = PlanView { ctx, tables: &tables };
     let env = PlanEnv::new(

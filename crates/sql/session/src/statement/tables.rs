@@ -9,7 +9,7 @@ use ilmenite_planner::{
     PlanContext, Privilege, TableUse, VirtualTable, same_name, split_name, virtual_schema,
 };
 use ilmenite_types::{Datum, FieldType};
-use sqlparser::ast::{ObjectName, Visit, visit_relations};
+use sqlparser::ast::{Expr, ObjectName, Statement, Visit, visit_relations};
 
 use super::eval_context::variable_type;
 use crate::context::SessionContext;
@@ -21,25 +21,47 @@ pub(crate) struct StatementTables {
     tables: Vec<(String, String, TableUse)>,
 }
 
+fn names_in_statement(statement: &Statement, current: Option<&str>) -> Vec<(String, String)> {
+    names_in(statement, current)
+}
+
+fn names_in_expr(expr: &Expr, current: Option<&str>) -> Vec<(String, String)> {
+    names_in(expr, current)
+}
+
+/// Databases and tables, each once.
+fn names_in(tree: &impl Visit, current: Option<&str>) -> Vec<(String, String)> {
+    let mut names: Vec<(String, String)> = Vec::new();
+    let _ = visit_relations(tree, |name: &ObjectName| {
+        if let Ok((database, table)) = split_name(name)
+            && let Some(database) = database.or(current)
+            && !names
+                .iter()
+                .any(|(d, t)| same_name(d, database) && same_name(t, table))
+        {
+            names.push((database.to_owned(), table.to_owned()));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
 /// How often a name is looked up again because the table changed meanwhile.
 const RESOLVE_ATTEMPTS: usize = 8;
 
 impl StatementTables {
     /// Every table `statement` names, pinned for the session's transaction. Names that are no tables (aliases, CTEs) are
     /// left alone: whether something is missing is found when it is bound.
-    pub(super) async fn of<V: Visit>(ctx: &SessionContext, statement: &V) -> Result<Self> {
-        let mut names: Vec<(String, String)> = Vec::new();
-        let _ = visit_relations(statement, |name: &ObjectName| {
-            if let Ok((database, table)) = split_name(name)
-                && let Some(database) = database.or(ctx.database.as_deref())
-                && !names
-                    .iter()
-                    .any(|(d, t)| same_name(d, database) && same_name(t, table))
-            {
-                names.push((database.to_owned(), table.to_owned()));
-            }
-            ControlFlow::<()>::Continue(())
-        });
+    pub(super) async fn of(ctx: &SessionContext, statement: &Statement) -> Result<Self> {
+        StatementTables::named(ctx, names_in_statement(statement, ctx.database.as_deref())).await
+    }
+
+    /// Those that an expression outside of a query names.
+    pub(super) async fn of_expr(ctx: &SessionContext, expr: &Expr) -> Result<Self> {
+        StatementTables::named(ctx, names_in_expr(expr, ctx.database.as_deref())).await
+    }
+
+    async fn named(ctx: &SessionContext, names: Vec<(String, String)>) -> Result<Self> {
         let mut tables = StatementTables::default();
         for (database, table) in names {
             tables.add(ctx, &database, &table).await?;
