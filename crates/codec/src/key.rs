@@ -1,8 +1,8 @@
 //! Keys of rows, index entries and metadata.
 //!
 //! * a row: `t` table `_r` handle
-//! * an index entry: `t` table `_i` index values… [handle]
-//! * metadata: `m` name type [field]
+//! * an index entry: `t` table `_i` index values… (handle)
+//! * metadata: `m` name type (field)
 //!
 //! Table and index ids and integer handles are eight bytes that compare as signed integers do.
 

@@ -9,7 +9,7 @@ use crate::error::{DdlError, Result};
 use crate::statement::{AlterAction, ColumnPosition, IndexSpec};
 
 pub(super) enum Refusal {
-    /// IF [NOT] EXISTS: a note.
+    /// `IF [NOT] EXISTS`: a note.
     Skip(DdlError),
     Fail(DdlError),
 }

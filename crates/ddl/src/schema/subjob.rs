@@ -19,7 +19,7 @@ pub struct SubJob {
     /// Single-column indexes that go with a dropped column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub index_ids: Vec<IndexId>,
-    /// IF [NOT] EXISTS made it do nothing.
+    /// IF EXISTS or IF NOT EXISTS made it do nothing.
     #[serde(default)]
     pub skipped: Option<JobWarning>,
 }

@@ -132,7 +132,7 @@ impl<'a> Step<'a> {
         self.job.stage = Stage::Finish;
     }
 
-    /// IF [NOT] EXISTS: the error becomes a note, and nothing is done.
+    /// `IF [NOT] EXISTS`: the error becomes a note, and nothing is done.
     fn note_or_fail(&mut self, lenient: bool, error: DdlError) -> Result<()> {
         if !lenient {
             return Err(error);

@@ -1,4 +1,4 @@
-//! LOAD DATA [LOCAL] INFILE: a text file, split into fields, written in batches within one transaction.
+//! `LOAD DATA [LOCAL] INFILE`: a text file, split into fields, written in batches within one transaction.
 
 mod records;
 
