@@ -9,7 +9,7 @@ use ilmenite_error::{Error, Result};
 pub struct SqlMode(pub u64);
 
 impl SqlMode {
-    pub(crate) const REAL_AS_FLOAT: u64 = 1;
+    pub const REAL_AS_FLOAT: u64 = 1;
     pub const PIPES_AS_CONCAT: u64 = 1 << 1;
     pub const ANSI_QUOTES: u64 = 1 << 2;
     pub(crate) const IGNORE_SPACE: u64 = 1 << 3;
@@ -86,6 +86,13 @@ impl SqlMode {
             };
         }
         Ok(SqlMode(modes))
+    }
+
+    /// A mode among them that would change what statements do, and does not: to be refused rather than ignored.
+    pub fn not_supported(self) -> Option<&'static str> {
+        const REFUSED: u64 = SqlMode::HIGH_NOT_PRECEDENCE | SqlMode::PAD_CHAR_TO_FULL_LENGTH;
+        let refused = Self::NAMES.iter().find(|(_, bit)| self.has(bit & REFUSED));
+        refused.map(|(name, _)| *name)
     }
 
     pub fn has(self, mode: u64) -> bool {

@@ -163,6 +163,9 @@ pub(crate) fn charset_words(c: &mut Cursor) -> bool {
 
 fn type_name(c: &mut Cursor) -> Parse<TypeName> {
     use TypeName::*;
+    if c.mode.real_as_float && c.word("REAL") {
+        return Ok(Float);
+    }
     // Those of several words first.
     for (words, name) in [
         (&["DOUBLE", "PRECISION"][..], Double),

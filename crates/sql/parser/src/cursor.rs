@@ -1,12 +1,16 @@
 //! A place in the tokens of one statement, and what every part of the parser does there.
 
 use sqlparser::ast as sql;
+use sqlparser::ast::VisitMut;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::ast::TableName;
+use super::depth;
 use super::dialect::Mysql;
+use super::lexer::LexMode;
 use super::reserved::is_reserved;
+use super::rewrite;
 
 /// Where parsing stopped making sense: a byte offset into the text. What would be right instead, MySQL does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +31,29 @@ const MAX_DEPTH: usize = 256;
 
 pub(crate) struct Cursor {
     pub parser: Parser<'static>,
+    pub mode: LexMode,
     /// Byte offset of the end of the statement.
     end: usize,
+    /// No tree of the statement is deeper.
+    pub depth_bound: usize,
+    /// The byte ranges of the items of the first select list.
+    pub select_items: Vec<(usize, usize)>,
 }
 
 impl Cursor {
-    pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize) -> Self {
+    pub(crate) fn new(tokens: Vec<TokenWithSpan>, end: usize, mode: LexMode) -> Self {
+        let depth_bound = depth::bound(&tokens);
+        let select_items = rewrite::select_items(&tokens);
         let parser = Parser::new(&*DIALECT)
             .with_recursion_limit(MAX_DEPTH)
             .with_tokens_with_locations(tokens);
-        Cursor { parser, end }
+        Cursor {
+            parser,
+            mode,
+            end,
+            depth_bound,
+            select_items,
+        }
     }
 
     fn offset_of(&self, token: &TokenWithSpan) -> usize {
@@ -72,12 +89,14 @@ impl Cursor {
         }
     }
 
-    /// Runs a part of sqlparser's grammar.
-    pub(crate) fn sql<T>(
+    /// Runs a part of sqlparser's grammar. What comes of it is shallow.
+    pub(crate) fn sql<T: VisitMut>(
         &mut self,
         parse: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
     ) -> Parse<T> {
-        parse(&mut self.parser).map_err(|error| self.stopped_at(error))
+        let mut tree = parse(&mut self.parser).map_err(|error| self.stopped_at(error))?;
+        depth::settle(self.depth_bound, &mut tree)?;
+        Ok(tree)
     }
 
     pub(crate) fn expr(&mut self) -> Parse<sql::Expr> {

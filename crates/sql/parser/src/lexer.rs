@@ -12,12 +12,15 @@ pub struct LexMode {
     pub ansi_quotes: bool,
     pub no_backslash_escapes: bool,
     pub pipes_as_concat: bool,
+    pub real_as_float: bool,
 }
 
 /// Comments `/*!NNNNN … */` are run up to this version: that of the MySQL we claim to be.
 const VERSION_NUMBER: u32 = 80036;
 /// TiDB's feature comments `/*T![feature] … */` we know what to do with.
 const FEATURES: &[&[u8]] = &[b"clustered_index"];
+/// No feature's name is longer, with its brackets.
+const FEATURE_BYTES_MAX: usize = 64;
 
 /// Where the text stops making sense: a byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +91,8 @@ impl Lexer<'_> {
 
     fn run(&mut self) -> Result<(), LexError> {
         while self.at < self.text.len() {
-            let b = self.text[self.at];
-            match b {
+            let before = self.at;
+            match self.text[before] {
                 b'\n' => {
                     self.line += 1;
                     self.at += 1;
@@ -117,8 +120,12 @@ impl Lexer<'_> {
                 b'.' if self.peek(1).is_ascii_digit() && !self.after_name() => self.number()?,
                 // NULL, as the old client tools wrote it.
                 b'\\' if self.peek(1) == b'N' => self.symbol(Token::make_word("NULL", None), 2),
-                _ if is_word_byte(b) => self.word()?,
+                b if is_word_byte(b) => self.word()?,
                 _ => self.operator()?,
+            }
+            // Whatever the rules above make of a text, they come to its end.
+            if self.at == before {
+                return Err(LexError { offset: before });
             }
         }
         if self.in_comment {
@@ -161,7 +168,10 @@ impl Lexer<'_> {
                 }
             } else if self.starts_with(b"/*T!") {
                 let rest = &self.text[self.at + 4..];
-                let known = match (rest.first(), rest.iter().position(|b| *b == b']')) {
+                let known = match (
+                    rest.first(),
+                    rest.iter().take(FEATURE_BYTES_MAX).position(|b| *b == b']'),
+                ) {
                     (Some(b'['), Some(end)) => FEATURES.contains(&&rest[1..end]).then_some(end + 1),
                     (Some(b'['), None) => None,
                     _ => Some(0),

@@ -5,6 +5,7 @@
 //! - `lexer`: bytes to sqlparser's tokens, by MySQL's rules and the parts of `sql_mode` that change them;
 //! - `rewrite`: small changes to the tokens where MySQL's grammar and sqlparser's differ, and the names of columns afterwards;
 //! - `cursor`: a place in the tokens, and what every part of the grammar does there; `reserved`: what is no name without quotes;
+//! - `depth`: trees that leave the parser are shallow, however long the text;
 //! - `statement`: which statement it is, and those of a line or two; queries and DML go to sqlparser with our `dialect`;
 //! - `create`, `alter`, with what both are made of (`column`, `index`, `options`); `show`, `admin`, `set`, `account`,
 //!   `load_data`: the others, a file each;
@@ -23,6 +24,7 @@ mod cache;
 mod column;
 mod create;
 mod cursor;
+mod depth;
 mod dialect;
 mod index;
 mod lexer;
@@ -37,6 +39,8 @@ mod show;
 mod statement;
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -55,32 +59,23 @@ const MAX_QUOTED_CHARS: usize = 80;
 pub fn parse(text: &[u8], mode: LexMode) -> Result<Vec<Parsed>> {
     let tokens = lexer::tokenize(text, mode).map_err(|e| syntax_error(text, e.offset))?;
     let mut statements = Vec::new();
-    let mut rest = tokens;
     let mut start = 0;
-    loop {
-        let end = rest.iter().position(|t| t.token == Token::SemiColon);
-        let (tokens, after) = match end {
-            Some(at) => {
-                let after = rest.split_off(at + 1);
-                let semicolon = rest.pop();
-                let stop = semicolon.map_or(text.len(), |t| t.span.start.column as usize - 1);
-                statements.extend(parse_one(text, start, stop, rest)?);
-                (None, Some((after, stop + 1)))
+    // Those of the statement that is being gathered; all of them, where there is only one.
+    let mut gathered = Vec::new();
+    if tokens.iter().any(|t| t.token == Token::SemiColon) {
+        for token in tokens {
+            if token.token == Token::SemiColon {
+                let stop = token.span.start.column as usize - 1;
+                statements.extend(parse_one(text, start..stop, std::mem::take(&mut gathered), mode)?);
+                start = stop + 1;
+            } else {
+                gathered.push(token);
             }
-            None => (Some(rest), None),
-        };
-        match (tokens, after) {
-            (Some(last), _) => {
-                statements.extend(parse_one(text, start, text.len(), last)?);
-                break;
-            }
-            (None, Some((after, next))) => {
-                rest = after;
-                start = next;
-            }
-            (None, None) => break,
         }
+    } else {
+        gathered = tokens;
     }
+    statements.extend(parse_one(text, start..text.len(), gathered, mode)?);
     if statements.is_empty() {
         return Err(Error::empty_query());
     }
@@ -100,12 +95,14 @@ pub fn parse_single(text: &[u8], mode: LexMode) -> Result<Parsed> {
     }
 }
 
+/// The statement in the `place` of the text; `None` where there is none.
 fn parse_one(
     text: &[u8],
-    start: usize,
-    end: usize,
+    place: Range<usize>,
     mut tokens: Vec<TokenWithSpan>,
+    mode: LexMode,
 ) -> Result<Option<Parsed>> {
+    let Range { start, end } = place;
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
         return Ok(None);
     };
@@ -128,8 +125,9 @@ fn parse_one(
         .collect();
     let mut tokens = rewrite::before_parsing(tokens);
     let into = rewrite::take_into(&mut tokens);
-    let mut cursor = Cursor::new(tokens, end);
-    let parsed = statement::parse(&mut cursor, text).map(|statement| match statement {
+    let mut cursor = Cursor::new(tokens, end, mode);
+    let parsed = depth::with_stack(cursor.depth_bound, || statement::parse(&mut cursor, text));
+    let parsed = parsed.map(|statement| match statement {
         Statement::Query(query) if !into.is_empty() => Statement::QueryInto {
             query,
             variables: into,

@@ -37,7 +37,9 @@ pub(crate) fn before_parsing(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 2);
     let mut at = 0;
     let mut depth = 0usize;
-    // Between UPDATE and SET, outside of parentheses.
+    // Between UPDATE and SET, outside of parentheses. Elsewhere (GRANT, ON UPDATE) the word is another.
+    let updates = ["UPDATE", "EXPLAIN", "DESCRIBE", "DESC", "WITH"];
+    let updates = updates.iter().any(|word| word_is(tokens.first(), word));
     let mut in_update_list = false;
     while at < tokens.len() {
         let here = &tokens[at];
@@ -90,7 +92,7 @@ pub(crate) fn before_parsing(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 continue;
             }
         }
-        if depth == 0 && word_is(Some(here), "UPDATE") {
+        if updates && depth == 0 && word_is(Some(here), "UPDATE") {
             let locking = at > 0 && word_is(tokens.get(at - 1), "FOR");
             in_update_list = !locking && !word_is(tokens.get(at.wrapping_sub(1)), "KEY");
         } else if depth == 0 && word_is(Some(here), "SET") {
@@ -195,12 +197,32 @@ pub(crate) fn name_columns(query: &mut sql::Query, text: &[u8], items: &[(usize,
     }
 }
 
-/// The byte ranges of the items of the first SELECT list in the tokens: from SELECT to FROM or whatever ends it.
+/// The byte ranges of the items of the SELECT list that names a query's columns, from SELECT to FROM or whatever ends it: the
+/// first one, and after WITH the first that is not in parentheses. None where the statement is no query.
 pub(crate) fn select_items(tokens: &[TokenWithSpan]) -> Vec<(usize, usize)> {
-    let mut at = tokens
-        .iter()
-        .position(|t| keyword(Some(t)) == Keyword::SELECT)
-        .map_or(tokens.len(), |at| at + 1);
+    const QUERIES: &[&str] = &["SELECT", "WITH", "EXPLAIN", "DESCRIBE", "DESC"];
+    let first = tokens.first();
+    let is_query = matches!(first.map(|t| &t.token), Some(Token::LParen))
+        || QUERIES.iter().any(|word| word_is(first, word));
+    if !is_query {
+        return Vec::new();
+    }
+    let mut after_with = false;
+    let mut open = 0usize;
+    let select = tokens.iter().position(|token| {
+        match token.token {
+            Token::LParen => open += 1,
+            Token::RParen => open = open.saturating_sub(1),
+            _ => {}
+        }
+        match keyword(Some(token)) {
+            Keyword::WITH => after_with |= open == 0,
+            Keyword::SELECT => return !after_with || open == 0,
+            _ => {}
+        }
+        false
+    });
+    let mut at = select.map_or(tokens.len(), |at| at + 1);
     const MODIFIERS: &[&str] = &[
         "ALL",
         "DISTINCT",

@@ -1,7 +1,6 @@
 //! Which statement it is, and those whose grammar is a line or two.
 
 use sqlparser::ast as sql;
-use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use super::ast::*;
@@ -81,29 +80,9 @@ fn one(c: &mut Cursor, text: &[u8]) -> Parse<Statement> {
 
 /// A statement of sqlparser's, with its columns named as MySQL names them.
 pub(crate) fn query(c: &mut Cursor, text: &[u8]) -> Parse<Box<sql::Statement>> {
-    let items = {
-        let mut tokens = Vec::new();
-        let mut ahead = 0;
-        let is_select = matches!(&c.parser.peek_token_ref().token, Token::LParen) || c.peek_word("SELECT");
-        if is_select {
-            loop {
-                let token = c.parser.peek_nth_token_ref(ahead);
-                if token.token == Token::EOF {
-                    break;
-                }
-                tokens.push(token.clone());
-                ahead += 1;
-                // The list ends at its FROM; what follows need not be looked at.
-                if matches!(&token.token, Token::Word(w) if w.keyword == Keyword::FROM) && ahead > 64 {
-                    break;
-                }
-            }
-        }
-        rewrite::select_items(&tokens)
-    };
     let mut statement = c.sql(|p| p.parse_statement())?;
     match &mut statement {
-        sql::Statement::Query(query) => rewrite::name_columns(query, text, &items),
+        sql::Statement::Query(query) => rewrite::name_columns(query, text, &c.select_items),
         sql::Statement::Insert(_) | sql::Statement::Update(_) | sql::Statement::Delete(_) => {}
         _ => return c.stop(),
     }
@@ -322,13 +301,17 @@ fn flush(c: &mut Cursor) -> Parse<Statement> {
     c.any_word(&["NO_WRITE_TO_BINLOG", "LOCAL"]);
     let mut what = Vec::new();
     if c.any_word(&["TABLES", "TABLE"]).is_some() {
-        what.push("TABLES".to_string());
         if !c.at_end() && !c.peek_word("WITH") && !c.peek_word("FOR") {
             c.table_names()?;
         }
-        if !c.at_end() && !c.words(&["WITH", "READ", "LOCK"]) {
-            c.expect_words(&["FOR", "EXPORT"])?;
-        }
+        what.push(if c.at_end() {
+            "TABLES".to_string()
+        } else {
+            if !c.words(&["WITH", "READ", "LOCK"]) {
+                c.expect_words(&["FOR", "EXPORT"])?;
+            }
+            "TABLES WITH READ LOCK".to_string()
+        });
         return Ok(Statement::Flush(what));
     }
     loop {

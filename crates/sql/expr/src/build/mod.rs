@@ -22,7 +22,7 @@ use crate::options::BuildOptions;
 use crate::scope::Scope;
 
 /// Deeper nesting than this would endanger the stack of the thread that evaluates.
-const MAX_DEPTH: usize = 120;
+const MAX_DEPTH: usize = 500;
 
 /// Compiles expressions against one scope.
 pub struct ExprBuilder<'a> {
@@ -55,9 +55,7 @@ impl<'a> ExprBuilder<'a> {
 
     fn expr(&mut self, ast: &Ast) -> Result<Expr> {
         if self.depth >= MAX_DEPTH {
-            return Err(Error::not_supported_yet(format!(
-                "an expression nested deeper than {MAX_DEPTH} levels"
-            )));
+            return Err(Error::stack_overrun());
         }
         self.depth += 1;
         // A node takes much stack to compile and little to evaluate.

@@ -107,11 +107,13 @@ fn benchmark(a: &Args<'_>) -> Result<Datum> {
             .warn(Error::wrong_value_for_function("count", count, "benchmark"));
         return Ok(Datum::Null);
     }
-    for _ in 0..count {
-        a.ctx.check_cancelled()?;
-        a.expr.args[1].eval(a.row, a.ctx)?;
-    }
-    int(0)
+    off_the_runtime(|| {
+        for _ in 0..count {
+            a.ctx.check_cancelled()?;
+            a.expr.args[1].eval(a.row, a.ctx)?;
+        }
+        int(0)
+    })
 }
 
 /// How long a sleep goes on before it looks whether the statement was ended.
@@ -135,11 +137,15 @@ fn sleep(a: &Args<'_>) -> Result<Datum> {
         }
         std::thread::sleep(left.min(SLEEP_STEP));
     };
-    // On a worker of the runtime other connections would sleep along.
+    off_the_runtime(asleep)
+}
+
+/// Runs what takes long without a pause beside the runtime's workers: others on this one go on meanwhile.
+fn off_the_runtime<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(asleep),
-        _ => asleep(),
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -142,6 +142,7 @@ impl Section {
             ansi_quotes: mode.has(SqlMode::ANSI_QUOTES),
             no_backslash_escapes: mode.has(SqlMode::NO_BACKSLASH_ESCAPES),
             pipes_as_concat: mode.has(SqlMode::PIPES_AS_CONCAT),
+            real_as_float: mode.has(SqlMode::REAL_AS_FLOAT),
         };
         let mut table = Table {
             columns: self.columns.clone(),

@@ -31,6 +31,7 @@ fn take(mode: &mut LexMode, input: &str) -> String {
             ansi_quotes: name == "ansi_quotes",
             no_backslash_escapes: name == "no_backslash_escapes",
             pipes_as_concat: name == "pipes_as_concat",
+            real_as_float: name == "real_as_float",
         };
         return String::new();
     }

@@ -114,7 +114,7 @@ proptest! {
     fn any_mutation_of_a_statement_is_read_or_refused(
         statement in any::<prop::sample::Index>(),
         changes in prop::collection::vec(change(), 1..12),
-        bits in 0..8u8,
+        bits in 0..16u8,
     ) {
         static WORKER: LazyLock<Mutex<Worker>> = LazyLock::new(|| Mutex::new(Worker::start()));
         let mut tokens = tokens(statement.get::<String>(&CORPUS));
@@ -125,6 +125,7 @@ proptest! {
             ansi_quotes: bits & 1 != 0,
             no_backslash_escapes: bits & 2 != 0,
             pipes_as_concat: bits & 4 != 0,
+            real_as_float: bits & 8 != 0,
         };
         let mut worker = WORKER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let read = worker.read(&tokens.concat(), mode);

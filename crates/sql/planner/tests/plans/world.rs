@@ -154,6 +154,7 @@ impl World {
             ansi_quotes: self.sql_mode.has(SqlMode::ANSI_QUOTES),
             no_backslash_escapes: self.sql_mode.has(SqlMode::NO_BACKSLASH_ESCAPES),
             pipes_as_concat: self.sql_mode.has(SqlMode::PIPES_AS_CONCAT),
+            real_as_float: self.sql_mode.has(SqlMode::REAL_AS_FLOAT),
         };
         let statement = parse_single(text.as_bytes(), mode)?.statement;
         let eval = |writes| self.eval(writes);
