@@ -10,6 +10,7 @@ use ilmenite_server::{Server, ServerConfig};
 use ilmenite_session::{Engine, EngineConfig};
 use ilmenite_store::StoreRef;
 use ilmenite_tikv::{TikvOptions, TikvStore};
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{ServerArgs, Switch};
@@ -39,6 +40,34 @@ pub(crate) struct Node {
     pub engine: Arc<Engine>,
     pub server: Server,
     store: StoreRef,
+    _statements: Statements,
+}
+
+/// The threads that statements run on. The runtime that everything else runs on is the caller's.
+struct Statements(Option<Runtime>);
+
+/// Nested expressions are walked by recursion. Of what is not used, nothing is taken.
+const STATEMENT_STACK_BYTES: usize = 8 << 20;
+
+impl Statements {
+    fn start() -> std::io::Result<(Statements, Handle)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("statement")
+            .thread_stack_size(STATEMENT_STACK_BYTES)
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok((Statements(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Statements {
+    fn drop(&mut self) {
+        // What still runs there is cut off; nothing waits for it.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Node {
@@ -62,8 +91,10 @@ impl Node {
             config.slots = slots;
         }
         let engine = Engine::open(config).await.map_err(|e| e.to_string())?;
+        let (_statements, statements) = Statements::start().map_err(|e| e.to_string())?;
         let config = ServerConfig {
             host,
+            statements,
             advertise_address: args.advertise_address.clone(),
             port,
             status_port: args.status_port.unwrap_or(10080),
@@ -76,6 +107,7 @@ impl Node {
             engine,
             server,
             store,
+            _statements,
         })
     }
 

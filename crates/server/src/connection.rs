@@ -3,8 +3,8 @@
 //! Whatever goes wrong here ends this connection and nothing else.
 
 use std::collections::HashMap;
-use std::net::TcpStream as StdTcpStream;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -18,15 +18,14 @@ use mysql_common::constants::CapabilityFlags;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::clients::Client;
 use crate::packet::{Malformed, PacketIo, ReadError, Reader};
 use crate::reply::{put_eof, put_error, put_ok};
 use crate::sink::Sink;
 use crate::values::{ParamType, put_column, read_param};
 
-/// How often a running statement looks whether its client is still there.
-const CLIENT_CHECK: Duration = Duration::from_millis(500);
-/// COM_STMT_SEND_LONG_DATA may gather so much for one statement.
-const LONG_DATA_BYTES_MAX: usize = 64 << 20;
+/// COM_STMT_SEND_LONG_DATA may gather so much on one connection.
+const LONG_DATA_BYTES_MAX: usize = 256 << 20;
 
 /// Commands, by their numbers on the wire.
 mod command {
@@ -56,15 +55,28 @@ struct Prepared {
     /// As bound last: a client binds once and executes many times.
     types: Vec<ParamType>,
     long_data: HashMap<u16, Vec<u8>>,
-    long_data_bytes: usize,
+    /// Why the next execution fails: sending long data has no answer of its own.
+    long_data_error: Option<Error>,
+}
+
+impl Prepared {
+    /// What the parameter held is forgotten with the execution it was for.
+    fn reset(&mut self) {
+        self.long_data = HashMap::new();
+        self.long_data_error = None;
+    }
+
+    fn long_data_bytes(&self) -> usize {
+        self.long_data.values().map(Vec::len).sum()
+    }
 }
 
 pub(crate) struct Connection {
     pub io: PacketIo,
     pub session: Session,
     pub capabilities: CapabilityFlags,
-    /// The same socket again, to notice a client that left during a statement.
-    pub socket: StdTcpStream,
+    /// By which it is noticed that the client left during a statement.
+    pub client: Arc<Client>,
     /// The server is stopping: end after the statement that runs.
     pub stopping: CancellationToken,
     prepared: HashMap<u32, Prepared>,
@@ -88,14 +100,14 @@ impl Connection {
         io: PacketIo,
         session: Session,
         capabilities: CapabilityFlags,
-        socket: StdTcpStream,
+        client: Arc<Client>,
         stopping: CancellationToken,
     ) -> Self {
         Connection {
             io,
             session,
             capabilities,
-            socket,
+            client,
             stopping,
             prepared: HashMap::new(),
         }
@@ -248,8 +260,7 @@ impl Connection {
             command::STMT_RESET => match Reader::new(payload).uint(4) {
                 Ok(id) => match self.prepared.get_mut(&(id as u32)) {
                     Some(prepared) => {
-                        prepared.long_data.clear();
-                        prepared.long_data_bytes = 0;
+                        prepared.reset();
                         self.put_ok(&OkInfo::default());
                     }
                     None => self.put_err(&Error::unknown_statement_handler(id, "mysqld_stmt_reset")),
@@ -266,16 +277,10 @@ impl Connection {
         let multi = self
             .capabilities
             .contains(CapabilityFlags::CLIENT_MULTI_STATEMENTS);
-        let mut sink = Sink::new(
-            &mut self.io,
-            self.capabilities,
-            self.session.results_collation(),
-            false,
-        );
-        let interrupt = self.session.client_gone();
+        let mut sink = Sink::new(&mut self.io, self.capabilities, &self.session, false);
         let result = {
-            let statement = std::pin::pin!(self.session.execute(text, multi, &mut sink));
-            while_client_waits(&self.socket, interrupt, statement).await
+            let _busy = self.client.busy();
+            self.session.execute(text, multi, &mut sink).await
         };
         let broken = sink.broken.take();
         self.conclude(result, broken)
@@ -333,16 +338,10 @@ impl Connection {
                 return Ok(());
             }
         };
-        let mut sink = Sink::new(
-            &mut self.io,
-            self.capabilities,
-            self.session.results_collation(),
-            true,
-        );
-        let interrupt = self.session.client_gone();
+        let mut sink = Sink::new(&mut self.io, self.capabilities, &self.session, true);
         let result = {
-            let statement = std::pin::pin!(self.session.execute_prepared(id, &params, &mut sink));
-            while_client_waits(&self.socket, interrupt, statement).await
+            let _busy = self.client.busy();
+            self.session.execute_prepared(id, &params, &mut sink).await
         };
         let broken = sink.broken.take();
         self.conclude(result, broken)
@@ -362,6 +361,10 @@ impl Connection {
         let Some(prepared) = self.prepared.get_mut(&id) else {
             return Err(Error::unknown_statement_handler(id, "mysqld_stmt_execute"));
         };
+        if let Some(error) = prepared.long_data_error.take() {
+            prepared.reset();
+            return Err(error);
+        }
         let n = prepared.params;
         if n == 0 {
             return Ok((id, Vec::new()));
@@ -389,7 +392,7 @@ impl Connection {
             };
             params.push(datum);
         }
-        prepared.long_data_bytes = 0;
+        prepared.reset();
         Ok((id, params))
     }
 
@@ -398,19 +401,25 @@ impl Connection {
         let (Ok(id), Ok(param)) = (r.uint(4), r.uint(2)) else {
             return;
         };
+        let gathered: usize = self.prepared.values().map(Prepared::long_data_bytes).sum();
+        let one_bytes_max = self.session.max_allowed_packet();
         let Some(prepared) = self.prepared.get_mut(&(id as u32)) else {
             return;
         };
-        if param as usize >= prepared.params || prepared.long_data_bytes + r.rest.len() > LONG_DATA_BYTES_MAX
-        {
+        let param = param as u16;
+        if usize::from(param) >= prepared.params {
+            prepared.long_data_error = Some(Error::wrong_arguments("mysqld_stmt_send_long_data"));
             return;
         }
-        prepared.long_data_bytes += r.rest.len();
-        prepared
-            .long_data
-            .entry(param as u16)
-            .or_default()
-            .extend_from_slice(&r.rest);
+        let data = prepared.long_data.entry(param).or_default();
+        if data.len() + r.rest.len() > one_bytes_max || gathered + r.rest.len() > LONG_DATA_BYTES_MAX {
+            prepared.long_data_error = Some(Error::long_data_too_long());
+            prepared.long_data = HashMap::new();
+            return;
+        }
+        if prepared.long_data_error.is_none() {
+            data.extend_from_slice(&r.rest);
+        }
     }
 
     fn put_result(&mut self, result: Result<(), Error>) {
@@ -426,20 +435,16 @@ impl Connection {
     }
 
     pub(crate) fn put_ok(&mut self, info: &OkInfo) {
-        let status = self.session.status();
         let info = OkInfo {
-            in_transaction: status.in_transaction,
-            autocommit: status.autocommit,
+            session: self.session.status(),
             ..info.clone()
         };
         self.io.put(|out| put_ok(out, 0, &info));
     }
 
     fn put_eof(&mut self) {
-        let status = self.session.status();
         let info = OkInfo {
-            in_transaction: status.in_transaction,
-            autocommit: status.autocommit,
+            session: self.session.status(),
             ..Default::default()
         };
         self.io.put(|out| put_eof(out, &info));
@@ -489,34 +494,4 @@ impl Idle {
             self.timer.as_mut().reset(deadline);
         }
     }
-}
-
-/// Returns once the client has closed the socket.
-async fn client_gone(socket: &StdTcpStream) {
-    loop {
-        tokio::time::sleep(CLIENT_CHECK).await;
-        // The socket does not block: "nothing there yet" is the answer of a client that waits.
-        match socket.peek(&mut [0]) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Awaits a statement; interrupts it when the client has gone meanwhile. The statement is pinned by the caller: the state
-/// of one takes kilobytes, and to pass it by value is to copy it.
-async fn while_client_waits<T>(
-    socket: &StdTcpStream,
-    interrupt: impl FnOnce(),
-    mut statement: Pin<&mut impl Future<Output = T>>,
-) -> T {
-    tokio::select! {
-        biased;
-        result = &mut statement => return result,
-        _ = client_gone(socket) => {}
-    }
-    interrupt();
-    statement.await
 }

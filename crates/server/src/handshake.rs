@@ -10,8 +10,9 @@ use ilmenite_base::rng;
 use mysql_common::constants::{CapabilityFlags, StatusFlags};
 use tokio_rustls::TlsAcceptor;
 
+use crate::compress::Compression;
 use crate::keys::PasswordKey;
-use crate::packet::{Malformed, PacketIo, ReadError, Reader, Stream};
+use crate::packet::{Malformed, PacketIo, ReadError, Reader};
 
 pub(crate) const NATIVE: &str = "mysql_native_password";
 pub(crate) const CACHING_SHA2: &str = "caching_sha2_password";
@@ -19,12 +20,14 @@ pub(crate) const NONCE_BYTES: usize = 20;
 /// utf8mb4_bin.
 const GREETING_COLLATION: u8 = 46;
 
-/// What this server can do. `CLIENT_COMPRESS` is left out on purpose: it costs more than loopback and LANs gain.
+/// What this server can do.
 pub(crate) fn capabilities(tls: bool) -> CapabilityFlags {
     let mut flags = CapabilityFlags::CLIENT_LONG_PASSWORD
         | CapabilityFlags::CLIENT_FOUND_ROWS
         | CapabilityFlags::CLIENT_LONG_FLAG
         | CapabilityFlags::CLIENT_CONNECT_WITH_DB
+        | CapabilityFlags::CLIENT_COMPRESS
+        | CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM
         | CapabilityFlags::CLIENT_LOCAL_FILES
         | CapabilityFlags::CLIENT_IGNORE_SPACE
         | CapabilityFlags::CLIENT_PROTOCOL_41
@@ -54,6 +57,23 @@ pub(crate) struct ClientHello {
     pub plugin: String,
     pub auth_response: Bytes,
     pub attributes: Vec<(String, String)>,
+    /// With `CLIENT_ZSTD_COMPRESSION_ALGORITHM`.
+    pub zstd_level: u8,
+}
+
+impl ClientHello {
+    /// How the connection is compressed once the client is known, where it asks for it.
+    pub(crate) fn compression(&self) -> std::io::Result<Option<Compression>> {
+        let wants = |flag| self.capabilities.contains(flag);
+        // Of a client that can do both, MySQL takes the older one.
+        Ok(if wants(CapabilityFlags::CLIENT_COMPRESS) {
+            Some(Compression::zlib())
+        } else if wants(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM) {
+            Some(Compression::zstd(self.zstd_level)?)
+        } else {
+            None
+        })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -136,12 +156,12 @@ pub(crate) async fn greet(
     }
     if let (true, Some(acceptor)) = (flags.contains(CapabilityFlags::CLIENT_SSL), tls) {
         let limit = io.max_allowed_packet;
-        let (stream, sequence) = io.into_stream()?;
-        let Stream::Plain(tcp) = stream else {
-            return Err(HandshakeError::Malformed);
-        };
-        let stream = acceptor.accept(tcp).await.map_err(HandshakeError::Tls)?;
-        io = PacketIo::new(Stream::Tls(Box::new(stream)), limit).with_sequence(sequence);
+        let (stream, read, sequence) = io.into_parts();
+        let stream = stream
+            .start_tls(read, acceptor)
+            .await
+            .map_err(HandshakeError::Tls)?;
+        io = PacketIo::new(stream, limit).with_sequence(sequence);
         payload = io.read_packet().await?;
     }
     let hello = parse_hello(payload)?;
@@ -154,7 +174,8 @@ fn text(bytes: Bytes) -> String {
 
 fn parse_hello(payload: Bytes) -> Result<ClientHello, Malformed> {
     let mut r = Reader::new(payload);
-    let capabilities = CapabilityFlags::from_bits_truncate(r.uint(4)? as u32);
+    // What only the client claims counts for nothing.
+    let capabilities = CapabilityFlags::from_bits_truncate(r.uint(4)? as u32) & capabilities(true);
     let _max_packet = r.uint(4)?;
     let collation = r.u8()?;
     r.bytes(23)?;
@@ -179,6 +200,10 @@ fn parse_hello(payload: Bytes) -> Result<ClientHello, Malformed> {
     if capabilities.contains(CapabilityFlags::CLIENT_CONNECT_ATTRS) && !r.is_empty() {
         attributes = parse_attributes(&mut r)?;
     }
+    let mut zstd_level = 0;
+    if capabilities.contains(CapabilityFlags::CLIENT_ZSTD_COMPRESSION_ALGORITHM) && !r.is_empty() {
+        zstd_level = r.u8()?;
+    }
     Ok(ClientHello {
         capabilities,
         collation,
@@ -187,6 +212,7 @@ fn parse_hello(payload: Bytes) -> Result<ClientHello, Malformed> {
         plugin,
         auth_response,
         attributes,
+        zstd_level,
     })
 }
 
@@ -231,6 +257,8 @@ pub(crate) fn parse_change_user(
         plugin,
         auth_response,
         attributes,
+        // The connection stays as it is compressed.
+        zstd_level: 0,
     })
 }
 

@@ -4,62 +4,18 @@
 //! Source of the format: MySQL internals, "MySQL Packets".
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::compress::Compression;
+use crate::stream::Stream;
 
 pub(crate) const PAYLOAD_MAX: usize = (1 << 24) - 1;
 /// Written out once so much has gathered.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 /// A read buffer that grew beyond this for one large packet is given back after it.
 const READ_BUFFER_KEPT_BYTES: usize = 256 << 10;
-
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Stream::Tls(_))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Stream::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Stream::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(s) => Pin::new(s).poll_flush(cx),
-            Stream::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Stream::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
-        }
-    }
-}
 
 /// Why a connection cannot go on reading.
 #[derive(Debug)]
@@ -86,6 +42,8 @@ pub(crate) struct PacketIo {
     write: Vec<u8>,
     sequence: u8,
     pub max_allowed_packet: usize,
+    /// From the end of the handshake on, where the client asked for it.
+    compression: Option<Compression>,
 }
 
 impl PacketIo {
@@ -96,19 +54,23 @@ impl PacketIo {
             write: Vec::new(),
             sequence: 0,
             max_allowed_packet,
+            compression: None,
         }
+    }
+
+    /// What is read and written from here on is compressed.
+    pub(crate) fn compress(&mut self, compression: Compression) {
+        self.compression = Some(compression);
     }
 
     pub(crate) fn is_tls(&self) -> bool {
         self.stream.is_tls()
     }
 
-    /// For the change to TLS: the bare stream, when nothing is buffered that would be lost.
-    pub(crate) fn into_stream(self) -> Result<(Stream, u8), ReadError> {
-        if !self.read.is_empty() {
-            return Err(ReadError::OutOfOrder);
-        }
-        Ok((self.stream, self.sequence))
+    /// For the change to TLS: the bare stream, what has been read of it already (a client may send the beginning of TLS along
+    /// with its wish), and the sequence number due.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes, u8) {
+        (self.stream, self.read.freeze(), self.sequence)
     }
 
     pub(crate) fn with_sequence(mut self, sequence: u8) -> Self {
@@ -119,6 +81,9 @@ impl PacketIo {
     /// A new command begins: numbers count from 0 again.
     pub(crate) fn reset_sequence(&mut self) {
         self.sequence = 0;
+        if let Some(compression) = &mut self.compression {
+            compression.reset_sequence();
+        }
     }
 
     pub(crate) async fn read_packet(&mut self) -> Result<Bytes, ReadError> {
@@ -127,7 +92,8 @@ impl PacketIo {
             self.fill(4, whole.is_none()).await?;
             let length = self.read[0] as usize | (self.read[1] as usize) << 8 | (self.read[2] as usize) << 16;
             let sequence = self.read[3];
-            if sequence != self.sequence {
+            // Compressed packets have numbers of their own; what those inside have, clients do not agree on.
+            if sequence != self.sequence && self.compression.is_none() {
                 return Err(ReadError::OutOfOrder);
             }
             let so_far = whole.as_ref().map_or(0, |w| w.len());
@@ -161,7 +127,15 @@ impl PacketIo {
                 .max(if self.read.is_empty() { 4096 } else { 0 }),
         );
         while self.read.len() < n {
-            if self.stream.read_buf(&mut self.read).await? == 0 {
+            let more = match &mut self.compression {
+                None => self.stream.read_buf(&mut self.read).await? > 0,
+                Some(compression) => {
+                    let more = compression.read(&mut self.stream, &mut self.read).await?;
+                    self.sequence = compression.sequence();
+                    more
+                }
+            };
+            if !more {
                 return Err(match at_start && self.read.is_empty() {
                     true => ReadError::Closed,
                     false => ReadError::Io(io::ErrorKind::UnexpectedEof.into()),
@@ -215,7 +189,13 @@ impl PacketIo {
 
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         if !self.write.is_empty() {
-            self.stream.write_all(&self.write).await?;
+            match &mut self.compression {
+                None => self.stream.write_all(&self.write).await?,
+                Some(compression) => {
+                    compression.write(&mut self.stream, &self.write).await?;
+                    self.sequence = compression.sequence();
+                }
+            }
             self.write.clear();
             if self.write.capacity() > 4 * WRITE_BUFFER_BYTES {
                 self.write.shrink_to(WRITE_BUFFER_BYTES);
@@ -321,6 +301,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[test]

@@ -8,8 +8,13 @@ use crate::packet::{put_lenenc_bytes, put_lenenc_int};
 
 fn status_flags(info: &OkInfo) -> u16 {
     let mut flags = StatusFlags::empty();
-    flags.set(StatusFlags::SERVER_STATUS_IN_TRANS, info.in_transaction);
-    flags.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, info.autocommit);
+    let session = info.session;
+    flags.set(StatusFlags::SERVER_STATUS_IN_TRANS, session.in_transaction);
+    flags.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, session.autocommit);
+    flags.set(
+        StatusFlags::SERVER_STATUS_NO_BACKSLASH_ESCAPES,
+        session.no_backslash_escapes,
+    );
     flags.set(StatusFlags::SERVER_MORE_RESULTS_EXISTS, info.more_results);
     flags.bits()
 }

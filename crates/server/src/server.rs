@@ -3,24 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ilmenite_error::Error;
 use ilmenite_session::{ConnectionInfo, Engine, Session};
+use mysql_common::constants::CapabilityFlags;
 use thiserror::Error as ThisError;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, Open};
+use crate::clients::Clients;
 use crate::connection::{Connection, Ended};
 use crate::handshake::{self, ClientHello, HandshakeError, NONCE_BYTES, Proof};
 use crate::keys::{PasswordKey, tls_acceptor};
-use crate::packet::{PacketIo, Stream};
+use crate::packet::{PacketIo, ReadError};
 use crate::reply::put_error;
 use crate::status;
+use crate::stream::Stream;
 use crate::wake::HttpWake;
 
 /// A client that has not finished its handshake by then is cut off.
@@ -38,6 +42,9 @@ pub struct ServerConfig {
     /// 0: any free port.
     pub port: u16,
     pub status_port: u16,
+    /// Where connections are served and statements run. Not the runtime that starts the server: what keeps the node alive
+    /// (accepting, leases, the status port, schema changes) must not wait for a thread that statements hold.
+    pub statements: Handle,
     /// Certificate and key as PEM files; none: a self-signed certificate made at start.
     pub tls_files: Option<(PathBuf, PathBuf)>,
 }
@@ -66,7 +73,8 @@ struct Shared {
     tls: TlsAcceptor,
     key: Arc<PasswordKey>,
     stop: CancellationToken,
-    open: AtomicUsize,
+    admission: Admission,
+    clients: Arc<Clients>,
 }
 
 impl Server {
@@ -96,10 +104,17 @@ impl Server {
                 tls,
                 key: Arc::default(),
                 stop: stop.clone(),
-                open: AtomicUsize::new(0),
+                admission: Admission::default(),
+                clients: Arc::default(),
             });
+            tokio::spawn(shared.clients.clone().watch(stop.clone()));
             tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
-            tokio::spawn(accept(listener, shared, connections.clone()));
+            tokio::spawn(accept(
+                listener,
+                shared,
+                connections.clone(),
+                config.statements.clone(),
+            ));
             let advertised = config.advertise_address.as_deref().unwrap_or(&config.host);
             engine.catalog.set_addresses(
                 &format!("{advertised}:{}", address.port()),
@@ -154,7 +169,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {
         })
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, statements: Handle) {
     loop {
         let accepted = tokio::select! {
             _ = shared.stop.cancelled() => return,
@@ -163,13 +178,17 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
         match accepted {
             Ok((tcp, peer)) => {
                 let shared = shared.clone();
-                connections.spawn(async move {
-                    shared.open.fetch_add(1, Ordering::Relaxed);
-                    if let Err(e) = serve(&shared, tcp, peer).await {
-                        tracing::debug!(%peer, error = %e, "handshake failed");
+                let connection = async move {
+                    match serve(&shared, tcp, peer).await {
+                        Ok(()) => {}
+                        // A look whether anyone is there, as load balancers take it.
+                        Err(HandshakeError::Read(ReadError::Closed)) => {
+                            tracing::debug!(%peer, "closed before the handshake");
+                        }
+                        Err(e) => tracing::info!(%peer, error = %e, "handshake failed"),
                     }
-                    shared.open.fetch_sub(1, Ordering::Relaxed);
-                });
+                };
+                connections.spawn_on(connection, &statements);
             }
             Err(e) => {
                 // Out of file descriptors, most likely: wait for some to come back.
@@ -191,7 +210,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
     let mut io = PacketIo::new(Stream::Plain(TcpStream::from_std(std)?), HANDSHAKE_PACKET_MAX);
 
     let id = shared.engine.next_connection_id();
-    if shared.open.load(Ordering::Relaxed) > shared.engine.max_connections() {
+    if shared.admission.is_full(shared.engine.max_connections()) {
         // In place of the greeting: the client reads it as why it cannot connect.
         let error = Error::too_many_connections();
         io.put(|out| put_error(out, &error, Default::default()));
@@ -199,21 +218,37 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
         return Ok(());
     }
     let nonce = handshake::nonce();
-    let greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, async {
+    let half_open = shared.admission.begin(id);
+    let greet = async {
         let version = shared.engine.version();
         let (mut io, hello) = handshake::greet(io, version, id, &nonce, Some(&shared.tls)).await?;
         let session = authenticate(shared, &mut io, &hello, &nonce, id, peer).await?;
         Ok::<_, HandshakeError>((io, hello, session))
-    })
-    .await;
-    let (io, hello, session) = match greeted {
+    };
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, greet) => greeted,
+        _ = half_open.displaced.cancelled() => {
+            tracing::info!(%peer, "cut off in its handshake: too many of them at once");
+            return Ok(());
+        }
+    };
+    drop(half_open);
+    let (mut io, hello, session) = match greeted {
         Ok(greeted) => greeted?,
         Err(_) => return Ok(()),
     };
     let Some(session) = session else { return Ok(()) };
-    let mut connection = Connection::new(io, session, hello.capabilities, socket, shared.stop.clone());
+    let Some(_open) = enter(shared, &session) else {
+        refuse(&mut io, &Error::too_many_connections(), hello.capabilities).await;
+        return Ok(());
+    };
+    let client = shared.clients.add(id, socket.try_clone()?, session.interrupt());
+    let mut connection = Connection::new(io, session, hello.capabilities, client, shared.stop.clone());
     connection.put_ok(&Default::default());
     connection.io.flush().await?;
+    if let Some(compression) = hello.compression()? {
+        connection.io.compress(compression);
+    }
     loop {
         match connection.serve().await {
             Ended::Closed => {
@@ -231,7 +266,10 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
                 };
                 connection.session.close().await;
                 match authenticate(shared, &mut connection.io, &hello, &nonce, id, peer).await? {
-                    Some(session) => connection.session = session,
+                    Some(session) => {
+                        connection.client = shared.clients.add(id, socket.try_clone()?, session.interrupt());
+                        connection.session = session;
+                    }
                     None => return Ok(()),
                 }
                 connection.put_ok(&Default::default());
@@ -253,12 +291,22 @@ async fn authenticate(
     match try_authenticate(shared, io, hello, nonce, id, peer).await? {
         Ok(session) => Ok(Some(session)),
         Err(error) => {
-            let capabilities = hello.capabilities;
-            io.put(|out| put_error(out, &error, capabilities));
-            io.shutdown().await;
+            refuse(io, &error, hello.capabilities).await;
             Ok(None)
         }
     }
+}
+
+/// In place of the OK that would end the handshake.
+async fn refuse(io: &mut PacketIo, error: &Error, capabilities: CapabilityFlags) {
+    io.put(|out| put_error(out, error, capabilities));
+    io.shutdown().await;
+}
+
+fn enter<'a>(shared: &'a Shared, session: &Session) -> Option<Open<'a>> {
+    shared
+        .admission
+        .enter(shared.engine.max_connections(), session.is_administrator())
 }
 
 async fn try_authenticate(
@@ -273,6 +321,9 @@ async fn try_authenticate(
     let denied = |with_password: bool| {
         Error::access_denied(&hello.user, &host, if with_password { "YES" } else { "NO" })
     };
+    if shared.engine.requires_secure_transport() && !io.is_tls() {
+        return Ok(Err(Error::secure_transport_required()));
+    }
     // An unknown user goes through the same motions, so that names cannot be probed for.
     let account = match shared.engine.account(&hello.user, &host).await {
         Ok(account) => account,
@@ -328,12 +379,8 @@ async fn try_authenticate(
         account,
         database: hello.database.clone(),
         collation: hello.collation,
-        found_rows: hello
-            .capabilities
-            .contains(mysql_common::constants::CapabilityFlags::CLIENT_FOUND_ROWS),
-        interactive: hello
-            .capabilities
-            .contains(mysql_common::constants::CapabilityFlags::CLIENT_INTERACTIVE),
+        found_rows: hello.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS),
+        interactive: hello.capabilities.contains(CapabilityFlags::CLIENT_INTERACTIVE),
         attributes: hello.attributes.clone(),
         tls: io.is_tls(),
     };

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ilmenite_error::{Error, Result};
-use ilmenite_executor::{OkInfo, ResultSink, Row};
+use ilmenite_executor::{OkInfo, ResultSink, Row, SessionStatus};
 use ilmenite_planner::ResultColumn;
+use ilmenite_session::Session;
 use mysql_common::constants::CapabilityFlags;
 
 use crate::packet::{PacketIo, ReadError, put_lenenc_int};
@@ -17,6 +18,8 @@ pub(crate) struct Sink<'a> {
     io: &'a mut PacketIo,
     capabilities: CapabilityFlags,
     collation: Option<u16>,
+    /// As it was when the statement began.
+    session: SessionStatus,
     binary: bool,
     columns: Arc<[ResultColumn]>,
     scratch: Vec<u8>,
@@ -28,13 +31,14 @@ impl<'a> Sink<'a> {
     pub(crate) fn new(
         io: &'a mut PacketIo,
         capabilities: CapabilityFlags,
-        collation: Option<u16>,
+        session: &Session,
         binary: bool,
     ) -> Self {
         Sink {
             io,
             capabilities,
-            collation,
+            collation: session.results_collation(),
+            session: session.status(),
             binary,
             columns: Arc::default(),
             scratch: Vec::new(),
@@ -63,15 +67,11 @@ impl ResultSink for Sink<'_> {
             self.io.put(|out| put_column(out, column, collation));
         }
         if !self.deprecate_eof() {
-            self.io.put(|out| {
-                put_eof(
-                    out,
-                    &OkInfo {
-                        autocommit: true,
-                        ..Default::default()
-                    },
-                )
-            });
+            let info = OkInfo {
+                session: self.session,
+                ..Default::default()
+            };
+            self.io.put(|out| put_eof(out, &info));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ fn fault_numbers() -> Vec<String> {
         ('F', 60..=68),
         ('F', 70..=74),
         ('P', 1..=19),
+        ('S', 1..=35),
     ];
     let numbers = known
         .into_iter()
@@ -76,7 +77,7 @@ fn every_fault_has_its_row_and_its_test() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         if let ["", number, _what, kind, by, ""] = cells[..]
             && number.len() == 3
-            && number.starts_with(['F', 'P'])
+            && number.starts_with(['F', 'P', 'S'])
         {
             let row = (kind.to_owned(), by.to_owned());
             rows.entry(number.to_owned()).or_default().push(row);

@@ -65,6 +65,8 @@ codes! {
         "Close idle connections or raise max_connections.";
     db_access_denied(user, host, db) = 1044 b"42000" User "Access denied for user '{user}'@'{host}' to database '{db}'",
         "Have the user granted rights on the database.";
+    account_gone(user, host) = 1045 b"28000" User "Access denied for user '{user}'@'{host}': the account was dropped or locked",
+        "Connect as another user.";
     access_denied(user, host, using) = 1045 b"28000" User "Access denied for user '{user}'@'{host}' (using password: {using})",
         "Check user name and password.";
     no_database_selected() = 1046 b"3D000" User "No database selected",
@@ -143,6 +145,8 @@ codes! {
         "Choose a name of 1 to 64 characters without a trailing space.";
     wrong_table_name(name) = 1103 b"42000" User "Incorrect table name '{name}'",
         "Choose a name of 1 to 64 characters without a trailing space.";
+    long_data_too_long() = 1105 b"HY000" User "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
+        "Send less, or raise max_allowed_packet.";
     unknown(message) = 1105 b"HY000" Permanent "{message}",
         "The text says what happened.";
     unknown_table(table, clause) = 1109 b"42S02" User "Unknown table '{table}' in {clause}",
@@ -219,6 +223,8 @@ codes! {
         "Give a value of the variable's type.";
     not_supported_yet(what) = 1235 b"42000" User "This version of Ilmenite doesn't yet support '{what}'",
         "Write it another way.";
+    table_locks_not_taken() = 1235 b"42000" User "LOCK TABLES locks nothing: use transactions and SELECT ... FOR UPDATE",
+        "Use a transaction; for a consistent dump, mysqldump --single-transaction.";
     wrong_variable_scope(name, kind) = 1238 b"HY000" User "Variable '{name}' is a {kind} variable",
         "It cannot be set like that.";
     session_variable_read_only(name) = 1238 b"HY000" User "SESSION variable '{name}' is read-only. Use SET GLOBAL to assign the value",
@@ -257,6 +263,8 @@ codes! {
         "Leave ENGINE out.";
     non_updatable_table(table, statement) = 1288 b"HY000" User "The target table {table} of the {statement} is not updatable",
         "Name the table below it.";
+    read_only_server(option) = 1290 b"HY000" User "The MySQL server is running with the --{option} option so it cannot execute this statement",
+        "Wait until it is switched off (SET GLOBAL read_only = OFF), or write elsewhere.";
     duplicated_value_in_type(column, value, kind) = 1291 b"HY000" User "Column '{column}' has duplicated value '{value}' in {kind}",
         "Name each member once.";
     truncated_wrong_value(kind, value) = 1292 b"22007" User "Truncated incorrect {kind} value: '{value}'",
@@ -301,6 +309,8 @@ codes! {
         "Give a length of at least 1.";
     cannot_user(operation, user) = 1396 b"HY000" User "Operation {operation} failed for {user}",
         "Check which accounts there are (SELECT user, host FROM mysql.user).";
+    last_administrator(operation, user) = 1396 b"HY000" User "Operation {operation} failed for {user}: nobody would be left to administer accounts",
+        "Give another account all privileges WITH GRANT OPTION first.";
     data_too_long(column, row) = 1406 b"22001" User "Data too long for column '{column}' at row {row}",
         "Shorten the value or widen the column.";
     text_too_long(length, max) = 1406 b"22001" User "Data too long: {length} characters where {max} are allowed",
@@ -389,6 +399,8 @@ codes! {
         "Write 'one' or 'all'.";
     json_null_key() = 3158 b"22032" User "JSON documents may not contain NULL member names.",
         "Give every member a name.";
+    secure_transport_required() = 3159 b"HY000" User "Connections using insecure transport are prohibited while --require_secure_transport=ON.",
+        "Connect with TLS.";
     no_such_user(user) = 3162 b"HY000" User "Authorization ID {user} does not exist.",
         "Create the account first.";
     user_already_exists(user) = 3163 b"HY000" User "Authorization ID {user} already exists.",

@@ -169,8 +169,9 @@ impl<'p> AggregateExecutor<'p> {
         let mut batch = Vec::new();
         if let Some(mut input) = self.input.take() {
             while input.next(rt, &mut batch).await? {
-                rt.env.statement.check()?;
-                for row in batch.drain(..) {
+                rt.env.statement.turn().await?;
+                for (at, row) in batch.drain(..).enumerate() {
+                    rt.env.statement.turn_at(at).await?;
                     self.add(&mut round, row, &mut memory, rt).await?;
                 }
             }
@@ -197,9 +198,7 @@ impl<'p> AggregateExecutor<'p> {
         let mut count = 0usize;
         while let Some(row) = reader.next()? {
             count += 1;
-            if count.is_multiple_of(BATCH_ROWS) {
-                rt.env.statement.check()?;
-            }
+            rt.env.statement.turn_at(count).await?;
             self.add(&mut round, row, &mut memory, rt).await?;
         }
         self.memory = Some(memory);
@@ -232,9 +231,10 @@ impl Executor for AggregateExecutor<'_> {
             self.first_round(rt).await?;
         }
         loop {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             while out.len() < BATCH_ROWS {
                 let Some(group) = self.done.next() else { break };
+                rt.env.statement.turn_at(out.len()).await?;
                 out.push(self.finish(group, &rt.eval)?);
             }
             if !out.is_empty() {

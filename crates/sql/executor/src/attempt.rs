@@ -139,7 +139,7 @@ impl Work<'_> {
             InsertSource::Values(rows) => {
                 inserted.several = rows.len() > 1;
                 for chunk in rows.chunks(WRITE_ROWS) {
-                    self.write.env.statement.check()?;
+                    self.write.env.statement.turn().await?;
                     let first = inserted.records;
                     let single = !inserted.several;
                     let rt = self.reading(transaction);
@@ -160,7 +160,7 @@ impl Work<'_> {
                     if chunk.is_empty() {
                         break;
                     }
-                    self.write.env.statement.check()?;
+                    self.write.env.statement.turn().await?;
                     let rows = query_rows(plan, &table, chunk, &types, inserted.records, self.write.eval)?;
                     self.write_rows(plan, &table, rows, transaction, &mut inserted)
                         .await?;

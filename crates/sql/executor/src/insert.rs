@@ -177,7 +177,7 @@ pub(crate) async fn write_rows(
             }
             txn.rollback_to(before);
             for row in &batch {
-                write.env.statement.check()?;
+                write.env.statement.turn().await?;
                 match collision {
                     Collision::Update(plan) => {
                         insert_or_update(table, row, plan, txn, write, inserted).await?

@@ -101,6 +101,7 @@ impl<'p> IndexJoin<'p> {
             .zip(origins.into_iter().map(|at| whose[at]))
             .peekable();
         for (at, left) in self.batch.drain(..).enumerate() {
+            rt.env.statement.turn_at(at).await?;
             let mut matched = false;
             while let Some((row, _)) = found.next_if(|(_, origin)| *origin == at) {
                 if self.matching.fits(&row, rt).await? {
@@ -118,11 +119,12 @@ impl<'p> IndexJoin<'p> {
     async fn join_ranges(&mut self, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<()> {
         let mut rows = Vec::new();
         for left in std::mem::take(&mut self.batch) {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             rows.clear();
             self.access.read_all(&left, rt, &mut rows).await?;
             let mut matched = false;
-            for row in rows.drain(..) {
+            for (at, row) in rows.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 if self.matching.fits(&row, rt).await? {
                     matched = true;
                     out.push(row);
@@ -141,7 +143,7 @@ impl Executor for IndexJoin<'_> {
     async fn next(&mut self, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             if self.ended || !self.left.next(rt, &mut self.batch).await? {
                 self.ended = true;
                 return Ok(false);
@@ -205,6 +207,7 @@ impl<'p> HashJoin<'p> {
         }
         let subqueries = used_subqueries(self.keys.iter().map(|(_, r, _)| r));
         for (at, row) in rows.iter().enumerate() {
+            rt.env.statement.turn_at(at).await?;
             rt.subqueries.prepare(rt, &subqueries, row).await?;
             if let Some(key) = join_key(self.keys.iter().map(|(_, r, c)| (r, c)), row, &rt.eval)? {
                 memory.grow(key.len() as u64 + 64)?;
@@ -256,10 +259,7 @@ impl Executor for HashJoin<'_> {
                 if let Some(candidate) = candidates.get(*at) {
                     *at += 1;
                     tried += 1;
-                    if tried.is_multiple_of(16 * BATCH_ROWS) {
-                        rt.env.statement.check()?;
-                        tokio::task::yield_now().await;
-                    }
+                    rt.env.statement.turn_at(tried).await?;
                     let row = self.matching.joined(left, &built.rows[*candidate as usize]);
                     if self.matching.fits(&row, rt).await? {
                         *matched = true;
@@ -276,7 +276,7 @@ impl Executor for HashJoin<'_> {
                 continue;
             }
             let Some(left) = self.batch.next() else {
-                rt.env.statement.check()?;
+                rt.env.statement.turn().await?;
                 let mut batch = Vec::new();
                 if !self.left.next(rt, &mut batch).await? {
                     break;
@@ -337,7 +337,8 @@ impl<'p> SemiJoinExecutor<'p> {
         let mut partly_null = Vec::new();
         let mut plain = Vec::new();
         let empty = rows.is_empty();
-        for row in rows {
+        for (at, row) in rows.into_iter().enumerate() {
+            rt.env.statement.turn_at(at).await?;
             if row.contains(&Datum::Null) {
                 partly_null.push(row);
                 continue;
@@ -415,14 +416,15 @@ impl Executor for SemiJoinExecutor<'_> {
             self.members = Some(self.read(rt).await?);
         }
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             if !self.input.next(rt, &mut self.batch).await? {
                 return Ok(false);
             }
             let Some(members) = &self.members else {
                 return Ok(false);
             };
-            for row in self.batch.drain(..) {
+            for (at, row) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 if !self.left_subqueries.is_empty() {
                     rt.subqueries.prepare(rt, &self.left_subqueries, &row).await?;
                 }

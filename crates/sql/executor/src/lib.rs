@@ -36,7 +36,7 @@ pub use env::{Settings, StatementEnv, VirtualFilter, VirtualRows};
 pub use insert::Inserted;
 pub use load::{Loaded, load};
 pub use query::{Sent, send};
-pub use result::{OkInfo, ResultSink, Row, StatementOutcome};
+pub use result::{OkInfo, ResultSink, Row, SessionStatus, StatementOutcome};
 pub use retry::Retries;
 pub use runtime::{ReadView, SubqueryRows};
 pub use statement::{MemoryTracker, StatementContext, StopReason};

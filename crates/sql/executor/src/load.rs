@@ -163,7 +163,7 @@ impl Loader<'_> {
         let mode = self.transaction.mode();
         let mut retries = Retries::default();
         loop {
-            self.env.statement.check()?;
+            self.env.statement.turn().await?;
             let for_update_ts = match mode {
                 TxnMode::Optimistic => self.transaction.start_ts(),
                 TxnMode::Pessimistic => self.env.store.timestamp().await?,

@@ -82,7 +82,7 @@ pub async fn send(
     let mut more = executor.next(&rt, &mut batch).await?;
     sink.columns(&plan.columns).await?;
     while more {
-        env.statement.check()?;
+        env.statement.turn().await?;
         sent.found += batch.len() as u64;
         window.cut(&mut batch);
         if plan.lock_keys > 0 {
@@ -130,7 +130,7 @@ pub(crate) async fn read_and_lock(
             LockWait::SkipLocked => {
                 let mut kept = Vec::with_capacity(rows.len());
                 for row in rows {
-                    env.statement.check()?;
+                    env.statement.turn().await?;
                     match transaction
                         .lock(keys_of(&row), for_update_ts, std::time::Duration::ZERO)
                         .await

@@ -9,6 +9,15 @@ use ilmenite_types::Datum;
 
 pub type Row = Vec<Datum>;
 
+/// What the client is told of its session with the end of every result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionStatus {
+    pub in_transaction: bool,
+    pub autocommit: bool,
+    /// A backslash in a string is a backslash: drivers that escape by themselves go by it.
+    pub no_backslash_escapes: bool,
+}
+
 /// The end of a statement without a result set, or of one with.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OkInfo {
@@ -17,8 +26,7 @@ pub struct OkInfo {
     pub warnings: u16,
     /// For example `Records: 3  Duplicates: 0  Warnings: 0`.
     pub info: String,
-    pub in_transaction: bool,
-    pub autocommit: bool,
+    pub session: SessionStatus,
     /// Another result of the same (multi-)statement follows.
     pub more_results: bool,
 }

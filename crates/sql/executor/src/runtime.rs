@@ -101,7 +101,7 @@ pub(crate) async fn collect(node: &Node, rt: &Runtime<'_>, limit: usize) -> Resu
     let mut rows = Vec::new();
     let mut batch = Vec::new();
     while rows.len() < limit && executor.next(rt, &mut batch).await? {
-        rt.env.statement.check()?;
+        rt.env.statement.turn().await?;
         memory.grow(batch.iter().map(|row| row_bytes(row)).sum())?;
         rows.append(&mut batch);
     }
@@ -270,7 +270,7 @@ impl<'a> SubqueryRunner<'a> {
         let rows = match cached {
             Some(rows) => rows,
             None => {
-                rt.env.statement.check()?;
+                rt.env.statement.turn().await?;
                 // An error counts only if the expression really asks for the rows.
                 let rows = self.run(rt, plan, &outer).await.map(Arc::new);
                 if rt.env.statement.cancel.is_cancelled() {

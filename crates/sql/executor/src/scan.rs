@@ -379,7 +379,7 @@ impl Position {
     ) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             if self.remaining == 0 && self.pending.is_empty() {
                 return Ok(false);
             }

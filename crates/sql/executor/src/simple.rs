@@ -81,6 +81,7 @@ impl Executor for Virtual<'_> {
         };
         while out.len() < BATCH_ROWS {
             let Some(mut stored) = rows.pop_front() else { break };
+            rt.env.statement.turn_at(rows.len()).await?;
             let row = spread(&mut stored, &self.scan.columns, self.scan.width);
             if holds(&self.scan.filter, &self.subqueries, &row, rt).await? {
                 out.push(row);
@@ -128,7 +129,8 @@ impl Executor for Derived<'_> {
             if !self.input.next(rt, &mut self.batch).await? {
                 return Ok(false);
             }
-            for mut stored in self.batch.drain(..) {
+            for (at, mut stored) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 let row = spread(&mut stored, &self.scan.columns, self.scan.width);
                 if holds(&self.scan.filter, &self.subqueries, &row, rt).await? {
                     out.push(row);
@@ -153,7 +155,8 @@ impl<'p> Values<'p> {
 impl Executor for Values<'_> {
     async fn next(&mut self, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<bool> {
         out.clear();
-        for exprs in self.rows.by_ref().take(BATCH_ROWS) {
+        for (at, exprs) in self.rows.by_ref().take(BATCH_ROWS).enumerate() {
+            rt.env.statement.turn_at(at).await?;
             let subqueries = used_subqueries(exprs);
             rt.subqueries.prepare(rt, &subqueries, &[]).await?;
             out.push(
@@ -190,11 +193,12 @@ impl Executor for Filter<'_> {
     async fn next(&mut self, rt: &Runtime<'_>, out: &mut Vec<Row>) -> Result<bool> {
         out.clear();
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             if !self.input.next(rt, &mut self.batch).await? {
                 return Ok(false);
             }
-            for row in self.batch.drain(..) {
+            for (at, row) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 if holds(self.conditions, &self.subqueries, &row, rt).await? {
                     out.push(row);
                 }
@@ -229,7 +233,8 @@ impl Executor for Project<'_> {
         if !self.input.next(rt, &mut self.batch).await? {
             return Ok(false);
         }
-        for row in self.batch.drain(..) {
+        for (at, row) in self.batch.drain(..).enumerate() {
+            rt.env.statement.turn_at(at).await?;
             if !self.subqueries.is_empty() {
                 rt.subqueries.prepare(rt, &self.subqueries, &row).await?;
             }
@@ -281,11 +286,12 @@ impl Executor for Distinct<'_> {
         out.clear();
         let memory = self.memory.get_or_insert_with(|| MemoryGuard::new(rt));
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             if !self.input.next(rt, &mut self.batch).await? {
                 return Ok(false);
             }
-            for row in self.batch.drain(..) {
+            for (at, row) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 let key = group_key(&row, self.keys, &rt.eval)?;
                 if !self.seen.contains(&key) {
                     memory.grow(key.len() as u64 + SET_ENTRY_BYTES)?;
@@ -400,8 +406,9 @@ impl<'p> SetOpExecutor<'p> {
         };
         let memory = self.memory.get_or_insert_with(|| MemoryGuard::new(rt));
         while right.next(rt, &mut self.batch).await? {
-            rt.env.statement.check()?;
-            for row in self.batch.drain(..) {
+            rt.env.statement.turn().await?;
+            for (at, row) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 let key = group_key(&row, &self.set.keys, &rt.eval)?;
                 if !self.seen.contains_key(&key) {
                     memory.grow(key.len() as u64 + SET_ENTRY_BYTES)?;
@@ -422,7 +429,7 @@ impl Executor for SetOpExecutor<'_> {
             self.right_read = true;
         }
         while out.is_empty() {
-            rt.env.statement.check()?;
+            rt.env.statement.turn().await?;
             let input = match (&mut self.left, &mut self.right) {
                 (Some(left), _) => left,
                 (None, Some(right)) if self.set.kind == SetKind::Union => right,
@@ -441,7 +448,8 @@ impl Executor for SetOpExecutor<'_> {
                 continue;
             }
             let memory = self.memory.get_or_insert_with(|| MemoryGuard::new(rt));
-            for row in self.batch.drain(..) {
+            for (at, row) in self.batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 let key = group_key(&row, &self.set.keys, &rt.eval)?;
                 let known = self.seen.get_mut(&key);
                 let keep = match (self.set.kind, self.set.all, known) {

@@ -52,14 +52,15 @@ impl<'p> SortExecutor<'p> {
         let mut runs: Vec<SpillReader> = Vec::new();
         let mut batch = Vec::new();
         while self.input.next(rt, &mut batch).await? {
-            rt.env.statement.check()?;
-            for row in batch.drain(..) {
+            rt.env.statement.turn().await?;
+            for (at, row) in batch.drain(..).enumerate() {
+                rt.env.statement.turn_at(at).await?;
                 let bytes = row_bytes(&row);
                 if !memory.try_grow(bytes) {
                     if rows.is_empty() {
                         return Err(Error::query_memory_exceeded(rt.env.settings.connection_id));
                     }
-                    runs.push(self.spill(&mut rows, rt)?);
+                    runs.push(spill(&mut rows, self.keys, rt).await?);
                     memory.reset();
                     memory.grow(bytes)?;
                 }
@@ -69,18 +70,18 @@ impl<'p> SortExecutor<'p> {
                 && runs.is_empty()
                 && rows.len() as u64 > top.saturating_mul(2).max(BATCH_ROWS as u64)
             {
-                sort_rows(&mut rows, self.keys, &rt.eval)?;
+                sort_rows(&mut rows, self.keys, rt).await?;
                 rows.truncate(top as usize);
                 memory.reset();
                 memory.grow(rows.iter().map(|row| row_bytes(row)).sum())?;
             }
         }
         if runs.is_empty() {
-            sort_rows(&mut rows, self.keys, &rt.eval)?;
+            sort_rows(&mut rows, self.keys, rt).await?;
             return Ok(Sorted::Memory(rows.into_iter(), memory));
         }
         if !rows.is_empty() {
-            runs.push(self.spill(&mut rows, rt)?);
+            runs.push(spill(&mut rows, self.keys, rt).await?);
         }
         drop(memory);
         while runs.len() > MERGE_RUNS {
@@ -88,9 +89,7 @@ impl<'p> SortExecutor<'p> {
             let mut merge = Merge::new(runs)?;
             let mut writer = SpillWriter::new(rt.env.spill_dir)?;
             while let Some(row) = merge.next(self.keys, &rt.eval)? {
-                if writer.rows().is_multiple_of(BATCH_ROWS as u64) {
-                    rt.env.statement.check()?;
-                }
+                rt.env.statement.turn_at(writer.rows() as usize).await?;
                 writer.write(&row)?;
             }
             // In front: equal rows keep the order they came in.
@@ -99,15 +98,17 @@ impl<'p> SortExecutor<'p> {
         }
         Ok(Sorted::Runs(Merge::new(runs)?))
     }
+}
 
-    fn spill(&self, rows: &mut Vec<Row>, rt: &Runtime<'_>) -> Result<SpillReader> {
-        sort_rows(rows, self.keys, &rt.eval)?;
-        let mut writer = SpillWriter::new(rt.env.spill_dir)?;
-        for row in rows.drain(..) {
-            writer.write(&row)?;
-        }
-        writer.finish()
+/// Sorts the rows into a file, and takes them out.
+async fn spill(rows: &mut Vec<Row>, keys: &[SortKey], rt: &Runtime<'_>) -> Result<SpillReader> {
+    sort_rows(rows, keys, rt).await?;
+    let mut writer = SpillWriter::new(rt.env.spill_dir)?;
+    for (at, row) in rows.drain(..).enumerate() {
+        rt.env.statement.turn_at(at).await?;
+        writer.write(&row)?;
     }
+    writer.finish()
 }
 
 fn compare(a: &Row, b: &Row, keys: &[SortKey], eval: &EvalContext) -> Result<Ordering> {
@@ -120,16 +121,67 @@ fn compare(a: &Row, b: &Row, keys: &[SortKey], eval: &EvalContext) -> Result<Ord
     Ok(Ordering::Equal)
 }
 
-fn sort_rows(rows: &mut [Row], keys: &[SortKey], eval: &EvalContext) -> Result<()> {
-    let mut failed = None;
-    rows.sort_by(|a, b| match compare(a, b, keys, eval) {
-        Ok(order) => order,
-        Err(e) => {
-            failed.get_or_insert(e);
-            Ordering::Equal
+/// Rows of this many bytes are compared between two looks whether the turn is over, about.
+const BYTES_PER_LOOK: usize = 1 << 20;
+const ROWS_PER_LOOK_MAX: usize = 1024;
+
+/// Sorts the rows, equal ones in the order they came in: short runs first, then two by two until there is one. A sort at one go
+/// could neither be stopped nor let others run.
+async fn sort_rows(rows: &mut Vec<Row>, keys: &[SortKey], rt: &Runtime<'_>) -> Result<()> {
+    let eval = &rt.eval;
+    let bytes_of_one = rows.first().map_or(0, |row| row_bytes(row) as usize).max(1);
+    let run = (BYTES_PER_LOOK / bytes_of_one).clamp(1, ROWS_PER_LOOK_MAX);
+    for run in rows.chunks_mut(run) {
+        rt.env.statement.turn().await?;
+        let mut failed = None;
+        run.sort_by(|a, b| match compare(a, b, keys, eval) {
+            Ok(order) => order,
+            Err(e) => {
+                failed.get_or_insert(e);
+                Ordering::Equal
+            }
+        });
+        failed.map_or(Ok(()), Err)?;
+    }
+    let mut length = run;
+    while length < rows.len() {
+        let mut merged = Vec::with_capacity(rows.len());
+        for pair in rows.chunks_mut(2 * length) {
+            let (left, right) = pair.split_at_mut(length.min(pair.len()));
+            merge(left, right, &mut merged, keys, run, rt).await?;
         }
-    });
-    failed.map_or(Ok(()), Err)
+        *rows = merged;
+        length *= 2;
+    }
+    Ok(())
+}
+
+/// Takes the rows of two sorted runs over into `out`, in order. `look`: so many rows between two looks.
+async fn merge(
+    left: &mut [Row],
+    right: &mut [Row],
+    out: &mut Vec<Row>,
+    keys: &[SortKey],
+    look: usize,
+    rt: &Runtime<'_>,
+) -> Result<()> {
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() && r < right.len() {
+        if (l + r).is_multiple_of(look) {
+            rt.env.statement.turn().await?;
+        }
+        let row = if compare(&left[l], &right[r], keys, &rt.eval)?.is_le() {
+            l += 1;
+            &mut left[l - 1]
+        } else {
+            r += 1;
+            &mut right[r - 1]
+        };
+        out.push(std::mem::take(row));
+    }
+    out.extend(left[l..].iter_mut().map(std::mem::take));
+    out.extend(right[r..].iter_mut().map(std::mem::take));
+    Ok(())
 }
 
 /// Sorted runs as one.
@@ -173,11 +225,12 @@ impl Executor for SortExecutor<'_> {
         if self.sorted.is_none() {
             self.sorted = Some(self.sort(rt).await?);
         }
-        rt.env.statement.check()?;
+        rt.env.statement.turn().await?;
         match &mut self.sorted {
             Some(Sorted::Memory(rows, _)) => out.extend(rows.take(BATCH_ROWS)),
             Some(Sorted::Runs(merge)) => {
                 while out.len() < BATCH_ROWS {
+                    rt.env.statement.turn_at(out.len()).await?;
                     match merge.next(self.keys, &rt.eval)? {
                         Some(row) => out.push(row),
                         None => break,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
 
 use ilmenite_base::clock;
 use ilmenite_error::{Error, Result};
@@ -29,7 +30,16 @@ pub struct StatementContext {
     pub cancel: CancellationToken,
     stop_reason: AtomicU8,
     pub memory: Arc<MemoryTracker>,
+    began: Instant,
+    /// When its turn began, from `began` on.
+    turn_began_us: AtomicU64,
 }
+
+/// So long a statement computes before others that wait for its thread have their turn. A round of all of them is as many
+/// times as long, and short enough for logins and KILL.
+const TURN_US: u64 = 2_000;
+/// Of rows that go through an operator, each so manieth looks whether the turn is over: looking takes as long as little rows.
+const ROWS_PER_LOOK: usize = 16;
 
 fn now() -> jiff::Timestamp {
     let now = clock::since_epoch();
@@ -44,6 +54,8 @@ impl StatementContext {
             cancel: CancellationToken::new(),
             stop_reason: AtomicU8::new(0),
             memory,
+            began: Instant::now(),
+            turn_began_us: AtomicU64::new(0),
         }
     }
 
@@ -63,6 +75,31 @@ impl StatementContext {
         } else {
             Ok(())
         }
+    }
+
+    /// Between pieces of work: err as soon as the statement is to end, and where its turn has lasted long enough, others have
+    /// theirs. Whoever ends it by `cancel` finds it waiting here.
+    pub(crate) async fn turn(&self) -> Result<()> {
+        self.check()?;
+        if self.now_us() - self.turn_began_us.load(Ordering::Relaxed) >= TURN_US {
+            tokio::task::yield_now().await;
+            self.turn_began_us.store(self.now_us(), Ordering::Relaxed);
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    /// `turn` for one of many rows, by its number.
+    #[inline]
+    pub(crate) async fn turn_at(&self, row: usize) -> Result<()> {
+        if row.is_multiple_of(ROWS_PER_LOOK) {
+            self.turn().await?;
+        }
+        Ok(())
+    }
+
+    fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
     }
 
     /// Why it is to end; `None` while it is not.

@@ -109,7 +109,7 @@ pub(crate) async fn update_rows(
         let mut done: AHashSet<Bytes> = AHashSet::new();
         let several = plan.targets.len() > 1 || is_join(plan);
         for chunk in rows.chunks(WRITE_ROWS) {
-            write.env.statement.check()?;
+            write.env.statement.turn().await?;
             let mut changes: Vec<(Found, Handle, Vec<Datum>)> = Vec::with_capacity(chunk.len());
             let mut unchanged: Vec<Bytes> = Vec::new();
             for (row, news) in chunk {
@@ -228,7 +228,7 @@ pub(crate) async fn delete_rows(
     for (target, table) in plan.targets.iter().zip(tables) {
         let mut done: AHashSet<Bytes> = AHashSet::new();
         for chunk in rows.chunks(WRITE_ROWS) {
-            write.env.statement.check()?;
+            write.env.statement.turn().await?;
             let mut batch = Vec::with_capacity(chunk.len());
             for row in chunk {
                 if let Some(found) = found(row, target)?

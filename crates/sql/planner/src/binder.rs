@@ -28,6 +28,8 @@ pub(crate) struct Binder<'a> {
     pub ctes: Vec<CteDef>,
     /// How deep queries nest.
     pub depth: usize,
+    /// The block of an UPDATE's or DELETE's own tables: who only writes them need not be allowed to read them.
+    pub changing: Option<usize>,
     /// Expressions met that give another value at every call.
     pub volatile_calls: usize,
 }
@@ -43,6 +45,7 @@ impl<'a> Binder<'a> {
             subqueries: Vec::new(),
             ctes: Vec::new(),
             depth: 0,
+            changing: None,
             volatile_calls: 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use ilmenite_types::FieldType;
 use sqlparser::ast::{
-    Expr as Ast, LimitClause, LockType, NonBlock, OrderByKind, Query, SetExpr, SetOperator, SetQuantifier,
+    Expr as Ast, LimitClause, NonBlock, OrderByKind, Query, SetExpr, SetOperator, SetQuantifier,
 };
 
 use super::binder::Binder;
@@ -64,6 +64,7 @@ impl Binder<'_> {
             }
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => self.limit(Some(limit), Some(offset))?,
         };
+        // The store knows no shared locks: FOR SHARE takes what FOR UPDATE takes.
         let lock = match &query.locks[..] {
             [] => None,
             [first, ..] if parent.is_none() => Some(LockMode {
@@ -72,13 +73,6 @@ impl Binder<'_> {
                     Some(NonBlock::SkipLocked) => LockWait::SkipLocked,
                     None => LockWait::Wait,
                 },
-            })
-            // LOCK IN SHARE MODE is a plain read, as in TiDB.
-            .filter(|_| {
-                query
-                    .locks
-                    .iter()
-                    .any(|lock| matches!(lock.lock_type, LockType::Update))
             }),
             _ => None,
         };

@@ -12,6 +12,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::privilege::Grants;
+use crate::wildcard;
 use ilmenite_error::{Error, Result};
 use parking_lot::Mutex;
 
@@ -115,18 +116,41 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// The name of the account's row. A `@` of the user's own is escaped: which one parts user and host must be plain.
     fn key(user: &str, host: &str) -> String {
-        format!("{user}@{host}")
+        format!("{}@{host}", user.replace('%', "%25").replace('@', "%40"))
+    }
+
+    /// The name that rows had before a `@` was escaped, where it is another one.
+    fn key_of_old(user: &str, host: &str) -> Option<String> {
+        user.contains(['%', '@']).then(|| format!("{user}@{host}"))
     }
 
     pub(crate) async fn load_all(catalog: &Catalog) -> Result<Vec<Account>> {
         let rows = catalog.settings(Settings::Users).await?;
-        rows.into_iter()
-            .map(|(name, raw)| {
-                serde_json::from_slice(&raw)
-                    .map_err(|e| Error::bug(format!("damaged row of account {name}: {e}")))
+        let accounts: Result<Vec<(String, Account)>> = rows
+            .into_iter()
+            .map(|(name, raw)| match serde_json::from_slice(&raw) {
+                Ok(account) => Ok((name, account)),
+                Err(e) => Err(Error::bug(format!("damaged row of account {name}: {e}"))),
             })
-            .collect()
+            .collect();
+        let accounts = accounts?;
+        let is_current =
+            |(name, account): &&(String, Account)| *name == Account::key(&account.user, &account.host);
+        let (current, old): (Vec<_>, Vec<_>) = accounts.iter().partition(is_current);
+        let replaced = |old: &Account| {
+            current
+                .iter()
+                .any(|(_, account)| account.user == old.user && account.host == old.host)
+        };
+        let old = old.into_iter().filter(|(_, account)| !replaced(account));
+        Ok(current
+            .iter()
+            .copied()
+            .chain(old)
+            .map(|(_, account)| account.clone())
+            .collect())
     }
 
     /// Writes accounts as they now are (`Some`) or removes them, all or none.
@@ -135,7 +159,14 @@ impl Account {
         changes: Vec<(String, String, Option<Account>)>,
     ) -> Result<()> {
         let mut rows = Vec::new();
+        let stored: HashMap<_, _> = catalog.settings(Settings::Users).await?.into_iter().collect();
         for (user, host, account) in changes {
+            if let Some(old) = Account::key_of_old(&user, &host)
+                && let Some(raw) = stored.get(&old)
+                && serde_json::from_slice(raw).is_ok_and(|a: Account| a.user == user && a.host == host)
+            {
+                rows.push((old, None));
+            }
             let raw = match account {
                 None => None,
                 Some(account) => Some(
@@ -171,19 +202,9 @@ pub(crate) fn choose<'a>(accounts: &'a [Account], user: &str, host: &str) -> Opt
         .min_by_key(|a| (a.host.contains(['%', '_']), std::cmp::Reverse(a.host.len())))
 }
 
-/// SQL's LIKE on host names, without escapes.
+/// `%` and `_` are wildcards; letters are the same in either case.
 fn host_matches(pattern: &str, host: &str) -> bool {
-    fn go(pattern: &[u8], host: &[u8]) -> bool {
-        match (pattern.split_first(), host.split_first()) {
-            (None, None) => true,
-            (Some((b'%', rest)), _) => (0..=host.len()).any(|skip| go(rest, &host[skip..])),
-            (Some((b'_', rest)), Some((_, host))) => go(rest, host),
-            (Some((p, rest)), Some((h, host))) => p.eq_ignore_ascii_case(h) && go(rest, host),
-            _ => false,
-        }
-    }
-    // A host name has at most 255 characters, so the recursion is bounded; many wildcards are not worth having.
-    pattern.bytes().filter(|b| *b == b'%').count() <= 8 && go(pattern.as_bytes(), host.as_bytes())
+    wildcard::matches(&pattern.to_ascii_lowercase(), &host.to_ascii_lowercase())
 }
 
 /// An account during a login, with what is remembered of earlier ones.
@@ -329,6 +350,13 @@ mod tests {
         assert_eq!(login.verify_fast(&[1; 20], &response), Some(false));
         login.account.credential = Credential::new(CACHING_SHA2, "new").unwrap();
         assert_eq!(login.verify_fast(&nonce, &response), None);
+    }
+
+    #[test]
+    fn s16_names_with_an_at_sign_have_rows_of_their_own() {
+        assert_ne!(Account::key("a", "b@%"), Account::key("a@b", "%"));
+        assert_ne!(Account::key("a%40b", "%"), Account::key("a@b", "%"));
+        assert_eq!(Account::key("root", "%"), "root@%");
     }
 
     #[test]

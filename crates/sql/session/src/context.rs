@@ -37,6 +37,8 @@ pub(crate) struct SessionContext {
     pub privileges: Arc<UserPrivileges>,
     /// What USER() and CURRENT_USER() answer.
     pub users: Arc<UserNames>,
+    /// LOCK TABLES was said, and UNLOCK TABLES not yet.
+    pub tables_locked: bool,
     /// CLIENT_FOUND_ROWS: UPDATE reports the rows it matched, not those it changed.
     pub client_found_rows: bool,
     pub statement: Arc<StatementContext>,
@@ -71,6 +73,7 @@ impl SessionContext {
             found_rows: 0,
             user_vars: HashMap::new(),
             privileges,
+            tables_locked: false,
             client_found_rows: false,
             statement: Arc::new(StatementContext::new(Arc::from(""), memory)),
             engine,
@@ -96,6 +99,7 @@ impl SessionContext {
         self.release_user_locks();
         self.vars = SessionVars::new(&self.engine.globals);
         self.user_vars.clear();
+        self.tables_locked = false;
         self.warnings.clear();
         self.last_insert_id = 0;
         self.row_count = 0;
@@ -153,6 +157,7 @@ impl SessionContext {
             ansi_quotes: mode.has(SqlMode::ANSI_QUOTES),
             no_backslash_escapes: mode.has(SqlMode::NO_BACKSLASH_ESCAPES),
             pipes_as_concat: mode.has(SqlMode::PIPES_AS_CONCAT),
+            real_as_float: mode.has(SqlMode::REAL_AS_FLOAT),
         }
     }
 
@@ -178,6 +183,15 @@ impl SessionContext {
             return Ok(());
         }
         self.privileges.check(privilege, database, table)
+    }
+
+    /// Whether the statement may change anything: 1792 in a transaction that only reads, 1290 while the server is read-only.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.txn.is_read_only() || (!self.txn.in_transaction() && self.vars.transaction_read_only) {
+            return Err(Error::read_only_transaction());
+        }
+        self.engine
+            .check_writable(|| self.check(Privilege::Super, "", "").is_ok())
     }
 
     /// The current database, or 1046.

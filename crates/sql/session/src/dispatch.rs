@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use ilmenite_base::metrics::{HistogramVec, histograms};
 use ilmenite_types::Datum;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::session::Session;
 use crate::statement::{self, PreparedPlan, evaluate};
 use crate::{admin, ddl_translate, privilege, show, variables};
 use ilmenite_error::WarningLevel;
-use ilmenite_error::{Error, Result};
+use ilmenite_error::{Error, Result, code};
+use ilmenite_executor::StopReason;
 use ilmenite_executor::{OkInfo, ResultSink, StatementOutcome};
-use ilmenite_executor::{StatementContext, StopReason};
 use ilmenite_parser::{Parsed, PrepareSource, Statement, TransactionStatement};
 use ilmenite_planner::Privilege;
 
@@ -103,14 +104,20 @@ impl Session {
         } else {
             0
         };
+        let control = (limit_ms > 0).then(|| self.ctx.engine.control.clone());
         let result = {
             // Pinned before it is passed on: its state takes kilobytes, which would be copied each time.
             let work = std::pin::pin!(self.work(work, sink));
             let work = AssertUnwindSafe(work).catch_unwind();
-            match limit_ms {
-                0 => work.await,
-                ms => within(work, ms, &statement).await,
-            }
+            // Not by the task that runs it: a statement that computes would not notice how late it is.
+            let _timer = control.map(|control| {
+                let statement = statement.clone();
+                AbortOnDropHandle::new(control.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(limit_ms)).await;
+                    statement.stop(StopReason::Timeout);
+                }))
+            });
+            work.await
         };
         let result = result.unwrap_or_else(|panic| {
             let text = panic
@@ -126,6 +133,13 @@ impl Session {
             );
             Err(Error::bug(format!("internal error: {text}")))
         });
+        // An expression that was interrupted knows only that, not why.
+        let result = match result {
+            Err(e) if e.code == code::query_interrupted && statement.stop_reason().is_some() => {
+                Err(statement.stop_error())
+            }
+            other => other,
+        };
         self.entry.end();
         let took = began.elapsed();
         STATEMENT_SECONDS
@@ -145,6 +159,7 @@ impl Session {
     }
 
     async fn work(&mut self, work: Work<'_>, sink: &mut dyn ResultSink) -> Result<StatementOutcome> {
+        self.refresh_privileges()?;
         match work {
             Work::Parsed(parsed, params) => self.dispatch(parsed, params, sink).await,
             Work::Prepared(query, plan, params) => {
@@ -176,14 +191,13 @@ impl Session {
             }
             None => self.ctx.row_count = outcome.affected as i64,
         }
-        let status = self.status();
+        let session = self.status();
         sink.finish(OkInfo {
             affected_rows: outcome.affected,
             last_insert_id: outcome.last_insert_id,
             warnings: self.ctx.warnings.count_u16(),
             info: outcome.info,
-            in_transaction: status.in_transaction,
-            autocommit: status.autocommit,
+            session,
             more_results,
         })
         .await
@@ -205,6 +219,7 @@ impl Session {
             Statement::LoadData(load) => Box::pin(statement::load_data(ctx, load, sink)).await,
             Statement::Explain(explain) => Box::pin(statement::explain(ctx, explain, params, sink)).await,
             Statement::Ddl(ddl) => {
+                ctx.check_writable()?;
                 ctx.txn.commit().await?;
                 Box::pin(ddl_translate::run(ctx, ddl)).await
             }
@@ -236,13 +251,26 @@ impl Session {
                 Ok(StatementOutcome::default())
             }
             Statement::Account(statement) => {
+                ctx.check_writable()?;
                 ctx.txn.commit().await?;
                 Box::pin(privilege::run_account(ctx, statement)).await
             }
-            // There is nothing to flush, and nothing a table lock would add to transactions and the metadata lock.
+            Statement::Flush(what) if what.iter().any(|what| what == "TABLES WITH READ LOCK") => {
+                Err(Error::not_supported_yet("FLUSH TABLES WITH READ LOCK"))
+            }
+            // There is nothing to flush.
             Statement::Flush(_) => Ok(StatementOutcome::default()),
-            Statement::LockTables(_) | Statement::UnlockTables => {
+            Statement::LockTables(_) => {
                 ctx.txn.commit().await?;
+                ctx.tables_locked = true;
+                ctx.warnings.warn(&Error::table_locks_not_taken());
+                Ok(StatementOutcome::default())
+            }
+            Statement::UnlockTables => {
+                // Without LOCK TABLES before it, it does nothing, and leaves the transaction as it is.
+                if std::mem::take(&mut ctx.tables_locked) {
+                    ctx.txn.commit().await?;
+                }
                 Ok(StatementOutcome::default())
             }
             Statement::Maintain { kind, tables } => Box::pin(admin::maintain(ctx, *kind, tables, sink)).await,
@@ -257,6 +285,7 @@ impl Session {
                 consistent_snapshot,
                 pessimistic,
             } => {
+                ctx.tables_locked = false;
                 ctx.txn
                     .begin(&ctx.vars, *read_only, *consistent_snapshot, *pessimistic)
                     .await?;
@@ -307,16 +336,4 @@ impl Session {
         }
         Ok(StatementOutcome::default())
     }
-}
-
-/// Stops the statement once `ms` are over, and still waits for it to come to its end.
-async fn within<T>(work: impl Future<Output = T>, ms: u64, statement: &StatementContext) -> T {
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        biased;
-        result = &mut work => return result,
-        _ = tokio::time::sleep(Duration::from_millis(ms)) => {}
-    }
-    statement.stop(StopReason::Timeout);
-    work.await
 }

@@ -17,6 +17,7 @@ use ilmenite_sort::MemoryBudget;
 use ilmenite_store::StoreRef;
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{self, Account, FastAuth, Login};
@@ -73,8 +74,12 @@ pub struct Engine {
     /// Where statements spill.
     pub(crate) spill_dir: PathBuf,
     accounts: Mutex<Arc<Vec<Account>>>,
+    /// Rises with every change of the accounts: sessions look whether theirs is as it was.
+    accounts_generation: AtomicU64,
     fast_auth: Arc<FastAuth>,
     started: Instant,
+    /// The runtime the engine was opened on: what must not wait for statements runs there.
+    pub(crate) control: Handle,
     next_connection: AtomicU64,
     stop: CancellationToken,
 }
@@ -121,8 +126,10 @@ impl Engine {
                 user_locks: Arc::default(),
                 spill_dir,
                 accounts: Mutex::default(),
+                accounts_generation: AtomicU64::new(0),
                 fast_auth: Arc::default(),
                 started: Instant::now(),
+                control: Handle::current(),
                 next_connection: AtomicU64::new(1),
                 stop: CancellationToken::new(),
             });
@@ -151,7 +158,13 @@ impl Engine {
         self.globals
             .load_stored(stored.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let accounts = Account::load_all(&self.catalog).await?;
-        *self.accounts.lock() = Arc::new(accounts);
+        {
+            let mut known = self.accounts.lock();
+            if **known != accounts {
+                *known = Arc::new(accounts);
+                self.accounts_generation.fetch_add(1, Ordering::Release);
+            }
+        }
         self.apply_settings();
         Ok(())
     }
@@ -184,6 +197,18 @@ impl Engine {
         self.accounts.lock().clone()
     }
 
+    pub(crate) fn accounts_generation(&self) -> u64 {
+        self.accounts_generation.load(Ordering::Acquire)
+    }
+
+    /// The account of exactly that name and host.
+    pub(crate) fn find_account(&self, user: &str, host: &str) -> Option<Account> {
+        self.accounts()
+            .iter()
+            .find(|a| a.user == user && a.host.eq_ignore_ascii_case(host))
+            .cloned()
+    }
+
     /// The account a client of that name and host logs in to.
     pub async fn account(&self, user: &str, host: &str) -> Result<Option<Login>> {
         let accounts = self.accounts();
@@ -204,6 +229,22 @@ impl Engine {
 
     pub fn max_connections(&self) -> usize {
         self.globals.number("max_connections") as usize
+    }
+
+    /// 1290 while `read_only` or `super_read_only` is set. `exempt`: whether the user is one whom `read_only` leaves alone.
+    pub(crate) fn check_writable(&self, exempt: impl FnOnce() -> bool) -> Result<()> {
+        if self.globals.flag("super_read_only") {
+            return Err(Error::read_only_server("super-read-only"));
+        }
+        if self.globals.flag("read_only") && !exempt() {
+            return Err(Error::read_only_server("read-only"));
+        }
+        Ok(())
+    }
+
+    /// Whether clients must use TLS.
+    pub fn requires_secure_transport(&self) -> bool {
+        self.globals.flag("require_secure_transport")
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -32,8 +32,9 @@ mod tests;
 mod txn;
 mod user_locks;
 mod variables;
+mod wildcard;
 
 pub use account::Login;
 pub use engine::{Engine, EngineConfig};
 pub use prepared::PreparedInfo;
-pub use session::{ConnectionInfo, Session, SessionStatus};
+pub use session::{ConnectionInfo, Interrupt, Session};

@@ -78,6 +78,7 @@ impl Session {
     }
 
     pub async fn prepare(&mut self, text: &[u8]) -> Result<PreparedInfo> {
+        self.refresh_privileges()?;
         self.room()?;
         let prepared = self.make(text)?;
         let parsed = prepared.parsed();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::quote::identifier;
+use crate::wildcard;
 pub(crate) use accounts::{run_account, set_password};
 use ilmenite_error::{Error, Result};
 use ilmenite_planner::Privilege;
@@ -83,7 +84,7 @@ impl PrivilegeSet {
 pub(crate) struct Grants {
     #[serde(default)]
     pub global: PrivilegeSet,
-    /// By database name, lower case.
+    /// By database name, lower case, with `%` and `_` as wildcards.
     #[serde(default)]
     pub databases: BTreeMap<String, PrivilegeSet>,
     /// By database, then table, both lower case.
@@ -108,11 +109,7 @@ impl Grants {
             return false;
         }
         let database = database.to_lowercase();
-        if self
-            .databases
-            .get(&database)
-            .is_some_and(|set| set.has(privilege))
-        {
+        if self.on_database(&database).has(privilege) {
             return true;
         }
         !table.is_empty()
@@ -121,6 +118,45 @@ impl Grants {
                 .get(&database)
                 .and_then(|tables| tables.get(&table.to_lowercase()))
                 .is_some_and(|set| set.has(privilege))
+    }
+
+    /// What is granted on a database, its name in lower case, as a whole. Where several patterns match, the most specific
+    /// one counts, as in MySQL.
+    fn on_database(&self, database: &str) -> PrivilegeSet {
+        let specific = |pattern: &str| wildcard::literal_chars(pattern).unwrap_or(usize::MAX);
+        let matching = self
+            .databases
+            .iter()
+            .filter(|(pattern, _)| wildcard::matches(pattern, database));
+        matching
+            .max_by_key(|(pattern, _)| (specific(pattern), pattern.len()))
+            .map_or(PrivilegeSet::NONE, |(_, set)| *set)
+    }
+
+    /// Whether whoever has these grants may do everything that one with the `others` may.
+    pub(crate) fn cover(&self, others: &Grants) -> bool {
+        let on_database = |database: &str| self.global.union(self.on_database(database));
+        let databases = || {
+            others
+                .databases
+                .iter()
+                .all(|(database, set)| on_database(database).contains(*set))
+        };
+        let tables = || {
+            others.tables.iter().all(|(database, tables)| {
+                let own = self.tables.get(database);
+                tables.iter().all(|(table, set)| {
+                    let on_table = own.and_then(|own| own.get(table)).copied().unwrap_or_default();
+                    on_database(database).union(on_table).contains(*set)
+                })
+            })
+        };
+        self.global.contains(others.global) && databases() && tables()
+    }
+
+    /// Whether accounts and their rights can be administered with these.
+    pub(crate) fn administer(&self) -> bool {
+        self.global.contains(PrivilegeSet::all_global()) && self.global.has(Privilege::GrantOption)
     }
 
     /// The statements that would grant all this, as SHOW GRANTS lists them.
@@ -163,14 +199,13 @@ impl Grants {
     /// Any privilege at all on the database or something in it: is it visible?
     pub(crate) fn sees_database(&self, database: &str) -> bool {
         let database = database.to_lowercase();
-        let beyond_grant = |set: &PrivilegeSet| !set.is_empty();
         self.global.has(Privilege::ShowDatabases)
             || self.global.iter().any(|p| !p.is_administrative())
-            || self.databases.get(&database).is_some_and(beyond_grant)
+            || !self.on_database(&database).is_empty()
             || self
                 .tables
                 .get(&database)
-                .is_some_and(|tables| tables.values().any(beyond_grant))
+                .is_some_and(|tables| tables.values().any(|set| !set.is_empty()))
     }
 
     pub(crate) fn sees_table(&self, database: &str, table: &str) -> bool {

@@ -14,10 +14,10 @@ use crate::prepared::PreparedStatements;
 use crate::privilege::UserPrivileges;
 use crate::registry::SessionEntry;
 use ilmenite_error::{Error, Result};
-use ilmenite_executor::ResultSink;
-use ilmenite_executor::StopReason;
+use ilmenite_executor::{ResultSink, SessionStatus, StopReason};
+use ilmenite_expr::SqlMode;
 use ilmenite_parser::{LexMode, ParseCache};
-use ilmenite_planner::ResultColumn;
+use ilmenite_planner::{Privilege, ResultColumn};
 
 /// What the protocol knows of a client once it has proved who it is.
 pub struct ConnectionInfo {
@@ -36,17 +36,22 @@ pub struct ConnectionInfo {
     pub tls: bool,
 }
 
-/// What the protocol tells the client with every OK.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionStatus {
-    pub in_transaction: bool,
-    pub autocommit: bool,
+/// A session as seen from outside while its statement runs.
+pub struct Interrupt(Arc<SessionEntry>);
+
+impl Interrupt {
+    /// Ends the running statement, if there is one, because its client has gone.
+    pub fn client_gone(&self) {
+        self.0.stop_statement(StopReason::ClientGone);
+    }
 }
 
 pub struct Session {
     pub(crate) ctx: SessionContext,
     pub(crate) entry: Arc<SessionEntry>,
     pub(crate) prepared: PreparedStatements,
+    /// Of the accounts, when its own was looked up.
+    accounts_generation: u64,
     /// How the session began, for COM_RESET_CONNECTION.
     collation: u8,
     interactive: bool,
@@ -55,6 +60,8 @@ pub struct Session {
 impl Session {
     /// A session of an authenticated client; its database, if it names one, must exist (1049).
     pub async fn open(engine: &Arc<Engine>, info: ConnectionInfo) -> Result<Session> {
+        // Taken first: what changes from here on is seen by the first statement.
+        let accounts_generation = engine.accounts_generation();
         let privileges = Arc::new(UserPrivileges {
             user: info.user.clone(),
             account_host: info.account.account.host.clone(),
@@ -74,6 +81,7 @@ impl Session {
             ctx,
             entry: entry.clone(),
             prepared: Default::default(),
+            accounts_generation,
             collation: info.collation,
             interactive: info.interactive,
         };
@@ -95,6 +103,7 @@ impl Session {
             ctx,
             entry: Arc::new(SessionEntry::new(id, "root".into(), "localhost".into())),
             prepared: Default::default(),
+            accounts_generation: engine.accounts_generation(),
             collation: 0,
             interactive: false,
         }
@@ -120,6 +129,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the last connection is kept for the likes of it.
+    pub fn is_administrator(&self) -> bool {
+        self.ctx.check(Privilege::Super, "", "").is_ok()
+    }
+
     pub fn id(&self) -> u64 {
         self.ctx.connection_id
     }
@@ -128,6 +142,7 @@ impl Session {
         SessionStatus {
             in_transaction: self.ctx.txn.in_transaction(),
             autocommit: self.ctx.vars.autocommit,
+            no_backslash_escapes: self.ctx.vars.sql_mode.has(SqlMode::NO_BACKSLASH_ESCAPES),
         }
     }
 
@@ -155,22 +170,45 @@ impl Session {
         self.entry.killed()
     }
 
-    /// Ends the running statement because its client has gone; callable while it runs.
-    pub fn client_gone(&self) -> impl FnOnce() + Send + use<> {
-        let entry = self.entry.clone();
-        move || entry.stop_statement(StopReason::ClientGone)
+    /// By which its statements are ended from outside.
+    pub fn interrupt(&self) -> Interrupt {
+        Interrupt(self.entry.clone())
+    }
+
+    /// What a statement may do is what its account may do when it begins. An account that is gone or locked may do nothing
+    /// any more, and the connection ends.
+    pub(crate) fn refresh_privileges(&mut self) -> Result<()> {
+        let generation = self.ctx.engine.accounts_generation();
+        if generation == self.accounts_generation {
+            return Ok(());
+        }
+        let own = &self.ctx.privileges;
+        let account = self.ctx.engine.find_account(&own.user, &own.account_host);
+        let Some(account) = account.filter(|account| !account.locked) else {
+            self.entry.kill();
+            return Err(Error::account_gone(&own.user, &own.host));
+        };
+        self.accounts_generation = generation;
+        if account.grants != own.grants {
+            self.ctx.privileges = Arc::new(UserPrivileges {
+                grants: account.grants,
+                ..UserPrivileges::clone(own)
+            });
+        }
+        Ok(())
     }
 
     /// COM_INIT_DB and USE.
     pub async fn init_db(&mut self, name: &str) -> Result<()> {
+        self.refresh_privileges()?;
         self.ctx.use_database(name)
     }
 
     /// COM_FIELD_LIST: the columns of a table.
     pub async fn field_list(&mut self, table: &str) -> Result<Vec<ResultColumn>> {
+        self.refresh_privileges()?;
         let database = self.ctx.current_database()?.to_string();
-        self.ctx
-            .check(ilmenite_planner::Privilege::Select, &database, table)?;
+        self.ctx.check(Privilege::Select, &database, table)?;
         let view = self.ctx.engine.catalog.view();
         let Some(info) = view.table(&database, table) else {
             return Err(Error::no_such_table(&database, table));

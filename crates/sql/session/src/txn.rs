@@ -143,10 +143,24 @@ struct Home {
     has_savepoints: bool,
 }
 
+/// What a statement needs of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    /// Rows are locked, and not written.
+    Lock,
+    Write,
+}
+
 impl StatementTxn {
     /// Of its own: it commits when the statement has succeeded.
     pub(crate) fn is_own(&self) -> bool {
         self.home.is_none()
+    }
+
+    /// Of its own, and nothing is to be locked or written.
+    pub(crate) fn is_plain_read(&self) -> bool {
+        self.is_own() && self.txn.is_none()
     }
 
     /// For plain reads.
@@ -339,8 +353,8 @@ impl SessionTxn {
         Ok(())
     }
 
-    /// The transaction a statement works in. `writes`: it needs one that can lock and write.
-    pub(crate) async fn statement(&mut self, vars: &TypedVars, writes: bool) -> Result<StatementTxn> {
+    /// The transaction a statement works in.
+    pub(crate) async fn statement(&mut self, vars: &TypedVars, access: Access) -> Result<StatementTxn> {
         if self.open.is_none() && !vars.autocommit {
             self.open = Some(self.new_open(vars, None, None));
         }
@@ -350,9 +364,9 @@ impl SessionTxn {
         };
         let store = &self.store;
         let Some(open) = &self.open else {
-            return self.own_statement(vars, next, writes).await;
+            return self.own_statement(vars, next, access).await;
         };
-        if writes && open.read_only {
+        if access != Access::Read && open.read_only {
             return Err(Error::read_only_transaction());
         }
         let txn = open.take(store).await?;
@@ -378,16 +392,17 @@ impl SessionTxn {
         &self,
         vars: &TypedVars,
         next: Characteristics,
-        writes: bool,
+        access: Access,
     ) -> Result<StatementTxn> {
         let store = &self.store;
-        if writes && next.read_only.unwrap_or(vars.transaction_read_only) {
+        if access != Access::Read && next.read_only.unwrap_or(vars.transaction_read_only) {
             return Err(Error::read_only_transaction());
         }
-        // First without locks: what nobody disturbs needs only the commit.
-        let txn = match writes {
-            true => Some(Transaction::begin(store, TxnMode::Optimistic).await?),
-            false => None,
+        let txn = match access {
+            Access::Read => None,
+            // First without locks: what nobody disturbs needs only the commit.
+            Access::Write => Some(Transaction::begin(store, TxnMode::Optimistic).await?),
+            Access::Lock => Some(Transaction::begin(store, TxnMode::Pessimistic).await?),
         };
         let read_ts = match &txn {
             Some(txn) => txn.start_ts(),

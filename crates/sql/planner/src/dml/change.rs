@@ -19,8 +19,9 @@ use crate::{Limit, Node, Privilege};
 use ilmenite_error::{Error, Result};
 use ilmenite_expr::Expr;
 
-/// FROM of an UPDATE or DELETE: Select is checked of what is read, the other privilege of what is written.
+/// FROM of an UPDATE or DELETE; what may be done to its tables is checked by `make_target` and `check_reads`.
 fn bind_targets(binder: &mut Binder<'_>, level: usize, from: &[TableWithJoins]) -> Result<FromTree> {
+    binder.changing = Some(level);
     binder.bind_from(level, from)?.ok_or_else(|| Error::syntax("''"))
 }
 
@@ -48,6 +49,20 @@ fn make_target(
         &target.table.info.name.original,
     )?;
     Ok(target)
+}
+
+/// SELECT takes whatever is read: tables that are no `targets`, and those of which a column is used.
+fn check_reads(binder: &Binder<'_>, level: usize, targets: &[usize]) -> Result<()> {
+    for (at, source) in binder.blocks[level].sources.iter().enumerate() {
+        let is_read = !targets.contains(&at) || source.slots.iter().any(Option::is_some);
+        if let (true, Some(table)) = (is_read, source.table()) {
+            binder
+                .env
+                .context
+                .check(Privilege::Select, &table.database, &table.info.name.original)?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows of FROM with WHERE, ORDER BY and LIMIT.
@@ -150,6 +165,7 @@ pub(crate) fn bind_update(env: &PlanEnv<'_>, update: &Update) -> Result<UpdatePl
         &update.order_by,
         update.limit.as_ref(),
     )?;
+    check_reads(&binder, level, &sources)?;
     for assignment in &mut assignments {
         assignment.slot = binder.blocks[level].sources[sources[assignment.target]].slots[assignment.column];
     }
@@ -214,14 +230,16 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
     if multiple {
         refuse_order_and_limit("DELETE", &delete.order_by, delete.limit.as_ref())?;
     }
-    let mut targets = Vec::new();
-    if !multiple {
-        targets.push(make_target(&mut binder, level, 0, Privilege::Delete)?);
-    }
-    for name in &names {
-        let source = named_target(&binder, level, name)?;
-        targets.push(make_target(&mut binder, level, source, Privilege::Delete)?);
-    }
+    let sources: Vec<usize> = if multiple {
+        let sources = names.iter().map(|name| named_target(&binder, level, name));
+        sources.collect::<Result<_>>()?
+    } else {
+        vec![0]
+    };
+    let targets = sources
+        .iter()
+        .map(|source| make_target(&mut binder, level, *source, Privilege::Delete))
+        .collect::<Result<_>>()?;
     let rows = target_rows(
         &mut binder,
         level,
@@ -230,6 +248,7 @@ pub(crate) fn bind_delete(env: &PlanEnv<'_>, delete: &Delete) -> Result<DeletePl
         &delete.order_by,
         delete.limit.as_ref(),
     )?;
+    check_reads(&binder, level, &sources)?;
     binder.close_block()?;
     Ok(DeletePlan {
         rows,

@@ -3,9 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use super::{Grants, Privilege, PrivilegeSet, UserPrivileges};
+use super::{Grants, Privilege, PrivilegeSet};
 use crate::account::{Account, CACHING_SHA2, Credential, NATIVE};
 use crate::context::SessionContext;
 use crate::quote::grantee;
@@ -17,32 +15,33 @@ use ilmenite_parser::{Account as Statement, AccountName, AuthSpec, GrantLevel, U
 type Change = (String, String, Option<Account>);
 
 pub(crate) async fn run_account(ctx: &mut SessionContext, statement: &Statement) -> Result<StatementOutcome> {
-    let changes = match statement {
+    let (operation, changes) = match statement {
         Statement::Create {
             users,
             if_not_exists,
             options,
-        } => create(ctx, users, *if_not_exists, options)?,
+        } => ("CREATE USER", create(ctx, users, *if_not_exists, options)?),
         Statement::Alter {
             users,
             if_exists,
             options,
-        } => alter(ctx, users, *if_exists, options)?,
-        Statement::Drop { users, if_exists } => drop_users(ctx, users, *if_exists)?,
-        Statement::Rename(renames) => rename(ctx, renames)?,
+        } => ("ALTER USER", alter(ctx, users, *if_exists, options)?),
+        Statement::Drop { users, if_exists } => ("DROP USER", drop_users(ctx, users, *if_exists)?),
+        Statement::Rename(renames) => ("RENAME USER", rename(ctx, renames)?),
         Statement::Grant {
             privileges,
             level,
             users,
             with_grant_option,
-        } => grant(ctx, privileges, level, users, *with_grant_option)?,
+        } => ("GRANT", grant(ctx, privileges, level, users, *with_grant_option)?),
         Statement::Revoke {
             privileges,
             level,
             users,
-        } => revoke(ctx, privileges, level, users)?,
-        Statement::RevokeAll { users } => revoke_all(ctx, users)?,
+        } => ("REVOKE", revoke(ctx, privileges, level, users)?),
+        Statement::RevokeAll { users } => ("REVOKE", revoke_all(ctx, users)?),
     };
+    check_administrator_left(ctx, operation, &changes)?;
     store(ctx, changes).await?;
     Ok(StatementOutcome::default())
 }
@@ -57,10 +56,15 @@ pub(crate) async fn set_password(
         Some(name) => resolve(ctx, name),
         None => own(ctx),
     };
-    if (user.clone(), host.clone()) != own(ctx) {
+    let is_own = (user.clone(), host.clone()) == own(ctx);
+    if !is_own {
         ctx.check(Privilege::CreateUser, "", "")?;
     }
-    let mut found = find(ctx, &user, &host).ok_or_else(|| Error::no_such_grant(&user, &host))?;
+    let found = ctx.engine.find_account(&user, &host);
+    let mut found = found.ok_or_else(|| Error::no_such_grant(&user, &host))?;
+    if !is_own {
+        check_may_change(ctx, &found)?;
+    }
     found.credential = Credential::new(found.credential.plugin(), password)?;
     store(ctx, vec![(user, host, Some(found))]).await
 }
@@ -71,14 +75,36 @@ async fn store(ctx: &mut SessionContext, changes: Vec<Change>) -> Result<()> {
     }
     let engine = ctx.engine.clone();
     Account::store(&engine.catalog, changes).await?;
-    engine.load_settings().await?;
-    // One's own new rights hold from the next statement on.
-    let (user, host) = own(ctx);
-    if let Some(account) = find(ctx, &user, &host) {
-        ctx.privileges = Arc::new(UserPrivileges {
-            grants: account.grants,
-            ..(*ctx.privileges).clone()
-        });
+    Ok(engine.load_settings().await?)
+}
+
+/// Whether the session's user may change or remove `account`: never one that may do what the user may not.
+fn check_may_change(ctx: &SessionContext, account: &Account) -> Result<()> {
+    ctx.check(Privilege::CreateUser, "", "")?;
+    if !ctx.privileges.grants.cover(&account.grants) {
+        return Err(Error::specific_access_denied("SYSTEM_USER"));
+    }
+    Ok(())
+}
+
+/// Refuses changes after which nobody could administer accounts any more.
+fn check_administrator_left(ctx: &SessionContext, operation: &str, changes: &[Change]) -> Result<()> {
+    let administers = |account: &Account| !account.locked && account.grants.administer();
+    let accounts = ctx.engine.accounts();
+    let before = accounts.iter().any(administers);
+    let changed = |account: &&Account| {
+        !changes
+            .iter()
+            .any(|(user, host, _)| *user == account.user && host.eq_ignore_ascii_case(&account.host))
+    };
+    let stay = accounts.iter().filter(changed).any(administers);
+    let come = changes.iter().filter_map(|(.., account)| account.as_ref());
+    if before && !stay && !come.into_iter().any(administers) {
+        let names: Vec<String> = changes
+            .iter()
+            .map(|(user, host, _)| grantee(user, host))
+            .collect();
+        return Err(Error::last_administrator(operation, names.join(",")));
     }
     Ok(())
 }
@@ -94,14 +120,6 @@ fn resolve(ctx: &SessionContext, name: &AccountName) -> (String, String) {
     } else {
         (name.user.clone(), name.host.clone())
     }
-}
-
-fn find(ctx: &SessionContext, user: &str, host: &str) -> Option<Account> {
-    ctx.engine
-        .accounts()
-        .iter()
-        .find(|a| a.user == user && a.host.eq_ignore_ascii_case(host))
-        .cloned()
 }
 
 /// 1396, which names everyone the operation failed for: nothing is done for anyone.
@@ -171,7 +189,7 @@ fn create(
         if user.chars().count() > 32 {
             return Err(Error::user_name_too_long(user));
         }
-        if find(ctx, &user, &host).is_some() {
+        if ctx.engine.find_account(&user, &host).is_some() {
             existing.push(grantee(&user, &host));
             continue;
         }
@@ -208,10 +226,13 @@ fn alter(
         if !only_own_password {
             ctx.check(Privilege::CreateUser, "", "")?;
         }
-        let Some(mut account) = find(ctx, &user, &host) else {
+        let Some(mut account) = ctx.engine.find_account(&user, &host) else {
             missing.push(grantee(&user, &host));
             continue;
         };
+        if !only_own_password {
+            check_may_change(ctx, &account)?;
+        }
         if *auth != AuthSpec::default() {
             account.credential = credential(ctx, auth, Some(&account.credential))?;
         }
@@ -245,8 +266,11 @@ fn drop_users(ctx: &mut SessionContext, users: &[AccountName], if_exists: bool) 
     let (mut changes, mut missing) = (Vec::new(), Vec::new());
     for name in users {
         let (user, host) = resolve(ctx, name);
-        match find(ctx, &user, &host) {
-            Some(account) => changes.push((account.user, account.host, None)),
+        match ctx.engine.find_account(&user, &host) {
+            Some(account) => {
+                check_may_change(ctx, &account)?;
+                changes.push((account.user, account.host, None))
+            }
             None => missing.push(grantee(&user, &host)),
         }
     }
@@ -260,10 +284,11 @@ fn rename(ctx: &SessionContext, renames: &[(AccountName, AccountName)]) -> Resul
     for (from, to) in renames {
         let (user, host) = resolve(ctx, from);
         let (new_user, new_host) = resolve(ctx, to);
-        let taken = find(ctx, &new_user, &new_host).is_some();
-        let Some(mut account) = find(ctx, &user, &host).filter(|_| !taken) else {
+        let taken = ctx.engine.find_account(&new_user, &new_host).is_some();
+        let Some(mut account) = ctx.engine.find_account(&user, &host).filter(|_| !taken) else {
             return Err(failed("RENAME USER", &[grantee(&user, &host)]));
         };
+        check_may_change(ctx, &account)?;
         changes.push((account.user.clone(), account.host.clone(), None));
         account.user = new_user.clone();
         account.host = new_host.clone();
@@ -367,7 +392,10 @@ fn grant(
     let mut changes = Vec::new();
     for name in users {
         let (user, host) = resolve(ctx, name);
-        let mut account = find(ctx, &user, &host).ok_or_else(Error::cannot_create_with_grant)?;
+        let mut account = ctx
+            .engine
+            .find_account(&user, &host)
+            .ok_or_else(Error::cannot_create_with_grant)?;
         let grants = &mut account.grants;
         match &level {
             Level::Global => grants.global = grants.global.union(set),
@@ -399,7 +427,7 @@ fn revoke(
     for name in users {
         let (user, host) = resolve(ctx, name);
         let missing = || Error::no_such_grant(&user, &host);
-        let mut account = find(ctx, &user, &host).ok_or_else(missing)?;
+        let mut account = ctx.engine.find_account(&user, &host).ok_or_else(missing)?;
         let grants = &mut account.grants;
         match &level {
             Level::Global => grants.global = grants.global.minus(set),
@@ -431,8 +459,9 @@ fn revoke_all(ctx: &SessionContext, users: &[AccountName]) -> Result<Vec<Change>
     let (mut changes, mut missing) = (Vec::new(), Vec::new());
     for name in users {
         let (user, host) = resolve(ctx, name);
-        match find(ctx, &user, &host) {
+        match ctx.engine.find_account(&user, &host) {
             Some(mut account) => {
+                check_may_change(ctx, &account)?;
                 account.grants = Grants::default();
                 changes.push((account.user.clone(), account.host.clone(), Some(account)));
             }

@@ -24,15 +24,12 @@ fn resolve(ctx: &SessionContext, name: Option<&AccountName>) -> Result<(String, 
     Ok((name.user.clone(), name.host.clone()))
 }
 
-fn find(ctx: &SessionContext, user: &str, host: &str) -> Option<Account> {
-    let accounts = ctx.engine.accounts();
-    let matches = |a: &&Account| a.user == user && a.host.eq_ignore_ascii_case(host);
-    accounts.iter().find(matches).cloned()
-}
-
 pub(super) fn grants(ctx: &SessionContext, name: Option<&AccountName>) -> Result<RowSet> {
     let (user, host) = resolve(ctx, name)?;
-    let account = find(ctx, &user, &host).ok_or_else(|| Error::no_such_grant(&user, &host))?;
+    let account = ctx
+        .engine
+        .find_account(&user, &host)
+        .ok_or_else(|| Error::no_such_grant(&user, &host))?;
     let title = format!("Grants for {user}@{host}");
     let mut found = RowSet::new(columns(&[(&title, "varchar(1024) not null")]));
     found.rows = account
@@ -45,7 +42,9 @@ pub(super) fn grants(ctx: &SessionContext, name: Option<&AccountName>) -> Result
 }
 pub(super) fn create_user(ctx: &SessionContext, name: &AccountName) -> Result<RowSet> {
     let (user, host) = resolve(ctx, Some(name))?;
-    let account = find(ctx, &user, &host)
+    let account = ctx
+        .engine
+        .find_account(&user, &host)
         .ok_or_else(|| Error::cannot_user("SHOW CREATE USER", grantee(&user, &host)))?;
     let title = format!("CREATE USER for {user}@{host}");
     let mut found = RowSet::new(columns(&[(&title, "varchar(2048) not null")]));

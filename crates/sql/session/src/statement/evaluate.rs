@@ -11,6 +11,7 @@ use super::kept::Kept;
 use super::run::run_planned;
 use super::tables::{PlanView, StatementTables};
 use crate::context::SessionContext;
+use crate::txn::Access;
 
 /// Columns are unknown to it (1054); subqueries, functions and variables are not.
 pub(crate) async fn evaluate(ctx: &mut SessionContext, expr: &Expr, params: &[Datum]) -> Result<Datum> {
@@ -23,7 +24,7 @@ pub(crate) async fn evaluate(ctx: &mut SessionContext, expr: &Expr, params: &[Da
 }
 
 async fn compute(ctx: &mut SessionContext, expr: &Expr, params: &[Datum]) -> Result<Datum> {
-    let work = ctx.txn.statement(&ctx.vars, false).await?;
+    let work = ctx.txn.statement(&ctx.vars, Access::Read).await?;
     let tables = StatementTables::of_expr(ctx, expr).await?;
     let eval = eval_context(ctx, false, params);
     let view = PlanView { ctx, tables: &tables };

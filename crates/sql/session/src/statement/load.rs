@@ -10,6 +10,7 @@ use super::eval_context::{RunVariables, begin_run, build_options, eval_context, 
 use super::run::until_stopped;
 use super::tables::{PlanView, StatementTables};
 use crate::context::SessionContext;
+use crate::txn::Access;
 use crate::txn::StatementTxn;
 
 /// Runs LOAD DATA.
@@ -32,7 +33,8 @@ async fn run(
     if !statement.local {
         ctx.check(Privilege::File, "", "")?;
     }
-    let mut work = ctx.txn.statement(&ctx.vars, true).await?;
+    ctx.check_writable()?;
+    let mut work = ctx.txn.statement(&ctx.vars, Access::Write).await?;
     if work.is_own() {
         // The file comes once: the rows are locked as they are written, so that nothing has to start over.
         work.begin_again(&ctx.txn).await?;

@@ -22,7 +22,7 @@ use sqlparser::ast::Statement;
 use crate::context::SessionContext;
 use eval_context::eval_context;
 use kept::Kept;
-use plan::{is_dml, plan, transactional};
+use plan::{access, is_dml, plan};
 use run::run_planned;
 use tables::StatementTables;
 
@@ -49,11 +49,11 @@ async fn run_fresh(
     params: &[Datum],
     sink: &mut dyn ResultSink,
 ) -> Result<StatementOutcome> {
+    if is_dml(statement) {
+        ctx.check_writable()?;
+    }
     ctx.txn.set_statement(ctx.statement.text.clone());
-    let work = ctx
-        .txn
-        .statement(&ctx.vars, transactional(ctx, statement))
-        .await?;
+    let work = ctx.txn.statement(&ctx.vars, access(ctx, statement)).await?;
     let tables = StatementTables::of(ctx, statement).await?;
     let eval = eval_context(ctx, is_dml(statement), params);
     let planned = plan(ctx, statement, &tables, &eval, work.read_ts, PlanMode::default())?;

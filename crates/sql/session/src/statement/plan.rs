@@ -4,32 +4,24 @@ use ilmenite_error::Result;
 use ilmenite_expr::EvalContext;
 use ilmenite_planner::{PlanEnv, PlanMode, Planned};
 use ilmenite_store::Timestamp;
-use sqlparser::ast::{self, Statement};
+use sqlparser::ast::Statement;
 
 use super::eval_context::build_options;
 use super::tables::{PlanView, StatementTables};
 use crate::context::SessionContext;
+use crate::txn::Access;
 
-/// Does the statement write, or lock what it reads?
-fn writes(statement: &Statement) -> bool {
-    match statement {
-        Statement::Query(query) => locks(query),
-        _ => true,
-    }
-}
-
-fn locks(query: &ast::Query) -> bool {
-    query
-        .locks
-        .iter()
-        .any(|lock| matches!(lock.lock_type, ast::LockType::Update))
-}
-
-/// FOR UPDATE locks nothing for longer than its statement when that is a transaction by itself: it is a plain read then.
-pub(super) fn transactional(ctx: &SessionContext, statement: &Statement) -> bool {
-    match statement {
-        Statement::Query(_) => writes(statement) && (ctx.txn.in_transaction() || !ctx.vars.autocommit),
-        _ => true,
+/// What the statement needs of its transaction. FOR UPDATE locks nothing for longer than its statement when that is a
+/// transaction by itself: it is a plain read then, but for one that is told what to do about the locks of others.
+pub(super) fn access(ctx: &SessionContext, statement: &Statement) -> Access {
+    let Statement::Query(query) = statement else {
+        return Access::Write;
+    };
+    let lasting = ctx.txn.in_transaction() || !ctx.vars.autocommit;
+    if query.locks.iter().any(|lock| lasting || lock.nonblock.is_some()) {
+        Access::Lock
+    } else {
+        Access::Read
     }
 }
 

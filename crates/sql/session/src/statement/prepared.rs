@@ -10,7 +10,7 @@ use ilmenite_types::{Collation, Datum, TimeKind};
 use sqlparser::ast::Statement;
 
 use super::eval_context::eval_context;
-use super::plan::{is_dml, plan, transactional};
+use super::plan::{access, is_dml, plan};
 use super::run::run_planned;
 use super::tables::StatementTables;
 use crate::context::SessionContext;
@@ -129,11 +129,11 @@ async fn run_inner(
     params: &[Datum],
     sink: &mut dyn ResultSink,
 ) -> Result<StatementOutcome> {
+    if is_dml(statement) {
+        ctx.check_writable()?;
+    }
     ctx.txn.set_statement(ctx.statement.text.clone());
-    let work = ctx
-        .txn
-        .statement(&ctx.vars, transactional(ctx, statement))
-        .await?;
+    let work = ctx.txn.statement(&ctx.vars, access(ctx, statement)).await?;
     let eval = eval_context(ctx, is_dml(statement), params);
     let planned = plan_again(ctx, statement, kept, &eval, work.read_ts).await?;
     run_planned(ctx, &planned, &eval, work, sink).await

@@ -26,7 +26,7 @@ pub(super) async fn run_planned(
     let subqueries = rows.clone() as Arc<dyn Subqueries>;
     let variables = begin_run(ctx, eval, &planned.variables, planned.ignores(), Some(subqueries))?;
     match &planned.kind {
-        PlannedKind::Query { plan, .. } if plan.lock.is_none() || work.is_own() => {
+        PlannedKind::Query { plan, .. } if plan.lock.is_none() || work.is_plain_read() => {
             let result = {
                 let env = ctx.statement_env();
                 let view = work.view(env.store);

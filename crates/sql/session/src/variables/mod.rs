@@ -377,7 +377,10 @@ fn sql_mode_text(value: &SetValue) -> Result<String> {
         SetValue::UInt(bits) => SqlMode(*bits),
         other => SqlMode::parse(&other.text())?,
     };
-    Ok(mode.to_string())
+    match mode.not_supported() {
+        Some(name) => Err(Error::not_supported_yet(format!("sql_mode {name}"))),
+        None => Ok(mode.to_string()),
+    }
 }
 
 #[cfg(test)]

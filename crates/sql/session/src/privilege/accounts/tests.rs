@@ -21,7 +21,7 @@ async fn code(ctx: &mut SessionContext, text: &str) -> u16 {
 }
 
 fn grants(ctx: &SessionContext, user: &str) -> Vec<String> {
-    let account = super::find(ctx, user, "%").unwrap();
+    let account = ctx.engine.find_account(user, "%").unwrap();
     account.grants.statements(user, "%")
 }
 
@@ -36,24 +36,24 @@ async fn accounts_come_change_and_go() {
     .await
     .unwrap();
     assert_eq!(
-        super::find(&ctx, "u", "%").unwrap().credential.plugin(),
+        ctx.engine.find_account("u", "%").unwrap().credential.plugin(),
         "caching_sha2_password"
     );
-    let v = super::find(&ctx, "v", "%").unwrap();
+    let v = ctx.engine.find_account("v", "%").unwrap();
     assert!(v.locked && v.credential.text().starts_with('*'));
     assert_eq!(code(&mut ctx, "CREATE USER w, u").await, 1396);
     assert!(
-        super::find(&ctx, "w", "%").is_none(),
+        ctx.engine.find_account("w", "%").is_none(),
         "a statement that failed made an account"
     );
     run(&mut ctx, "CREATE USER IF NOT EXISTS u").await.unwrap();
     assert_eq!(ctx.warnings.kept()[0].code, 3163);
     run(&mut ctx, "ALTER USER v ACCOUNT UNLOCK").await.unwrap();
-    assert!(!super::find(&ctx, "v", "%").unwrap().locked);
+    assert!(!ctx.engine.find_account("v", "%").unwrap().locked);
 
     // The hash as it is shown makes the same account elsewhere.
     for user in ["u", "v"] {
-        let shown = super::find(&ctx, user, "%").unwrap().credential;
+        let shown = ctx.engine.find_account(user, "%").unwrap().credential;
         let made = format!(
             "CREATE USER {user}2 IDENTIFIED WITH {} AS '{}'",
             shown.plugin(),
@@ -61,7 +61,10 @@ async fn accounts_come_change_and_go() {
         );
         run(&mut ctx, &made).await.unwrap();
         assert_eq!(
-            super::find(&ctx, &format!("{user}2"), "%").unwrap().credential,
+            ctx.engine
+                .find_account(&format!("{user}2"), "%")
+                .unwrap()
+                .credential,
             shown
         );
     }
@@ -78,7 +81,7 @@ async fn accounts_come_change_and_go() {
         1524
     );
     run(&mut ctx, "RENAME USER u2 TO u3").await.unwrap();
-    assert!(super::find(&ctx, "u3", "%").is_some() && super::find(&ctx, "u2", "%").is_none());
+    assert!(ctx.engine.find_account("u3", "%").is_some() && ctx.engine.find_account("u2", "%").is_none());
     run(&mut ctx, "DROP USER u3, v2").await.unwrap();
     assert_eq!(code(&mut ctx, "DROP USER u3").await, 1396);
     run(&mut ctx, "DROP USER IF EXISTS u3").await.unwrap();
