@@ -60,7 +60,7 @@ impl Admission {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
                 (open < limit).then_some(open + 1)
             });
-        admitted.is_ok().then_some(Open(self))
+        admitted.is_ok().then(|| Open(self))
     }
 }
 

@@ -145,7 +145,7 @@ codes! {
         "Choose a name of 1 to 64 characters without a trailing space.";
     wrong_table_name(name) = 1103 b"42000" User "Incorrect table name '{name}'",
         "Choose a name of 1 to 64 characters without a trailing space.";
-    long_data_too_long() = 1105 b"HY000" User "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
+    long_data_too_long() = 1105 b"HY000" Permanent "Parameter of prepared statement which is set through mysql_send_long_data() is longer than 'max_allowed_packet' bytes",
         "Send less, or raise max_allowed_packet.";
     unknown(message) = 1105 b"HY000" Permanent "{message}",
         "The text says what happened.";
