@@ -75,7 +75,7 @@ async fn store(ctx: &mut SessionContext, changes: Vec<Change>) -> Result<()> {
     }
     let engine = ctx.engine.clone();
     Account::store(&engine.catalog, changes).await?;
-    Ok(engine.load_settings().await?)
+    engine.load_settings().await
 }
 
 /// Whether the session's user may change or remove `account`: never one that may do what the user may not.
