@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// So many handshakes at once. One takes milliseconds: when there are more, the oldest are not going to end.
 const HALF_OPEN_MAX: usize = 512;
-/// Kept for an administrator when all others are taken.
+/// Kept for an administrator when all others are taken: see `Engine::max_connections`.
 const KEPT_FOR_ADMINISTRATOR: usize = 1;
 
 #[derive(Default)]
@@ -52,9 +52,8 @@ impl Admission {
         self.open.load(Ordering::Relaxed) >= max_connections + KEPT_FOR_ADMINISTRATOR
     }
 
-    /// The client is known. `None`: there are `max_connections` already.
-    pub(crate) fn enter(&self, max_connections: usize, administrator: bool) -> Option<Open<'_>> {
-        let limit = max_connections + if administrator { KEPT_FOR_ADMINISTRATOR } else { 0 };
+    /// The client is known. `None`: there are `limit` already.
+    pub(crate) fn enter(&self, limit: usize) -> Option<Open<'_>> {
         let admitted = self
             .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
@@ -97,13 +96,13 @@ mod tests {
     #[test]
     fn one_more_than_all_for_an_administrator() {
         let admission = Admission::default();
-        let first = admission.enter(2, false).unwrap();
-        let _second = admission.enter(2, true).unwrap();
-        assert!(admission.enter(2, false).is_none() && !admission.is_full(2));
-        let _administrator = admission.enter(2, true).unwrap();
-        assert!(admission.enter(2, true).is_none() && admission.is_full(2));
+        let first = admission.enter(2).unwrap();
+        let _second = admission.enter(3).unwrap();
+        assert!(admission.enter(2).is_none() && !admission.is_full(2));
+        let _administrator = admission.enter(3).unwrap();
+        assert!(admission.enter(3).is_none() && admission.is_full(2));
         drop(first);
-        assert!(admission.enter(2, false).is_none(), "the kept one is taken");
-        assert!(admission.enter(2, true).is_some());
+        assert!(admission.enter(2).is_none(), "the kept one is taken");
+        assert!(admission.enter(3).is_some());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ilmenite_session::Interrupt;
+use ilmenite_session::Engine;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,6 @@ pub(crate) struct Clients {
 pub(crate) struct Client {
     /// The connection's socket again. It does not block.
     socket: TcpStream,
-    interrupt: Interrupt,
     /// A statement runs.
     busy: AtomicBool,
 }
@@ -52,10 +51,9 @@ impl Drop for Busy<'_> {
 }
 
 impl Clients {
-    pub(crate) fn add(&self, id: u64, socket: TcpStream, interrupt: Interrupt) -> Arc<Client> {
+    pub(crate) fn add(&self, id: u64, socket: TcpStream) -> Arc<Client> {
         let client = Arc::new(Client {
             socket,
-            interrupt,
             busy: AtomicBool::new(false),
         });
         self.known.lock().insert(id, Arc::downgrade(&client));
@@ -63,21 +61,22 @@ impl Clients {
     }
 
     /// Ends the statements of clients that have gone, until the server stops.
-    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn watch(self: Arc<Self>, engine: Arc<Engine>, stop: CancellationToken) {
         while stop
             .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
             .await
             .is_some()
         {
             let mut busy = Vec::new();
-            self.known.lock().retain(|_, client| {
+            self.known.lock().retain(|id, client| {
                 let client = client.upgrade();
-                busy.extend(client.clone().filter(|c| c.busy.load(Ordering::Acquire)));
+                let computing = client.clone().filter(|c| c.busy.load(Ordering::Acquire));
+                busy.extend(computing.map(|client| (*id, client)));
                 client.is_some()
             });
-            for client in busy {
+            for (id, client) in busy {
                 if client.has_gone() {
-                    client.interrupt.client_gone();
+                    engine.client_gone(id);
                 }
             }
         }

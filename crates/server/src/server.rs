@@ -107,7 +107,7 @@ impl Server {
                 admission: Admission::default(),
                 clients: Arc::default(),
             });
-            tokio::spawn(shared.clients.clone().watch(stop.clone()));
+            tokio::spawn(shared.clients.clone().watch(engine.clone(), stop.clone()));
             tokio::spawn(status::serve(status_listener, engine.clone(), stop.clone()));
             tokio::spawn(accept(
                 listener,
@@ -210,7 +210,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
     let mut io = PacketIo::new(Stream::Plain(TcpStream::from_std(std)?), HANDSHAKE_PACKET_MAX);
 
     let id = shared.engine.next_connection_id();
-    if shared.admission.is_full(shared.engine.max_connections()) {
+    if shared.admission.is_full(shared.engine.max_connections(None)) {
         // In place of the greeting: the client reads it as why it cannot connect.
         let error = Error::too_many_connections();
         io.put(|out| put_error(out, &error, Default::default()));
@@ -242,7 +242,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
         refuse(&mut io, &Error::too_many_connections(), hello.capabilities).await;
         return Ok(());
     };
-    let client = shared.clients.add(id, socket.try_clone()?, session.interrupt());
+    let client = shared.clients.add(id, socket.try_clone()?);
     let mut connection = Connection::new(io, session, hello.capabilities, client, shared.stop.clone());
     connection.put_ok(&Default::default());
     connection.io.flush().await?;
@@ -267,7 +267,7 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
                 connection.session.close().await;
                 match authenticate(shared, &mut connection.io, &hello, &nonce, id, peer).await? {
                     Some(session) => {
-                        connection.client = shared.clients.add(id, socket.try_clone()?, session.interrupt());
+                        connection.client = shared.clients.add(id, socket.try_clone()?);
                         connection.session = session;
                     }
                     None => return Ok(()),
@@ -306,7 +306,7 @@ async fn refuse(io: &mut PacketIo, error: &Error, capabilities: CapabilityFlags)
 fn enter<'a>(shared: &'a Shared, session: &Session) -> Option<Open<'a>> {
     shared
         .admission
-        .enter(shared.engine.max_connections(), session.is_administrator())
+        .enter(shared.engine.max_connections(Some(session)))
 }
 
 async fn try_authenticate(
@@ -321,11 +321,8 @@ async fn try_authenticate(
     let denied = |with_password: bool| {
         Error::access_denied(&hello.user, &host, if with_password { "YES" } else { "NO" })
     };
-    if shared.engine.requires_secure_transport() && !io.is_tls() {
-        return Ok(Err(Error::secure_transport_required()));
-    }
     // An unknown user goes through the same motions, so that names cannot be probed for.
-    let account = match shared.engine.account(&hello.user, &host).await {
+    let account = match shared.engine.account(&hello.user, &host, io.is_tls()).await {
         Ok(account) => account,
         Err(e) => return Ok(Err(e)),
     };

@@ -57,7 +57,8 @@ impl SqlMode {
         ("TIME_TRUNCATE_FRACTIONAL", Self::TIME_TRUNCATE_FRACTIONAL),
     ];
 
-    /// The modes of a comma-separated list; 1231 for a name that is none.
+    /// The modes of a comma-separated list; 1231 for a name that is none, 1235 for one that would change what statements do,
+    /// and does not.
     pub fn parse(text: &str) -> Result<SqlMode> {
         let mut modes = 0;
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -67,6 +68,9 @@ impl SqlMode {
                 .ok_or_else(|| Error::wrong_value_for_variable("sql_mode", name))?
                 .1;
             modes |= match bit {
+                Self::HIGH_NOT_PRECEDENCE | Self::PAD_CHAR_TO_FULL_LENGTH => {
+                    return Err(Error::not_supported_yet(format!("sql_mode {name}")));
+                }
                 Self::ANSI => {
                     bit | Self::REAL_AS_FLOAT
                         | Self::PIPES_AS_CONCAT
@@ -86,13 +90,6 @@ impl SqlMode {
             };
         }
         Ok(SqlMode(modes))
-    }
-
-    /// A mode among them that would change what statements do, and does not: to be refused rather than ignored.
-    pub fn not_supported(self) -> Option<&'static str> {
-        const REFUSED: u64 = SqlMode::HIGH_NOT_PRECEDENCE | SqlMode::PAD_CHAR_TO_FULL_LENGTH;
-        let refused = Self::NAMES.iter().find(|(_, bit)| self.has(bit & REFUSED));
-        refused.map(|(name, _)| *name)
     }
 
     pub fn has(self, mode: u64) -> bool {

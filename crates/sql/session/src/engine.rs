@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{self, Account, FastAuth, Login};
 use crate::registry::{Registry, SessionEntry};
 use crate::row_counts::RowCounts;
+use crate::session::Session;
 use crate::user_locks::UserLockTable;
 use crate::variables::Globals;
 
@@ -209,8 +210,11 @@ impl Engine {
             .cloned()
     }
 
-    /// The account a client of that name and host logs in to.
-    pub async fn account(&self, user: &str, host: &str) -> Result<Option<Login>> {
+    /// The account a client of that name and host logs in to; 3159 where it should use TLS and does not.
+    pub async fn account(&self, user: &str, host: &str, tls: bool) -> Result<Option<Login>> {
+        if !tls && self.globals.flag("require_secure_transport") {
+            return Err(Error::secure_transport_required());
+        }
         let accounts = self.accounts();
         let found = account::choose(&accounts, user, host).filter(|a| !a.locked);
         Ok(found.map(|account| Login {
@@ -227,8 +231,17 @@ impl Engine {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub fn max_connections(&self) -> usize {
-        self.globals.number("max_connections") as usize
+    /// How many connections there may be; with one more for a `session` of an administrator.
+    pub fn max_connections(&self, session: Option<&Session>) -> usize {
+        let kept = usize::from(session.is_some_and(Session::is_administrator));
+        self.globals.number("max_connections") as usize + kept
+    }
+
+    /// Ends the statement of a connection whose client has gone.
+    pub fn client_gone(&self, connection_id: u64) {
+        if let Some(session) = self.registry.get(connection_id) {
+            session.stop_statement(StopReason::ClientGone);
+        }
     }
 
     /// 1290 while `read_only` or `super_read_only` is set. `exempt`: whether the user is one whom `read_only` leaves alone.
@@ -240,11 +253,6 @@ impl Engine {
             return Err(Error::read_only_server("read-only"));
         }
         Ok(())
-    }
-
-    /// Whether clients must use TLS.
-    pub fn requires_secure_transport(&self) -> bool {
-        self.globals.flag("require_secure_transport")
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -37,4 +37,4 @@ mod wildcard;
 pub use account::Login;
 pub use engine::{Engine, EngineConfig};
 pub use prepared::PreparedInfo;
-pub use session::{ConnectionInfo, Interrupt, Session};
+pub use session::{ConnectionInfo, Session};

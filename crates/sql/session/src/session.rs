@@ -14,7 +14,7 @@ use crate::prepared::PreparedStatements;
 use crate::privilege::UserPrivileges;
 use crate::registry::SessionEntry;
 use ilmenite_error::{Error, Result};
-use ilmenite_executor::{ResultSink, SessionStatus, StopReason};
+use ilmenite_executor::{ResultSink, SessionStatus};
 use ilmenite_expr::SqlMode;
 use ilmenite_parser::{LexMode, ParseCache};
 use ilmenite_planner::{Privilege, ResultColumn};
@@ -34,16 +34,6 @@ pub struct ConnectionInfo {
     pub interactive: bool,
     pub attributes: Vec<(String, String)>,
     pub tls: bool,
-}
-
-/// A session as seen from outside while its statement runs.
-pub struct Interrupt(Arc<SessionEntry>);
-
-impl Interrupt {
-    /// Ends the running statement, if there is one, because its client has gone.
-    pub fn client_gone(&self) {
-        self.0.stop_statement(StopReason::ClientGone);
-    }
 }
 
 pub struct Session {
@@ -130,7 +120,7 @@ impl Session {
     }
 
     /// Whether the last connection is kept for the likes of it.
-    pub fn is_administrator(&self) -> bool {
+    pub(crate) fn is_administrator(&self) -> bool {
         self.ctx.check(Privilege::Super, "", "").is_ok()
     }
 
@@ -168,11 +158,6 @@ impl Session {
     /// Fires when the connection is to end.
     pub fn killed(&self) -> CancellationToken {
         self.entry.killed()
-    }
-
-    /// By which its statements are ended from outside.
-    pub fn interrupt(&self) -> Interrupt {
-        Interrupt(self.entry.clone())
     }
 
     /// What a statement may do is what its account may do when it begins. An account that is gone or locked may do nothing

@@ -373,14 +373,11 @@ fn time_zone_text(text: &str) -> Result<String> {
 /// By number as MySQL has them, or by names; kept with all that combinations stand for.
 fn sql_mode_text(value: &SetValue) -> Result<String> {
     let mode = match value {
-        SetValue::Int(bits) => SqlMode(*bits as u64),
-        SetValue::UInt(bits) => SqlMode(*bits),
+        SetValue::Int(bits) => SqlMode::parse(&SqlMode(*bits as u64).to_string())?,
+        SetValue::UInt(bits) => SqlMode::parse(&SqlMode(*bits).to_string())?,
         other => SqlMode::parse(&other.text())?,
     };
-    match mode.not_supported() {
-        Some(name) => Err(Error::not_supported_yet(format!("sql_mode {name}"))),
-        None => Ok(mode.to_string()),
-    }
+    Ok(mode.to_string())
 }
 
 #[cfg(test)]
