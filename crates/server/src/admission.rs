@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// So many handshakes at once. One takes milliseconds: when there are more, the oldest are not going to end.
 const HALF_OPEN_MAX: usize = 512;
-/// Kept for an administrator when all others are taken: see `Engine::max_connections`.
+/// Kept for an administrator when all others are taken: see `Session::max_connections`.
 const KEPT_FOR_ADMINISTRATOR: usize = 1;
 
 #[derive(Default)]

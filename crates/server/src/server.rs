@@ -210,7 +210,10 @@ async fn serve(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr) -> Result
     let mut io = PacketIo::new(Stream::Plain(TcpStream::from_std(std)?), HANDSHAKE_PACKET_MAX);
 
     let id = shared.engine.next_connection_id();
-    if shared.admission.is_full(shared.engine.max_connections(None)) {
+    if shared
+        .admission
+        .is_full(Session::max_connections(&shared.engine, None))
+    {
         // In place of the greeting: the client reads it as why it cannot connect.
         let error = Error::too_many_connections();
         io.put(|out| put_error(out, &error, Default::default()));
@@ -306,7 +309,7 @@ async fn refuse(io: &mut PacketIo, error: &Error, capabilities: CapabilityFlags)
 fn enter<'a>(shared: &'a Shared, session: &Session) -> Option<Open<'a>> {
     shared
         .admission
-        .enter(shared.engine.max_connections(Some(session)))
+        .enter(Session::max_connections(&shared.engine, Some(session)))
 }
 
 async fn try_authenticate(

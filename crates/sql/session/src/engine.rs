@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use crate::account::{self, Account, FastAuth, Login};
 use crate::registry::{Registry, SessionEntry};
 use crate::row_counts::RowCounts;
-use crate::session::Session;
 use crate::user_locks::UserLockTable;
 use crate::variables::Globals;
 
@@ -229,12 +228,6 @@ impl Engine {
 
     pub fn next_connection_id(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// How many connections there may be; with one more for a `session` of an administrator.
-    pub fn max_connections(&self, session: Option<&Session>) -> usize {
-        let kept = usize::from(session.is_some_and(Session::is_administrator));
-        self.globals.number("max_connections") as usize + kept
     }
 
     /// Ends the statement of a connection whose client has gone.

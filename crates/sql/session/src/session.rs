@@ -119,8 +119,14 @@ impl Session {
         Ok(())
     }
 
+    /// How many connections there may be; with one more for a `session` of an administrator.
+    pub fn max_connections(engine: &Engine, session: Option<&Session>) -> usize {
+        let kept = usize::from(session.is_some_and(Session::is_administrator));
+        engine.globals.number("max_connections") as usize + kept
+    }
+
     /// Whether the last connection is kept for the likes of it.
-    pub(crate) fn is_administrator(&self) -> bool {
+    fn is_administrator(&self) -> bool {
         self.ctx.check(Privilege::Super, "", "").is_ok()
     }
 
